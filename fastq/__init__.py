@@ -1,0 +1,69 @@
+"""fastq: background jobs out of PostgreSQL.
+
+The names below are the public ones. They are loaded on first use, so that the supervisor, which imports this package
+before it forks, has neither psycopg nor an event loop in it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastq.app import App as App
+    from fastq.backoff import Exponential as Exponential
+    from fastq.backoff import Fixed as Fixed
+    from fastq.backoff import Linear as Linear
+    from fastq.context import Context as Context
+    from fastq.errors import ArgumentError as ArgumentError
+    from fastq.errors import DatabaseUnreachable as DatabaseUnreachable
+    from fastq.errors import EnqueueOutcomeUnknown as EnqueueOutcomeUnknown
+    from fastq.errors import FastqError as FastqError
+    from fastq.errors import LeaseLost as LeaseLost
+    from fastq.errors import NotOpen as NotOpen
+    from fastq.errors import PayloadTooLarge as PayloadTooLarge
+    from fastq.errors import SchemaError as SchemaError
+    from fastq.errors import UsageError as UsageError
+    from fastq.job import Job as Job
+    from fastq.job import JobIds as JobIds
+    from fastq.job import JobRef as JobRef
+    from fastq.job import JobSpec as JobSpec
+    from fastq.outcome import Discard as Discard
+    from fastq.outcome import Retry as Retry
+    from fastq.outcome import Snooze as Snooze
+    from fastq.task import Task as Task
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "App": "app",
+    "Exponential": "backoff",
+    "Fixed": "backoff",
+    "Linear": "backoff",
+    "Context": "context",
+    "ArgumentError": "errors",
+    "DatabaseUnreachable": "errors",
+    "EnqueueOutcomeUnknown": "errors",
+    "FastqError": "errors",
+    "LeaseLost": "errors",
+    "NotOpen": "errors",
+    "PayloadTooLarge": "errors",
+    "SchemaError": "errors",
+    "UsageError": "errors",
+    "Job": "job",
+    "JobIds": "job",
+    "JobRef": "job",
+    "JobSpec": "job",
+    "Discard": "outcome",
+    "Retry": "outcome",
+    "Snooze": "outcome",
+    "Task": "task",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fastq' has no attribute {name!r}")
+    return getattr(import_module(f"fastq.{_HOMES[name]}"), name)

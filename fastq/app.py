@@ -1,0 +1,295 @@
+"""The app: a registry of tasks, and the ways to enqueue their jobs. What users import."""
+
+from __future__ import annotations
+
+import asyncio
+import typing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import fields, is_dataclass
+from datetime import timedelta
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+
+from psycopg import AsyncConnection, Connection
+
+from fastq import database
+from fastq.backoff import Backoff, Exponential, as_backoff
+from fastq.client import AsyncClient, SyncClient, needs_open
+from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PAYLOAD_LIMIT_BYTES, find_dsn
+from fastq.context import Context
+from fastq.errors import UnknownTask, UsageError
+from fastq.job import JobIds, JobRef, JobSpec, Options, check_name
+from fastq.outcome import RetryPolicy
+from fastq.task import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Lifespan = Callable[["App"], AbstractAsyncContextManager[Any]]
+Middleware = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+class App:
+    """Tasks and the database their jobs live in.
+
+    Args:
+        dsn: a PostgreSQL connection string; without one FASTQ_DSN, DATABASE_URL, PGHOST… and then the embedded server.
+        lifespan: ``async def lifespan(app): …; yield state``, entered once per worker process (wrapped in
+            ``contextlib.asynccontextmanager``); what it yields is ``ctx.state``.
+        payload_limit_bytes: the largest JSON of one job's arguments.
+
+    Example:
+        >>> app = fastq.App()
+        >>> @app.task(queue="mail", retries=5)
+        ... async def welcome(user_id: int) -> None: ...
+
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        lifespan: Lifespan | None = None,
+        payload_limit_bytes: int = PAYLOAD_LIMIT_BYTES,
+    ) -> None:
+        self.dsn = dsn
+        self.lifespan = lifespan
+        self.payload_limit_bytes = payload_limit_bytes
+        self.tasks: dict[str, Task[Any, Any]] = {}
+        self.middlewares: list[Middleware] = []
+        self._provided = _provided_types(lifespan)
+        self._async_client: AsyncClient | None = None
+        self._sync_client: SyncClient | None = None
+
+    # -- tasks
+
+    @overload
+    def task(self, fn: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        queue: str = DEFAULT_QUEUE,
+        priority: int = DEFAULT_PRIORITY,
+        retries: int = 3,
+        backoff: Backoff | float | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> _Decorator: ...
+
+    def task(
+        self,
+        fn: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        queue: str = DEFAULT_QUEUE,
+        priority: int = DEFAULT_PRIORITY,
+        retries: int = 3,
+        backoff: Backoff | float | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Any:
+        """Register a function as a task; usable as ``@app.task`` or ``@app.task(…)``.
+
+        Args:
+            name: the task's name in the database; module and function name by default.
+            queue: the queue its jobs go to.
+            priority: 0 (first) to 9 (last).
+            retries: how often a failed job is tried again: at most retries + 1 runs.
+            backoff: seconds, or a function of the attempt's number giving seconds; exponential with jitter by default.
+            timeout: seconds after which a run is cancelled and counts as failed.
+
+        """
+        options = Options(queue=queue, priority=priority)
+        if not isinstance(retries, int) or not 0 <= retries <= 10_000:
+            raise UsageError(f"retries must be 0 to 10000, not {retries!r}")
+        policy = RetryPolicy(retries=retries, backoff=Exponential() if backoff is None else as_backoff(backoff))
+        timeout_s = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        if timeout_s is not None and timeout_s <= 0:
+            raise UsageError(f"timeout must be greater than 0 seconds, not {timeout!r}")
+
+        def register(function: Callable[..., Any]) -> Task[Any, Any]:
+            task_name = check_name("a task's name", name or f"{function.__module__}.{function.__qualname__}")
+            if task_name in self.tasks:
+                raise UsageError(f"there are two tasks named {task_name!r}; give one of them name=…")
+            task: Task[Any, Any] = Task(
+                self, function, name=task_name, options=options, policy=policy, timeout_s=timeout_s
+            )
+            self.tasks[task_name] = task
+            return task
+
+        return register if fn is None else register(fn)
+
+    def middleware(self, fn: Middleware) -> Middleware:
+        """Wrap every run: ``async def timing(ctx, call_next): …; return await call_next()``. The first one is outermost."""
+        self.middlewares.append(fn)
+        return fn
+
+    def find_task(self, name: str) -> Task[Any, Any]:
+        """Return a task by its name, or by its function's name where only one task has it.
+
+        Raises:
+            UnknownTask: there is none, or more than one.
+
+        """
+        if name in self.tasks:
+            return self.tasks[name]
+        alike = [task for full, task in self.tasks.items() if full.rpartition(".")[2] == name]
+        if len(alike) == 1:
+            return alike[0]
+        known = ", ".join(sorted(self.tasks)) or "none"
+        raise UnknownTask(f"there is no task {name!r}; the app has: {known}")
+
+    def injectable(self, kind: object) -> bool:
+        """Tell whether a parameter annotated with `kind` is injected rather than taken from the payload."""
+        return kind is Context or (isinstance(kind, type) and kind in self._provided)
+
+    # -- open and close
+
+    async def __aenter__(self) -> Self:
+        """Open the pool for asynchronous enqueues."""
+        dsn = await asyncio.to_thread(database.reachable, find_dsn(self.dsn))
+        client = AsyncClient(dsn, limit_bytes=self.payload_limit_bytes)
+        await client.open()
+        self._async_client = client
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Send what waits and close the pool."""
+        if self._async_client is not None:
+            await self._async_client.close()
+            self._async_client = None
+
+    @asynccontextmanager
+    async def serving(self, dsn: str) -> AsyncIterator[Self]:
+        """Open the app inside a worker: the same database, connections only when a handler wants one."""
+        client = AsyncClient(dsn, limit_bytes=self.payload_limit_bytes, warm=False)
+        await client.open()
+        self._async_client = client
+        try:
+            yield self
+        finally:
+            await self.__aexit__()
+
+    def __enter__(self) -> Self:
+        """Open the pool for synchronous enqueues."""
+        client = SyncClient(database.reachable(find_dsn(self.dsn)), limit_bytes=self.payload_limit_bytes)
+        client.open()
+        self._sync_client = client
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the pool."""
+        if self._sync_client is not None:
+            self._sync_client.close()
+            self._sync_client = None
+
+    @property
+    def client(self) -> AsyncClient:
+        """The open asynchronous client.
+
+        Raises:
+            NotOpen: the app is not open.
+
+        """
+        if self._async_client is None:
+            raise needs_open("an asynchronous call")
+        return self._async_client
+
+    @property
+    def sync_client(self) -> SyncClient:
+        """The open synchronous client.
+
+        Raises:
+            NotOpen: the app is not open.
+
+        """
+        if self._sync_client is None:
+            raise needs_open("a synchronous call")
+        return self._sync_client
+
+    # -- enqueue
+
+    async def enqueue(self, spec: JobSpec, *, conn: AsyncConnection[Any] | None = None) -> JobRef:
+        """Enqueue one job.
+
+        Without `conn`, concurrent calls are gathered into one statement and one commit, and each returns after that
+        commit. With `conn`, the job is part of that connection's transaction: visible with it, rolled back with it.
+
+        Raises:
+            PayloadTooLarge, ArgumentError: nothing was enqueued; a transaction of yours is still usable.
+            DatabaseUnreachable: no connection could be had; nothing was enqueued.
+            EnqueueOutcomeUnknown: the connection broke while committing; the job may or may not be there.
+
+        """
+        if conn is not None:
+            return JobRef((await self.client.enqueue_in(conn, [spec]))[0])
+        return JobRef(await self.client.enqueue(spec))
+
+    async def enqueue_many(
+        self,
+        specs: Iterable[JobSpec],
+        *,
+        conn: AsyncConnection[Any] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> JobIds:
+        """Enqueue any number of jobs, of any tasks and queues, all or none; a generator is streamed, memory stays flat.
+
+        Args:
+            specs: what ``task.job(…)`` returns, in the order in which they shall stand in line.
+            conn: a connection whose transaction they shall be part of.
+            progress: called with the number sent so far, about every thousand jobs.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            As `enqueue`; and whatever the iterable raises. Nothing was enqueued then.
+
+        """
+        return await self.client.enqueue_many(specs, conn, progress)
+
+    def enqueue_sync(self, spec: JobSpec, *, conn: Connection[Any] | None = None) -> JobRef:
+        """As `enqueue`, from synchronous code and any thread."""
+        return JobRef(self.sync_client.enqueue([spec], conn)[0])
+
+    def enqueue_many_sync(
+        self,
+        specs: Iterable[JobSpec],
+        *,
+        conn: Connection[Any] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> JobIds:
+        """As `enqueue_many`, from synchronous code and any thread."""
+        return self.sync_client.enqueue_many(specs, conn, progress)
+
+
+class _Decorator(typing.Protocol):
+    """What ``@app.task(…)`` returns."""
+
+    @overload
+    def __call__(self, fn: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+def _provided_types(lifespan: Lifespan | None) -> frozenset[type]:
+    """Return the types that a lifespan's annotation says it yields: the state itself and its dataclass fields."""
+    if lifespan is None:
+        return frozenset()
+    wrapped = getattr(lifespan, "__wrapped__", lifespan)
+    yields = typing.get_type_hints(wrapped).get("return")
+    state = next(iter(typing.get_args(yields)), None)
+    if not isinstance(state, type) or state.__module__ == "builtins":
+        return frozenset()
+    inner = typing.get_type_hints(state).values() if is_dataclass(state) else ()
+    return frozenset({state, *(kind for kind in inner if isinstance(kind, type) and kind.__module__ != "builtins")})
+
+
+def provide(state: Any, kind: type) -> Any:
+    """Return the part of a lifespan's state that has the type `kind`: the state itself or one of its fields."""
+    if isinstance(state, kind):
+        return state
+    return next(value for f in fields(state) if isinstance(value := getattr(state, f.name), kind))

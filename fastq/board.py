@@ -1,0 +1,142 @@
+"""The board: memory that the supervisor shares with its children, made before they are forked.
+
+One cell per worker process. The worker writes its state, its counters and the table of what it is running
+right now; the supervisor and the steward read it, also after the worker died. The words are 64-bit integers in
+an anonymous mmap: a write is one store, so the hot path can afford one per job, and a kill -9 loses nothing.
+
+Who writes what: the supervisor sets STARTING (with the pid) and DEAD (with the exit status); the worker sets
+RUNNING, DRAINING and, on a clean exit, FREE; the steward sets a DEAD cell FREE once its leases were given back.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from enum import IntEnum
+
+from fastq.states import CellState
+
+KEY_ORDINAL_BITS = 16
+_WORD = 8
+
+
+class Word(IntEnum):
+    """The words of a cell; the table of running jobs follows them."""
+
+    STATE = 0
+    PID = 1
+    WORKER_ID = 2
+    EXIT_STATUS = 3
+    CPU = 4
+    BUSY = 5
+    CLAIMED = 6
+    SUCCEEDED = 7
+    FAILED = 8
+    RETRIED = 9
+    LOST = 10
+    RETURNED = 11
+    FENCED = 12
+    IDLE = 13
+    STARTED_AT = 14
+    STOPPED = 15
+
+
+CELL_WORDS = 16
+COUNTERS = (Word.CLAIMED, Word.SUCCEEDED, Word.FAILED, Word.RETRIED, Word.LOST, Word.RETURNED)
+
+
+def running_key(lease: int, ordinal: int) -> int:
+    """Return the one word that names a running job: its lease and its place in it. 0 means nothing runs."""
+    return lease << KEY_ORDINAL_BITS | ordinal
+
+
+def split_key(key: int) -> tuple[int, int]:
+    """Return (lease, ordinal) of a running key."""
+    return key >> KEY_ORDINAL_BITS, key & ((1 << KEY_ORDINAL_BITS) - 1)
+
+
+class Cell:
+    """One worker's part of the board. Items are words: `cell[Word.STATE]`."""
+
+    def __init__(self, index: int, words: memoryview[int]) -> None:
+        self.index = index
+        self.words = words
+        self.running = words[CELL_WORDS:]
+
+    def __getitem__(self, word: Word) -> int:
+        return self.words[word]
+
+    def __setitem__(self, word: Word, value: int) -> None:
+        self.words[word] = value
+
+    @property
+    def state(self) -> CellState:
+        """What the worker is doing."""
+        return CellState(self.words[Word.STATE])
+
+    @state.setter
+    def state(self, value: CellState) -> None:
+        self.words[Word.STATE] = value
+
+    def running_jobs(self) -> list[tuple[int, int]]:
+        """Return (lease, ordinal) of every job that the worker is running, or was when it died."""
+        return [split_key(key) for key in self.running if key]
+
+    def clear(self) -> None:
+        """Make the cell as new, but for its state."""
+        for word in range(1, len(self.words)):
+            self.words[word] = 0
+
+
+class Doorbell:
+    """A pipe that wakes a process: any process may `ring`, its owner reads with `hush`.
+
+    Rings coalesce: a full pipe already means "wake up".
+    """
+
+    def __init__(self) -> None:
+        self.fd, self._ring_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
+
+    def ring(self) -> None:
+        """Wake the owner. Never blocks, never fails while the pipe is open."""
+        try:
+            os.write(self._ring_fd, b"\0")
+        except BlockingIOError:
+            pass
+
+    def hush(self) -> None:
+        """Take all rings out of the pipe."""
+        try:
+            while len(os.read(self.fd, 4096)) == 4096:
+                pass
+        except BlockingIOError:
+            pass
+
+
+def _pipe() -> tuple[int, int]:
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(read_fd, False)
+    os.set_blocking(write_fd, False)
+    return read_fd, write_fd
+
+
+class Board:
+    """Cells for `cells` workers, each able to show `running` jobs at once, with a doorbell each and the steward's."""
+
+    def __init__(self, *, cells: int, running: int) -> None:
+        per_cell = CELL_WORDS + running
+        self._memory = mmap.mmap(-1, cells * per_cell * _WORD)
+        words = memoryview(self._memory).cast("q")
+        self.cells = [Cell(i, words[i * per_cell : (i + 1) * per_cell]) for i in range(cells)]
+        self.doorbells = [Doorbell() for _ in range(cells)]
+        self.steward_doorbell = Doorbell()
+
+    def free_cell(self) -> Cell | None:
+        """Return a cell that no worker uses and the steward has cleaned, or None."""
+        return next((cell for cell in self.cells if cell.state is CellState.FREE), None)
+
+    def ring_workers(self) -> None:
+        """Wake every live worker of this host."""
+        for cell, bell in zip(self.cells, self.doorbells, strict=True):
+            if cell.state in (CellState.STARTING, CellState.RUNNING):
+                bell.ring()

@@ -1,0 +1,102 @@
+"""What can be configured, validated once, with units in the names. No I/O but reading the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fastq.errors import UsageError
+
+DEFAULT_QUEUE = "default"
+DEFAULT_PRIORITY = 4
+PRIORITIES = range(10)
+PAYLOAD_LIMIT_BYTES = 1024 * 1024
+
+
+class DsnSource(StrEnum):
+    """Where the connection string came from."""
+
+    ARGUMENT = "argument"
+    FASTQ_DSN = "FASTQ_DSN"
+    DATABASE_URL = "DATABASE_URL"
+    PG_ENVIRONMENT = "PGHOST"
+    EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dsn:
+    """A libpq connection string and where it came from; `value` is empty for the embedded server."""
+
+    value: str
+    source: DsnSource
+
+
+def find_dsn(argument: str | None = None, environ: Mapping[str, str] | None = None) -> Dsn:
+    """Return the first of: argument, FASTQ_DSN, DATABASE_URL, PGHOST/PGSERVICE, the embedded server."""
+    env = os.environ if environ is None else environ
+    if argument:
+        return Dsn(value=argument, source=DsnSource.ARGUMENT)
+    for source in (DsnSource.FASTQ_DSN, DsnSource.DATABASE_URL):
+        if value := env.get(source.value):
+            return Dsn(value=value, source=source)
+    if any(env.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")):
+        return Dsn(value="", source=DsnSource.PG_ENVIRONMENT)
+    return Dsn(value="", source=DsnSource.EMBEDDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """One worker process.
+
+    `queues` maps a queue to its weight; empty means every queue. `batch_size` is the most jobs one claim
+    takes; `prefetch_ms` is how much work, at the measured rate, may wait in the process beyond its free slots.
+    """
+
+    target: str
+    dsn: str
+    concurrency: int = 100
+    threads: int = 8
+    batch_size: int = 500
+    prefetch_ms: float = 10.0
+    queues: Mapping[str, int] = field(default_factory=dict)
+    exclude_queues: frozenset[str] = frozenset()
+    lease_s: float = 30.0
+    shutdown_timeout_s: float = 30.0
+    poll_interval_s: float = 1.0
+    slots: int = 1
+    burst: bool = False
+    max_jobs: int | None = None
+    max_memory_bytes: int | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, in one sentence."""
+        positive = ("concurrency", "threads", "batch_size", "lease_s", "shutdown_timeout_s", "poll_interval_s", "slots")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} must be greater than 0, not {getattr(self, name)}")
+        if self.prefetch_ms < 0:
+            raise UsageError(f"prefetch_ms must not be negative, not {self.prefetch_ms}")
+        if self.batch_size > 10_000:
+            raise UsageError(f"batch_size must be at most 10000, not {self.batch_size}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorConfig:
+    """The parent of the worker processes of one host.
+
+    `cpus` are the CPUs to pin workers to, in turn; empty means no pinning.
+    """
+
+    processes: int
+    cpus: tuple[int, ...] = ()
+    shutdown_timeout_s: float = 30.0
+    burst: bool = False
+    reload: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, in one sentence."""
+        if self.processes <= 0:
+            raise UsageError(f"processes must be greater than 0, not {self.processes}")

@@ -1,0 +1,71 @@
+"""What a handler may ask for by annotating a parameter with `fastq.Context`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fastq.job import JobRef, JobSpec
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from fastq.app import App
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """One run of one job.
+
+    Attributes:
+        id: the job's id, the same over all its attempts.
+        task, queue: their names.
+        attempt: the number of this run, from 1.
+        retries_left: how many runs may follow this one.
+        errors: the records of earlier failed runs, oldest first: type, message, traceback, attempt, at.
+        enqueued_at: when it was enqueued, by the database's clock.
+        headers: what was given as `options(headers=…)`.
+        state: what the app's lifespan yielded, made once per worker process.
+        deadline: the event loop's time at which the run is cancelled, or None.
+        cancelled: True once this run was asked to stop.
+
+    """
+
+    app: App
+    id: int
+    task: str
+    queue: str
+    attempt: int
+    retries_left: int
+    errors: list[dict[str, Any]]
+    headers: dict[str, Any]
+    enqueued_ms: int
+    state: Any
+    deadline: float | None = None
+    cancelled: bool = False
+    lease: tuple[int, int, int] = (0, 0, 0)
+    completed: bool = field(default=False, init=False)
+
+    @property
+    def enqueued_at(self) -> datetime:
+        """When the job was enqueued."""
+        return datetime.fromtimestamp(self.enqueued_ms / 1000, UTC)
+
+    async def enqueue(self, spec: JobSpec) -> JobRef:
+        """Enqueue another job."""
+        return await self.app.enqueue(spec)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """Give a connection whose commit also completes this job: its effects happen exactly once.
+
+        Raises:
+            LeaseLost: the job was taken from this worker; nothing was written.
+
+        """
+        async with self.app.client.completing(self.lease) as conn:
+            yield conn
+        self.completed = True

@@ -1,0 +1,166 @@
+"""The values a job is made of, before it is enqueued and as the outside sees it. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES
+from fastq.errors import UsageError
+
+
+def check_name(what: str, name: str, *, longest: int = 255) -> str:
+    """Return `name` if it can name a queue, a task or a group: printable, not empty, at most `longest` characters."""
+    if not isinstance(name, str) or not name or len(name) > longest or not name.isprintable():
+        raise UsageError(f"{what} must be 1 to {longest} printable characters, not {name!r:.80}")
+    return name
+
+
+def _seconds(delay: float | timedelta | None) -> float | None:
+    if delay is None:
+        return None
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    if not 0 <= seconds < 100 * 366 * 86400:
+        raise UsageError(f"delay must be between 0 seconds and 100 years, not {delay!r}")
+    return seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where and when a job runs.
+
+    Attributes:
+        queue: the queue's name.
+        priority: 0 (first) to 9 (last).
+        delay_s: seconds to wait, by the database's clock, or None.
+        run_at: an aware datetime to wait for, or None.
+        group_key: the group (a tenant, an account), or "".
+        headers: small JSON-able values that travel with the job.
+
+    """
+
+    queue: str = DEFAULT_QUEUE
+    priority: int = DEFAULT_PRIORITY
+    delay_s: float | None = None
+    run_at: datetime | None = None
+    group_key: str = ""
+    headers: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, in one sentence."""
+        check_name("queue", self.queue)
+        if self.group_key:
+            check_name("group_key", self.group_key)
+        if self.priority not in PRIORITIES or isinstance(self.priority, bool):
+            raise UsageError(f"priority must be 0 (first) to 9 (last), not {self.priority!r}")
+        if self.run_at is not None and self.run_at.tzinfo is None:
+            raise UsageError("run_at needs a time zone: use datetime.now(timezone.utc) or an aware datetime")
+        if self.run_at is not None and self.delay_s is not None:
+            raise UsageError("give delay or run_at, not both")
+
+    def but(self, **changes: Any) -> Options:
+        """Return these options with some replaced; `delay` may be seconds or a timedelta."""
+        known = {name: getattr(self, name) for name in self.__slots__}
+        if "delay" in changes:
+            changes["delay_s"] = _seconds(changes.pop("delay"))
+            known["run_at"] = None
+        if changes.get("run_at") is not None:
+            known["delay_s"] = None
+        if unknown := changes.keys() - known.keys():
+            raise UsageError(f"unknown option {', '.join(sorted(unknown))}; there are: delay, {', '.join(known)}")
+        return Options(**{**known, **changes})
+
+    @property
+    def waits(self) -> bool:
+        """Whether the job has a time to wait for."""
+        return bool(self.delay_s) or self.run_at is not None
+
+    def meta(self) -> bytes:
+        """Return the rarer options as the JSON of the column `meta`; empty when there are none."""
+        return orjson.dumps({"headers": dict(self.headers)}) if self.headers else b""
+
+
+class JobSpec:
+    """One job to be enqueued: a task's name, its arguments by name, its options. Made by `task.job(…)`."""
+
+    __slots__ = ("args", "options", "task")
+
+    def __init__(self, task: str, args: dict[str, Any], options: Options) -> None:
+        self.task = task
+        self.args = args
+        self.options = options
+
+    def __repr__(self) -> str:
+        return f"<JobSpec {self.task} {self.args!r:.100}>"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """An enqueued job: its id, and whether another job already held its unique key."""
+
+    id: int
+    duplicate: bool = False
+
+
+class JobIds(Sequence[int]):
+    """The ids of jobs enqueued together, in order, kept as ranges: a million ids take a few kilobytes."""
+
+    __slots__ = ("_length", "_ranges")
+
+    def __init__(self) -> None:
+        self._ranges: list[range] = []
+        self._length = 0
+
+    def add(self, ids: range) -> None:
+        """Append ids; adjoining ranges become one."""
+        if not ids:
+            return
+        if self._ranges and self._ranges[-1].stop == ids.start:
+            self._ranges[-1] = range(self._ranges[-1].start, ids.stop)
+        else:
+            self._ranges.append(ids)
+        self._length += len(ids)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[int]:
+        for ids in self._ranges:
+            yield from ids
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._length))]
+        place = index + self._length if index < 0 else index
+        if not 0 <= place < self._length:
+            raise IndexError(f"job {index} of {self._length}")
+        for ids in self._ranges:
+            if place < len(ids):
+                return ids[place]
+            place -= len(ids)
+        raise AssertionError("ranges and length disagree")
+
+    def __repr__(self) -> str:
+        return f"<JobIds of {self._length} jobs>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as the view `fastq.job` shows it, or as a batch handler gets it."""
+
+    id: int
+    task: str
+    queue: str
+    state: str
+    attempt: int
+    args: dict[str, Any]
+    priority: int = DEFAULT_PRIORITY
+    enqueued_at: datetime | None = None
+    run_at: datetime | None = None
+    finished_at: datetime | None = None
+    errors: tuple[dict[str, Any], ...] = ()
+    headers: Mapping[str, Any] | None = None

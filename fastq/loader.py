@@ -1,0 +1,43 @@
+"""Finds the app that `module:attr` names, with the current directory importable."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+
+from fastq.app import App
+from fastq.errors import TargetError
+
+
+def load_app(target: str) -> App:
+    """Return the fastq.App that `module:attr` names; `attr` is "app" when left out.
+
+    Raises:
+        TargetError: the module or the attribute is not there, or is no App; the message says which.
+
+    """
+    module_name, _, attr = target.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and (module_name == exc.name or module_name.startswith(exc.name + ".")):
+            raise TargetError(f"there is no module {exc.name!r} to import from {here}") from None
+        raise TargetError(f"importing {module_name!r} failed: it needs the module {exc.name!r}") from exc
+    except Exception as exc:
+        where = traceback.extract_tb(exc.__traceback__)[-1]
+        raise TargetError(
+            f"importing {module_name!r} failed: {type(exc).__name__}: {exc} ({where.filename}:{where.lineno})"
+        ) from exc
+    found: object = module
+    for part in (attr or "app").split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, App):
+        apps = sorted(name for name, value in vars(module).items() if isinstance(value, App))
+        hint = f"; it has {', '.join(f'{module_name}:{name}' for name in apps)}" if apps else ""
+        raise TargetError(f"{module_name!r} has no fastq.App named {attr or 'app'!r}{hint}")
+    return found

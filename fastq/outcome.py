@@ -1,0 +1,163 @@
+"""What becomes of a job whose run did not simply succeed. Pure decisions; `protocol.settle` carries them out.
+
+run ──► success                    acknowledged
+    ├─► exception, attempts left   scheduled (retrying), attempt + 1
+    ├─► exception, none left       finished (failed)
+    ├─► Retry / Snooze / Discard   as raised
+    ├─► payload does not fit       finished (failed), at once
+    └─► worker died while running  ready, crash + 1; finished (failed) at max_crashes
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastq.backoff import Backoff, Exponential
+from fastq.settlement import LeasedJob, Settlement
+from fastq.states import Goes, JobState
+
+MOST_ERRORS = 10
+MOST_TRACEBACK = 4000
+MOST_MESSAGE = 1000
+MAX_CRASHES = 3
+
+
+class Flow(Exception):
+    """Raised by a handler to say what should become of its job."""
+
+
+def _delay_s(delay: float | timedelta | None) -> float | None:
+    return delay.total_seconds() if isinstance(delay, timedelta) else delay
+
+
+class Retry(Flow):
+    """Try again, in `delay` seconds or after the task's own backoff. Counts as a failed attempt."""
+
+    def __init__(self, delay: float | timedelta | None = None, reason: str = "") -> None:
+        super().__init__(reason or "the handler asked for a retry")
+        self.delay_s = _delay_s(delay)
+
+
+class Snooze(Flow):
+    """Run again in `delay` seconds. Not an attempt."""
+
+    def __init__(self, delay: float | timedelta) -> None:
+        super().__init__(f"snoozed for {delay}")
+        self.delay_s = _delay_s(delay) or 0.0
+
+
+class Discard(Flow):
+    """End the job without success and without a retry; it is kept with the reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and when a task's failed jobs run again: at most `retries` + 1 runs."""
+
+    retries: int = 3
+    backoff: Backoff = Exponential()
+    keep_failed_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failed run: the exception and whether trying again could help."""
+
+    error: BaseException
+    final: bool = False
+
+
+def _clip(text: str, most: int) -> str:
+    """Cut a text and drop what PostgreSQL's json cannot hold."""
+    text = text.replace("\0", "").encode("utf-8", "replace").decode()
+    return text if len(text) <= most else "…" + text[-most:]
+
+
+def error_record(error: BaseException, attempt: int) -> dict[str, Any]:
+    """Return what is kept of an exception."""
+    lines = traceback.format_exception(error) if error.__traceback__ else []
+    return {
+        "type": type(error).__qualname__,
+        "message": _clip(str(error), MOST_MESSAGE),
+        "traceback": _clip("".join(lines), MOST_TRACEBACK),
+        "attempt": attempt,
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+
+
+def _with_error(meta: dict[str, Any] | None, record: dict[str, Any]) -> dict[str, Any]:
+    meta = dict(meta or {})
+    meta["errors"] = [*meta.get("errors", []), record][-MOST_ERRORS:]
+    return meta
+
+
+def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Settlement:
+    """Decide where a job goes whose run raised."""
+    error, attempt = failure.error, job.attempt + 1
+    place = {"lease": job.lease, "ord": job.ord}
+    match error:
+        case Snooze():
+            return Settlement(
+                **place,
+                goes=Goes.SCHEDULED,
+                state=JobState.SCHEDULED,
+                delay_s=error.delay_s,
+                attempt=job.attempt,
+                meta=job.meta,
+            )
+        case Discard():
+            meta = _with_error(job.meta, error_record(error, attempt))
+            return Settlement(**place, goes=Goes.FINISHED, state=JobState.DISCARDED, attempt=attempt, meta=meta)
+    meta = _with_error(job.meta, error_record(error, attempt))
+    if failure.final or attempt > policy.retries:
+        return Settlement(
+            **place, goes=Goes.FINISHED, state=JobState.FAILED, attempt=attempt, meta=meta, keep_s=policy.keep_failed_s
+        )
+    delay_s = error.delay_s if isinstance(error, Retry) else None
+    if delay_s is None:
+        delay_s = max(0.0, float(policy.backoff(attempt)))
+    return Settlement(
+        **place, goes=Goes.SCHEDULED, state=JobState.RETRYING, delay_s=delay_s, attempt=attempt, meta=meta
+    )
+
+
+def returned(job: LeasedJob) -> Settlement:
+    """Put a job back into line as it was: it was not started, or its run does not count."""
+    return Settlement(lease=job.lease, ord=job.ord, goes=Goes.READY, attempt=job.attempt, meta=job.meta)
+
+
+def death_of(wait_status: int) -> str:
+    """Return how a process ended, from its wait status: "SIGKILL", "exit code 1"."""
+    code = wait_status & 0x7F
+    if not code:
+        return f"exit code {wait_status >> 8}"
+    try:
+        return signal.Signals(code).name
+    except ValueError:
+        return f"signal {code}"
+
+
+def after_death(job: LeasedJob, *, running: bool, cause: str, max_crashes: int = MAX_CRASHES) -> Settlement:
+    """Decide where a job goes whose worker died; only one that was `running` is charged."""
+    if not running:
+        return returned(job)
+    crashes = int((job.meta or {}).get("crashes", 0)) + 1
+    record = {
+        "type": "WorkerDied",
+        "message": f"the worker process ended by {cause} while it ran this job",
+        "traceback": "",
+        "attempt": job.attempt + 1,
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    meta = _with_error(job.meta, record) | {"crashes": crashes}
+    place = {"lease": job.lease, "ord": job.ord}
+    if crashes >= max_crashes:
+        return Settlement(**place, goes=Goes.FINISHED, state=JobState.FAILED, attempt=job.attempt, meta=meta)
+    return Settlement(**place, goes=Goes.READY, attempt=job.attempt, meta=meta)

@@ -1,0 +1,41 @@
+"""Ending a claim: acknowledge leases, mark single jobs done, settle jobs that failed, wait or go back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from psycopg import AsyncConnection
+
+from fastq.settlement import Settlement
+from fastq.sql import statement
+
+
+async def ack(conn: AsyncConnection[Any], *, slot: int, worker: int, leases: list[int]) -> set[int]:
+    """Delete leases whose jobs are all finished; returns those that were still ours."""
+    params = {"slot": slot, "worker": worker, "leases": leases}
+    cur = await conn.execute(statement("ack_leases"), params, prepare=True)
+    return {row[0] for row in await cur.fetchall()}
+
+
+async def ack_jobs(conn: AsyncConnection[Any], *, slot: int, worker: int, jobs: list[tuple[int, int]]) -> set[int]:
+    """Mark (lease, ordinal) pairs as done; returns the leases that were still ours."""
+    params = {
+        "slot": slot,
+        "worker": worker,
+        "leases": [lease for lease, _ in jobs],
+        "ords": [ordinal for _, ordinal in jobs],
+    }
+    cur = await conn.execute(statement("ack_jobs"), params, prepare=True)
+    return {row[0] for row in await cur.fetchall()}
+
+
+async def settle(
+    conn: AsyncConnection[Any], *, slot: int, worker: int, settlements: list[Settlement]
+) -> set[tuple[int, int]]:
+    """Move jobs out of their leases; returns the (lease, ordinal) pairs that moved, the others were lost."""
+    items = orjson.dumps(settlements).decode()
+    leases = sorted({s.lease for s in settlements})
+    params = {"slot": slot, "worker": worker, "items": items, "leases": leases}
+    cur = await conn.execute(statement("settle_jobs_if_leased"), params)
+    return {(row[0], row[1]) for row in await cur.fetchall()}

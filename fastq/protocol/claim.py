@@ -1,0 +1,127 @@
+"""Claiming: find lanes that have jobs, take a batch of one lane under a lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from fastq.sql import over_segments, statement
+
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+"""A claimed batch ends before it passes this size, as payloads lie on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One line of jobs: claims take from one lane at a time, in order of position."""
+
+    slot: int
+    segment: int
+    queue: str
+    priority: int
+    group_key: str
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What a claim gave: `batch` is None when there was nothing; `acked` are the leases that were still ours."""
+
+    lease: int
+    batch: bytes | None
+    hi: int
+    acked: list[int]
+    alive: bool
+
+
+async def discover(
+    conn: AsyncConnection[Any],
+    *,
+    slot: int,
+    queues: Sequence[str],
+    exclude: Iterable[str],
+    unknown: Iterable[str],
+    limit: int = 256,
+) -> list[tuple[Lane, int]]:
+    """Return the lanes that have jobs, each with the position of its first job. No queues means all."""
+    params: dict[str, Any] = {"slot": slot, "unknown": list(unknown), "limit": limit}
+    if queues:
+        text, params["queues"] = over_segments("discover_lanes_of_queues"), list(queues)
+    else:
+        text, params["exclude"] = over_segments("discover_lanes"), list(exclude)
+    cur = await conn.execute(text, params, prepare=True)
+    return [(Lane(slot, row[0], row[1], row[2], row[3]), row[4]) for row in await cur.fetchall()]
+
+
+async def claim(
+    conn: AsyncConnection[Any],
+    lane: Lane,
+    *,
+    worker: int,
+    low: int,
+    limit: int,
+    acks: list[int],
+    unknown: list[str],
+) -> Claimed:
+    """Take up to `limit` jobs of a lane beyond position `low`, and acknowledge finished leases on the way."""
+    params = {
+        "slot": lane.slot,
+        "worker": worker,
+        "queue": lane.queue,
+        "priority": lane.priority,
+        "group_key": lane.group_key,
+        "low": low,
+        "limit": limit,
+        "acks": acks,
+        "unknown": unknown,
+        "max_bytes": MAX_BATCH_BYTES,
+    }
+    cur = await conn.execute(statement("claim_jobs_if_worker_lives", lane.segment), params, prepare=True, binary=True)
+    row = await cur.fetchone()
+    if row is None:
+        raise AssertionError("a claim always returns one row")
+    return Claimed(row[0] or 0, row[1], row[2] or 0, row[3], row[4])
+
+
+@dataclass(frozen=True, slots=True)
+class LooseJob:
+    """One job of a lease, read singly because its batch as a whole could not be decoded."""
+
+    ord: int
+    pos: int
+    id: int
+    task: str
+    attempt: int
+    enqueued_ms: int
+    payload: str
+    meta: str | None
+
+
+async def read_lease(conn: AsyncConnection[Any], *, slot: int, lease: int) -> list[LooseJob]:
+    """Return the jobs of a lease one by one, as texts."""
+    cur = await conn.execute(statement("read_lease_jobs"), {"slot": slot, "lease": lease})
+    return [LooseJob(*row) for row in await cur.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A lease that the database believes a worker holds."""
+
+    lane: Lane
+    claimed: Claimed
+
+    @property
+    def lease(self) -> int:
+        """Its id."""
+        return self.claimed.lease
+
+
+async def list_leases(conn: AsyncConnection[Any], *, slot: int, worker: int) -> list[HeldLease]:
+    """Return everything the database believes this worker holds."""
+    cur = await conn.execute(statement("list_leases"), {"slot": slot, "worker": worker}, binary=True)
+    return [
+        HeldLease(Lane(slot, 0, row[1], row[2], row[3]), Claimed(row[0], row[4], 0, [], alive=True))
+        for row in await cur.fetchall()
+    ]

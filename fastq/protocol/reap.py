@@ -1,0 +1,50 @@
+"""Giving back what a dead worker held. Any steward may do it; a lock on the worker's row lets one do it at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from psycopg import AsyncConnection
+
+from fastq.protocol.ack import settle
+from fastq.settlement import LeasedJob, Settlement
+from fastq.sql import statement
+
+Verdict = Callable[[LeasedJob], Settlement]
+"""Says where an unfinished job of a dead worker goes: `fastq.outcome.after_death`."""
+
+
+async def expired_workers(conn: AsyncConnection[Any], *, slot: int) -> list[int]:
+    """Return the workers whose time has run out."""
+    cur = await conn.execute(statement("list_expired_workers"), {"slot": slot}, prepare=True)
+    return [row[0] for row in await cur.fetchall()]
+
+
+async def reap(conn: AsyncConnection[Any], *, slot: int, worker: int, verdict: Verdict) -> int | None:
+    """Settle all unfinished jobs of a dead worker and delete its leases and its row, in one transaction.
+
+    Returns how many jobs went back; None when the worker was gone, or somebody else is at it.
+    """
+    who = {"slot": slot, "worker": worker}
+    async with conn.transaction():
+        if await (await conn.execute(statement("lock_worker"), who)).fetchone() is None:
+            return None
+        rows = await (await conn.execute(statement("list_leased_jobs"), who)).fetchall()
+        jobs = [
+            LeasedJob(
+                lease=r[0],
+                ord=r[1],
+                id=r[2],
+                task=r[3],
+                attempt=r[4],
+                meta=None if r[5] is None else orjson.loads(r[5]),
+            )
+            for r in rows
+        ]
+        if jobs:
+            await settle(conn, slot=slot, worker=worker, settlements=[verdict(job) for job in jobs])
+        await conn.execute(statement("delete_leases"), who)
+        await conn.execute(statement("delete_worker"), who)
+    return len(jobs)

@@ -1,0 +1,48 @@
+"""What keeps the tables in order: promote due jobs, prune kept ones, lead the fleet, wake it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from fastq.sql import statement
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """How many jobs were promoted, and in how many seconds the next one is due (None: nothing waits)."""
+
+    jobs: int
+    next_due_s: float | None
+
+
+async def promote(conn: AsyncConnection[Any], *, slot: int, limit: int = 5000) -> Promoted:
+    """Move jobs whose time has come into ready."""
+    cur = await conn.execute(statement("promote_due_jobs"), {"slot": slot, "limit": limit}, prepare=True)
+    row = await cur.fetchone()
+    if row is None:
+        raise AssertionError("promote_due_jobs always returns one row")
+    return Promoted(row[0], row[1])
+
+
+async def prune(conn: AsyncConnection[Any], *, slot: int, limit: int = 5000) -> int:
+    """Delete kept jobs whose time is over; returns how many."""
+    return (await conn.execute(statement("prune_finished_jobs"), {"slot": slot, "limit": limit})).rowcount
+
+
+async def lead(conn: AsyncConnection[Any], *, holder: str, lease_s: float) -> bool:
+    """Become or stay leader; False when another host leads."""
+    cur = await conn.execute(statement("take_leadership_if_vacant"), {"holder": holder, "lease_s": lease_s})
+    return await cur.fetchone() is not None
+
+
+async def resign(conn: AsyncConnection[Any], *, holder: str) -> None:
+    """Stop leading at once."""
+    await conn.execute(statement("resign_leadership"), {"holder": holder})
+
+
+async def notify(conn: AsyncConnection[Any]) -> None:
+    """Wake the workers of every host. A hint; they poll behind it."""
+    await conn.execute(statement("notify_workers"), prepare=True)

@@ -1,0 +1,1 @@
+"""The database schema: the migrations (built into the wheel from `migrations/`) and what applies and checks them."""

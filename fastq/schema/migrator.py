@@ -1,0 +1,153 @@
+"""Applies the migrations, forward only; says whether a database fits this code. One transaction per migration.
+
+Safe to run twice and from two hosts at once: a transaction-level advisory lock lets one through at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast, LiteralString
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+
+from fastq.errors import SchemaError, UsageError
+
+_LOCK = 0x6661737471
+_LEDGER = """create schema if not exists fastq;
+create table if not exists fastq.migration (
+  version    int4 primary key,
+  name       text not null,
+  checksum   text not null,
+  applied_at timestamptz not null default now()
+)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One numbered file of `migrations/`."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """Return what tells whether an applied migration is the one we have."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()[:16]
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """Return all migrations in order. A wheel has them beside this file, a checkout at its top."""
+    here = Path(__file__).parent
+    folder = next(d for d in (here / "migrations", here.parents[1] / "migrations") if d.is_dir())
+    found = sorted(folder.glob("[0-9]*.sql"))
+    return tuple(
+        Migration(version=int(p.stem.split("_", 1)[0]), name=p.stem.split("_", 1)[1], sql=p.read_text("utf-8"))
+        for p in found
+    )
+
+
+def newest() -> int:
+    """Return the schema version that this code needs."""
+    return migrations()[-1].version
+
+
+def script() -> str:
+    """Return everything as one SQL script for a DBA to read and run with psql."""
+    parts = ["begin;", f"select pg_advisory_xact_lock({_LOCK});", _LEDGER + ";"]
+    for m in migrations():
+        parts += [
+            f"-- migration {m.version}: {m.name}",
+            m.sql.rstrip(),
+            f"insert into fastq.migration (version, name, checksum) values ({m.version}, '{m.name}', '{m.checksum}');",
+        ]
+    return "\n".join([*parts, "commit;", ""])
+
+
+def migrate(conn: Connection[Any], *, slots: int | None = None, report: Callable[[str], None] = lambda _: None) -> int:
+    """Bring the schema up to date; returns how many migrations were applied.
+
+    Raises:
+        SchemaError: the database is newer than this code, or an applied migration is not the one we have.
+
+    """
+    applied = 0
+    for m in migrations():
+        with conn.transaction():
+            conn.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+            conn.execute("set local client_min_messages = warning")
+            conn.execute(cast("LiteralString", _LEDGER))
+            known = {row[0]: row[1] for row in conn.execute("select version, checksum from fastq.migration").fetchall()}
+            _judge(max(known, default=None), applying=True)
+            if m.version in known:
+                _same(m, known[m.version])
+                continue
+            conn.execute(cast("LiteralString", m.sql))
+            conn.execute(
+                "insert into fastq.migration (version, name, checksum) values (%s, %s, %s)",
+                [m.version, m.name, m.checksum],
+            )
+        applied += 1
+        report(f"applied {m.version:04d} {m.name}")
+    if slots is not None:
+        set_slots(conn, slots)
+    return applied
+
+
+def set_slots(conn: Connection[Any], slots: int) -> None:
+    """Set the number of slots; it can only grow, because jobs may stand in any slot there ever was."""
+    if slots < 1:
+        raise UsageError(f"slots must be at least 1, not {slots}")
+    with conn.transaction():
+        row = conn.execute("select value::text::int from fastq.setting where name = 'slots' for update").fetchone()
+        now = 1 if row is None else int(row[0])
+        if slots < now:
+            raise UsageError(f"this database has {now} slots; their number can only grow")
+        conn.execute("update fastq.setting set value = to_json(%s::int) where name = 'slots'", [slots])
+        conn.execute("insert into fastq.ring (slot) select generate_series(%s, %s - 1)", [now, slots])
+
+
+def check(conn: Connection[Any]) -> None:
+    """Raise SchemaError unless the schema is the one this code needs."""
+    try:
+        row = conn.execute("select max(version) from fastq.migration").fetchone()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        row = None
+    _judge(None if row is None else row[0])
+
+
+async def check_async(conn: AsyncConnection[Any]) -> None:
+    """As `check`, on an asynchronous connection."""
+    try:
+        row = await (await conn.execute("select max(version) from fastq.migration")).fetchone()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        row = None
+    _judge(None if row is None else row[0])
+
+
+def _judge(found: int | None, *, applying: bool = False) -> None:
+    """Raise SchemaError unless version `found` fits this code; `applying` accepts an older one."""
+    if found is not None and found > newest():
+        raise SchemaError(
+            f"the database has fastq schema {found}, this code knows {newest()}: upgrade fastq on this host"
+        )
+    if applying:
+        return
+    if found is None:
+        raise SchemaError("the database has no fastq schema: run `fastq migrate`")
+    if found < newest():
+        raise SchemaError(f"the database has fastq schema {found}, this code needs {newest()}: run `fastq migrate`")
+
+
+def _same(m: Migration, checksum: str) -> None:
+    if m.checksum != checksum:
+        raise SchemaError(
+            f"migration {m.version} ({m.name}) was applied with other contents than this fastq has;"
+            " this database belongs to a different build of fastq"
+        )

@@ -1,0 +1,45 @@
+"""The values that pass between a decision about a claimed job and the statement that carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastq.states import Goes, JobState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedJob:
+    """An unfinished job of a lease, without its payload: `ord` is its place in the batch, from 0."""
+
+    lease: int
+    ord: int
+    id: int
+    task: str
+    attempt: int
+    meta: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """Where one claimed job goes, and as what.
+
+    Attributes:
+        lease, ord: the job, as its lease names it.
+        goes: the table it moves to.
+        state: its reason in scheduled or its state in finished; "" in ready.
+        delay_s: seconds to wait in scheduled, by the database's clock.
+        attempt: how many attempts are now counted.
+        meta: its rarer data (errors, crashes, headers), or None.
+        keep_s: seconds to keep it in finished; None is for ever.
+
+    """
+
+    lease: int
+    ord: int
+    goes: Goes
+    state: JobState | str = ""
+    delay_s: float = 0.0
+    attempt: int = 0
+    meta: dict[str, Any] | None = None
+    keep_s: float | None = None

@@ -1,0 +1,37 @@
+"""The statements, one to a file, and how they are read.
+
+A file is headed by its purpose, the locks it takes, the index it uses and its caller. `{segment}` in a file stands
+for the number of a ready segment: `statement(name, segment)` gives the text for one.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import LiteralString, cast
+
+SEGMENTS = 4
+
+
+@cache
+def statement(name: str, segment: int | None = None) -> LiteralString:
+    """Return the text of `name`.sql without its comments (psycopg caches only short texts)."""
+    lines = files(__package__).joinpath(f"{name}.sql").read_text("utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("--")).strip()
+    if segment is not None:
+        text = text.replace("{segment}", str(segment))
+    return cast("LiteralString", text)
+
+
+@cache
+def over_segments(name: str) -> LiteralString:
+    """Return `name`.sql for every segment at once, joined by union all."""
+    parts = [f"({statement(name, segment)})" for segment in range(SEGMENTS)]
+    return cast("LiteralString", "\nunion all\n".join(parts))
+
+
+def names() -> list[str]:
+    """Return the names of all statements."""
+    return sorted(
+        entry.name.removesuffix(".sql") for entry in files(__package__).iterdir() if entry.name.endswith(".sql")
+    )

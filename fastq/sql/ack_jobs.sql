@@ -1,0 +1,12 @@
+-- Mark single jobs of leases as done, so that a crash does not repeat them while a slow neighbour keeps the lease.
+-- `leases` and `ords` are parallel. Returns the leases that were still ours.
+-- Locks: lease rows by update. Index: lease_pkey. Caller: protocol.ack.
+update fastq.lease l
+set done = l.done || m.ords
+from (
+  select u.lease, array_agg(u.ord) as ords
+  from unnest(%(leases)s::int8[], %(ords)s::int2[]) as u(lease, ord)
+  group by u.lease
+) m
+where l.slot = %(slot)s and l.worker = %(worker)s and l.id = m.lease
+returning l.id

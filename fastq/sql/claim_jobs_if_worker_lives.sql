@@ -1,0 +1,50 @@
+-- Claim up to `limit` jobs of one lane of one segment: out of ready, into one lease row, packed as one json array.
+-- Also deletes the leases in `acks`, whose jobs are all finished: one round trip for both.
+-- A batch ends before it passes `max_bytes` (its first job always comes along).
+-- Fence: nothing is claimed when the worker's row is gone; the key-share lock makes a reaper wait for this statement.
+-- Locks: worker row key share; ready rows for update skip locked; lease rows by delete.
+-- Index: ready_{segment}_pkey from `low` on. Caller: protocol.claim.
+with alive as materialized (
+  select w.id from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s for key share
+),
+acked as (
+  delete from fastq.lease l where l.slot = %(slot)s and l.id = any (%(acks)s) returning l.id
+),
+pick as materialized (
+  select r.ctid, r.pos, pg_column_size(r.payload) as bytes
+  from fastq.ready_{segment} r
+  where r.slot = %(slot)s and r.queue = %(queue)s and r.priority = %(priority)s and r.group_key = %(group_key)s
+    and r.pos > %(low)s and r.task <> all (%(unknown)s) and exists (select from alive)
+  order by r.pos
+  limit %(limit)s
+  for update skip locked
+),
+cut as materialized (
+  select case
+    when sum(p.bytes) <= %(max_bytes)s then max(p.pos)
+    else (select coalesce(max(s.pos) filter (where s.total <= %(max_bytes)s), min(s.pos))
+          from (select q.pos, sum(q.bytes) over (order by q.pos) as total from pick q) s)
+  end as hi
+  from pick p
+),
+gone as (
+  delete from fastq.ready_{segment} r using pick p
+  where r.ctid = p.ctid and p.pos <= (select c.hi from cut c)
+  returning r.pos, r.id, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta
+),
+pack as (
+  select convert_to('[' || string_agg(
+    '[' || g.pos || ',' || to_json(g.task) || ',' || g.attempt || ',' || g.enqueued_ms || ',' || g.payload::text ||
+    case when g.id is null and g.meta is null then ']'
+         else ',' || coalesce(g.id::text, 'null') || ',' || coalesce(g.meta::text, 'null') || ']' end,
+    ',' order by g.pos) || ']', 'UTF8') as batch
+  from gone g
+),
+leased as (
+  insert into fastq.lease (slot, worker, queue, priority, group_key, batch)
+  select %(slot)s, %(worker)s, %(queue)s, %(priority)s, %(group_key)s, k.batch from pack k where k.batch is not null
+  returning id, batch
+)
+select n.id, n.batch, (select c.hi from cut c) as hi, array(select a.id from acked a) as acked,
+       exists (select from alive) as alive
+from (values (1)) one left join leased n on true

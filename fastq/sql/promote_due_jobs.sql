@@ -1,0 +1,23 @@
+-- Move up to `limit` jobs whose time has come from scheduled to ready; also says when the next one is due.
+-- Locks: scheduled rows for update skip locked. Index: scheduled_due. Caller: protocol.promote.
+with due as materialized (
+  select s.id from fastq.scheduled s
+  where s.slot = %(slot)s and s.reason <> 'reserved' and s.run_at <= now()
+  order by s.run_at
+  limit %(limit)s
+  for update skip locked
+),
+moved as (
+  delete from fastq.scheduled s using due d where s.slot = %(slot)s and s.id = d.id
+  returning s.id, s.run_at, s.priority, s.attempt, s.enqueued_ms, s.queue, s.group_key, s.task, s.payload, s.meta
+),
+put as (
+  insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
+  select r.head, r.slot, m.priority, m.attempt, m.id, m.enqueued_ms, m.queue, m.group_key, m.task, m.payload, m.meta
+  from moved m join fastq.ring r on r.slot = %(slot)s
+  order by m.run_at
+)
+select (select count(*) from moved) as promoted,
+       (select extract(epoch from s.run_at - now())::float8 from fastq.scheduled s
+        where s.slot = %(slot)s and s.reason <> 'reserved' and s.run_at > now()
+        order by s.run_at limit 1) as next_due_s

@@ -1,0 +1,10 @@
+-- Delete up to `limit` kept jobs whose time is over.
+-- Locks: finished rows for update skip locked. Index: finished_expiry. Caller: protocol.prune.
+with old as materialized (
+  select f.id from fastq.finished f
+  where f.slot = %(slot)s and f.expires_at <= now()
+  order by f.expires_at limit %(limit)s
+  for update skip locked
+)
+delete from fastq.finished f using old o where f.slot = %(slot)s and f.id = o.id
+returning f.id

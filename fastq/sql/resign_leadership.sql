@@ -1,0 +1,3 @@
+-- Give the lead up at once, so that another host need not wait for it to expire.
+-- Locks: the leader row by delete. Index: leader_pkey. Caller: protocol.leader.
+delete from fastq.leader l where l.name = 'steward' and l.holder = %(holder)s

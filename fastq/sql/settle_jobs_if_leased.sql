@@ -1,0 +1,52 @@
+-- Move claimed jobs out of their leases: back to ready, to scheduled (retry, snooze), or to finished.
+-- `items` is a json array of {lease, ord, goes, state, delay_s, attempt, meta, result, keep_s}; the job itself is read
+-- from the lease, so what was claimed and what is written cannot differ.
+-- Fence: jobs of a lease that is gone, or that are done already, are left out; returned are those that moved.
+-- Locks: lease rows for update, in order of id. Index: lease_pkey. Caller: protocol.settle.
+with item as materialized (
+  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta, i.result, i.keep_s
+  from json_to_recordset(%(items)s::json) as i(
+    lease int8, ord int2, goes text, state text, delay_s float8, attempt int2, meta json, result json, keep_s float8)
+),
+held as materialized (
+  select l.id, l.queue, l.priority, l.group_key, l.batch, l.done
+  from fastq.lease l
+  where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(leases)s)
+  order by l.id
+  for update
+),
+job as materialized (
+  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta, i.result, i.keep_s,
+         h.queue, h.priority, h.group_key, u.id, u.task, u.enqueued_ms, u.payload
+  from held h
+  cross join lateral fastq.unpack(h.batch, h.done) u
+  join item i on i.lease = h.id and i.ord = u.ord
+),
+marked as (
+  update fastq.lease l set done = l.done || m.ords
+  from (select j.lease, array_agg(j.ord) as ords from job j group by j.lease) m
+  where l.slot = %(slot)s and l.id = m.lease
+),
+to_ready as (
+  insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
+  select r.head, r.slot, j.priority, j.attempt, j.id, j.enqueued_ms, j.queue, j.group_key, j.task, j.payload, j.meta
+  from job j join fastq.ring r on r.slot = %(slot)s
+  where j.goes = 'ready'
+  order by j.lease, j.ord
+),
+to_scheduled as (
+  insert into fastq.scheduled (slot, id, run_at, reason, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+  select %(slot)s, j.id, now() + j.delay_s * interval '1 second', j.state, j.priority, j.attempt, j.enqueued_ms, j.queue,
+         j.group_key, j.task, j.payload, j.meta
+  from job j
+  where j.goes = 'scheduled'
+),
+to_finished as (
+  insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, expires_at, queue, group_key, task, payload,
+                              result, meta)
+  select %(slot)s, j.id, j.state, j.priority, j.attempt, j.enqueued_ms, now() + j.keep_s * interval '1 second', j.queue,
+         j.group_key, j.task, j.payload, j.result, j.meta
+  from job j
+  where j.goes = 'finished'
+)
+select j.lease, j.ord from job j

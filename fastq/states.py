@@ -1,0 +1,49 @@
+"""The words for what a job and a worker process can be. No behaviour here.
+
+A job's state is the table it stands in:
+
+    enqueue ──► ready ──claim──► lease ("running") ──ack──► gone, or kept in finished
+                  ▲                │
+                  │                ├─ failed attempt ──► scheduled ──due──► ready
+                  └── returned ────┘
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands; the `state` column of the view `fastq.job`."""
+
+    READY = "ready"
+    RUNNING = "running"
+    SCHEDULED = "scheduled"
+    RETRYING = "retrying"
+    RESERVED = "reserved"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DISCARDED = "discarded"
+    CANCELLED = "cancelled"
+
+
+class Goes(StrEnum):
+    """The table that a claimed job is settled into when it is not simply acknowledged."""
+
+    READY = "ready"
+    SCHEDULED = "scheduled"
+    FINISHED = "finished"
+
+
+class CellState(IntEnum):
+    """What a worker process is doing, as its cell of the shared board says.
+
+    FREE ─spawn─► STARTING ─registered─► RUNNING ─signal─► DRAINING ─exit 0─► FREE
+                     └────────── died ─────┴─────────────────┴──► DEAD ─reaped─► FREE
+    """
+
+    FREE = 0
+    STARTING = 1
+    RUNNING = 2
+    DRAINING = 3
+    DEAD = 4

@@ -1,0 +1,36 @@
+"""The supervisor of one host's worker processes: forks, pins, waits, restarts, escalates. Never connects.
+
+    supervisor ── signals.py (as data) ──► run.py (what they mean) ──► fleet.py ──► crew.py ──► spawn.py (fork)
+                                              │
+              pure decisions: policy  slots  roll  drain  post  cells  exits  report
+
+Imports only the standard library and fastq's own words (`board`, `states`, `config`, `errors`): psycopg, uvloop
+and the user's app are imported by the children, after the fork.
+"""
+
+from fastq.supervisor.cells import cells_for
+from fastq.supervisor.child import Child, ChildEntry, Kind
+from fastq.supervisor.cpus import available_cpus, cgroup_quota, default_processes, parse_cpus, processes_here
+from fastq.supervisor.drain import Limits
+from fastq.supervisor.exits import Code
+from fastq.supervisor.policy import RestartPolicy
+from fastq.supervisor.preflight import PreflightError, preflight
+from fastq.supervisor.run import Supervisor
+
+__all__ = [
+    "Child",
+    "ChildEntry",
+    "Code",
+    "Kind",
+    "Limits",
+    "PreflightError",
+    "RestartPolicy",
+    "Supervisor",
+    "available_cpus",
+    "cells_for",
+    "cgroup_quota",
+    "default_processes",
+    "parse_cpus",
+    "preflight",
+    "processes_here",
+]

@@ -1,0 +1,66 @@
+"""How many cells a board needs, and which of them a new worker may take.
+
+A dead worker's cell is not free until the steward has given its leases back, and a rolling replacement has two
+workers in one slot for a while; so there are twice as many cells as slots, and some to grow into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fastq.board import Board, Cell, Word
+from fastq.states import CellState
+from fastq.supervisor.exits import Exit
+
+_ROOM_TO_GROW = 8
+
+
+def cells_for(processes: int) -> int:
+    """Return how many cells a board for `processes` workers should have."""
+    return 2 * (processes + _ROOM_TO_GROW)
+
+
+def most_slots(cells: int) -> int:
+    """Return how many slots a board with so many cells can serve: the bound of TTIN."""
+    return max(1, cells // 2)
+
+
+def choose(board: Board, held: Collection[int]) -> Cell | None:
+    """Return a free cell that no live process holds, or None.
+
+    A worker sets its cell FREE a moment before it is gone; until it has been reaped its cell may not be reused,
+    or its death would be written over its successor.
+    """
+    free = (cell for cell in board.cells if cell.index not in held and cell.state is CellState.FREE)
+    return next(free, None)
+
+
+def prepare(cell: Cell, cpu: int | None) -> None:
+    """Make the cell ready for a worker that is about to be forked. CPU -1 means not pinned."""
+    cell.clear()
+    cell[Word.CPU] = -1 if cpu is None else cpu
+    cell.state = CellState.STARTING
+
+
+def was_ready(cell: Cell) -> bool:
+    """Tell whether the worker got as far as RUNNING."""
+    return cell.state in (CellState.RUNNING, CellState.DRAINING)
+
+
+def progressed(cell: Cell) -> bool:
+    """Tell whether the worker settled at least one job."""
+    return any(cell[word] for word in (Word.SUCCEEDED, Word.FAILED, Word.RETRIED))
+
+
+def close(board: Board, cell: Cell, end: Exit) -> bool:
+    """Note a worker's death in its cell; return whether it was clean.
+
+    Clean is: exit code 0 and the cell set FREE by the worker itself. Everything else is DEAD, and the steward is
+    told, because leases may be left. The status is written before the state that makes others read it.
+    """
+    if end.status == 0 and cell.state is CellState.FREE:
+        return True
+    cell[Word.EXIT_STATUS] = end.status
+    cell.state = CellState.DEAD
+    board.steward_doorbell.ring()
+    return False

@@ -1,0 +1,110 @@
+"""A task: a function with a name and options, and the typed ways to make jobs of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+
+from fastq.arguments import Arguments
+from fastq.job import JobRef, JobSpec, Options
+from fastq.outcome import RetryPolicy
+
+if TYPE_CHECKING:
+    from fastq.app import App
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class BoundTask(Generic[P, R]):
+    """A task with some options replaced, as `task.options(…)` returns it."""
+
+    def __init__(self, task: Task[P, R], options: Options) -> None:
+        self._task = task
+        self._options = options
+
+    def options(self, **changes: Any) -> BoundTask[P, R]:
+        """Replace more options; see `Task.options`."""
+        return BoundTask(self._task, self._options.but(**changes))
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> JobSpec:
+        """Return a job to be enqueued later; checks the arguments' names.
+
+        Raises:
+            ArgumentError: they do not fit the task's signature.
+
+        """
+        return JobSpec(self._task.name, self._task.arguments.bind(args, kwargs), self._options)
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
+        """Enqueue a job; returns after its commit. See `App.enqueue`."""
+        return await self._task.app.enqueue(self.job(*args, **kwargs))
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
+        """As `enqueue`, from synchronous code."""
+        return self._task.app.enqueue_sync(self.job(*args, **kwargs))
+
+
+class Task(Generic[P, R]):
+    """A function that workers run. Calling the task calls the function, here and now."""
+
+    def __init__(
+        self,
+        app: App,
+        fn: Callable[P, R],
+        *,
+        name: str,
+        options: Options,
+        policy: RetryPolicy,
+        timeout_s: float | None,
+    ) -> None:
+        self.app = app
+        self.fn = fn
+        self.name = name
+        self.defaults = options
+        self.policy = policy
+        self.timeout_s = timeout_s
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self.arguments = Arguments(cast("Callable[..., Any]", fn), app.injectable)
+        self.__doc__ = fn.__doc__
+        self.__wrapped__ = fn
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself; no job is made."""
+        return self.fn(*args, **kwargs)
+
+    def options(self, **changes: Any) -> BoundTask[P, R]:
+        """Return the task with options replaced: queue, priority, delay, run_at, group_key, headers.
+
+        Example:
+            ``await welcome.options(delay=60, priority=0).enqueue(user_id=7)``
+
+        Raises:
+            UsageError: an option is unknown or cannot work.
+
+        """
+        return BoundTask(self, self.defaults.but(**changes))
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> JobSpec:
+        """Return a job to be enqueued later; checks the arguments' names.
+
+        Raises:
+            ArgumentError: they do not fit the task's signature.
+
+        """
+        arguments = self.arguments
+        if args or kwargs.keys() != arguments.names:
+            return JobSpec(self.name, arguments.bind(args, kwargs), self.defaults)
+        return JobSpec(self.name, kwargs, self.defaults)
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
+        """Enqueue a job; returns after its commit. See `App.enqueue`."""
+        return await self.app.enqueue(self.job(*args, **kwargs))
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
+        """As `enqueue`, from synchronous code."""
+        return self.app.enqueue_sync(self.job(*args, **kwargs))

@@ -1,0 +1,72 @@
+"""One claimed lease, decoded: the jobs that wait in it, and how many are not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from operator import length_hint
+from typing import Any, cast
+
+from fastq.board import KEY_ORDINAL_BITS, split_key
+from fastq.protocol.claim import Lane
+from fastq.settlement import LeasedJob
+
+Row = list[Any]
+"""[pos, task, attempt, enqueued_ms, payload] or these and [id, meta], as the claim packs them."""
+
+POS, TASK, ATTEMPT, ENQUEUED_MS, PAYLOAD, ID, META = range(7)
+
+
+class Batch:
+    """The jobs of one lease.
+
+    Slots take (key, row) pairs from `remaining`, an iterator that they share; `left` counts down to the moment at
+    which the whole lease can be acknowledged.
+    """
+
+    __slots__ = ("_rows", "_untaken", "acked", "claimed_at", "lane", "lease", "left", "remaining", "settled", "size")
+
+    def __init__(self, lane: Lane, lease: int, rows: list[Row], claimed_at: float) -> None:
+        self.lane = lane
+        self.lease = lease
+        self.claimed_at = claimed_at
+        self.size = self.left = len(rows)
+        self._rows = rows
+        self._untaken: Iterator[object] = iter(rows)
+        self.remaining: Iterator[tuple[int, Row]] = enumerate(
+            cast("Iterator[Row]", self._untaken), lease << KEY_ORDINAL_BITS
+        )
+        self.settled: set[int] = set()
+        self.acked: set[int] = set()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs no slot has taken yet."""
+        return length_hint(self._untaken)
+
+    def skim(self, ordinals: Container[int]) -> list[tuple[int, Row]]:
+        """Take the jobs with these ordinals out of those that wait; only before a slot took any."""
+        pairs = list(self.remaining)
+        base = self.lease << KEY_ORDINAL_BITS
+        self.remaining = self._untaken = iter([pair for pair in pairs if pair[0] - base not in ordinals])
+        return [pair for pair in pairs if pair[0] - base in ordinals]
+
+    def take_rest(self) -> list[LeasedJob]:
+        """Take all waiting jobs out, to be given back."""
+        return [self.job(key, row) for key, row in self.remaining]
+
+    def job(self, key: int, row: Row) -> LeasedJob:
+        """Return a job as the decisions about it want it."""
+        meta = row[META] if len(row) > META else None
+        job_id = row[ID] if len(row) > ID and row[ID] is not None else row[POS]
+        return LeasedJob(
+            lease=self.lease, ord=split_key(key)[1], id=job_id, task=row[TASK], attempt=row[ATTEMPT], meta=meta
+        )
+
+    def newly_done(self, running: set[int]) -> list[int]:
+        """Return the ordinals that finished and were not yet said to the database; `running` are the keys taken now."""
+        base = self.lease << KEY_ORDINAL_BITS
+        return [
+            ordinal
+            for ordinal in range(self.size - self.waiting)
+            if base + ordinal not in running and ordinal not in self.settled and ordinal not in self.acked
+        ]

@@ -1,0 +1,239 @@
+"""The claim loop: finds lanes, claims batches, feeds the executor, and waits when there is nothing or no room."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+from typing import Any
+
+import orjson
+from psycopg import AsyncConnection
+
+from fastq.config import WorkerConfig
+from fastq.outcome import Failure, RetryPolicy, after_failure
+from fastq.protocol import claim
+from fastq.protocol.claim import Claimed, Lane
+from fastq.worker.appetite import Appetite
+from fastq.worker.batch import Batch, Row
+from fastq.worker.executor import Executor
+from fastq.worker.lanes import Lanes
+from fastq.worker.ledger import Ledger
+from fastq.worker.link import Link
+
+log = logging.getLogger("fastq.worker")
+
+RESCAN_MIN_S = 0.02
+RESCAN_SHARE = 0.05
+"""Discovery while claims come back full may cost this share of the time."""
+
+_POLL_FIRST_S = 0.002
+_ADOPT_EVERY_S = 10.0
+_HUNCH_JOBS = 64
+
+
+class Fenced(Exception):
+    """The worker's row is gone: others have, or will have, its jobs. It must not run anything more."""
+
+
+class Claimer:
+    """Claims for one worker. `step` does one round; `run` repeats it."""
+
+    def __init__(self, config: WorkerConfig, *, worker: int, link: Link, executor: Executor, ledger: Ledger) -> None:
+        self._config = config
+        self._worker = worker
+        self._link = link
+        self._executor = executor
+        self._ledger = ledger
+        self._lanes = Lanes(config.queues)
+        self._appetite = Appetite(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)
+        self._signal = asyncio.Event()
+        self._rung = False
+        self._poll_s = _POLL_FIRST_S
+        self._rescan_at = 0.0
+        self._breaks = link.breaks
+        self._adopt_at = monotonic() + _ADOPT_EVERY_S
+        self.claimed = 0
+        self.stopping = False
+        executor.on_room = self._signal.set
+
+    def ring(self) -> None:
+        """There may be new jobs: the doorbell rang."""
+        self._rung = True
+        self._signal.set()
+
+    def stop(self) -> None:
+        """Claim nothing more; the claim in flight is finished."""
+        self.stopping = True
+        self._signal.set()
+
+    async def run(self) -> None:
+        """Claim until stopped; in burst mode until nothing is left.
+
+        Raises:
+            Fenced: this worker was given up by the fleet.
+
+        """
+        while not self.stopping and await self.step():
+            pass
+
+    async def step(self) -> bool:
+        """Do one round: claim, discover or wait. False when a burst has run dry."""
+        await self._adopt_if_due()
+        want = self._want()
+        if not want:
+            await self._wait_for_room()
+            return True
+        picked = self._lanes.pick()
+        if self._rung and picked is None and (hunch := self._lanes.hunch()) is not None:
+            self._rung = False
+            if await self._claim(*hunch, min(want, _HUNCH_JOBS)):
+                self._poll_s = _POLL_FIRST_S
+            return True
+        if picked is None or monotonic() >= self._rescan_at:
+            await self._discover()
+            picked = self._lanes.pick()
+        if picked is None:
+            return await self._wait_for_jobs()
+        if not await self._claim(*picked, want) and not len(self._lanes):
+            return await self._wait_for_jobs()
+        self._poll_s = _POLL_FIRST_S
+        return True
+
+    def _want(self) -> int:
+        words = self._ledger.progress
+        self._appetite.measure(words, monotonic())
+        want = self._appetite.want(free=self._executor.free, waiting=self._executor.waiting)
+        if self._config.max_jobs is not None:
+            want = min(want, self._config.max_jobs - self.claimed)
+        return want
+
+    # -- database
+
+    async def _discover(self) -> None:
+        """Look at all lanes of all slots from the beginning."""
+        self._rung = False
+        started, found = monotonic(), []
+        for slot in range(self._config.slots):
+            found += await self._link.call(lambda conn, s=slot: self._discover_slot(conn, s))  # type: ignore[misc]
+        self._lanes.learn(found)
+        now = monotonic()
+        self._rescan_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)
+
+    async def _discover_slot(self, conn: AsyncConnection[Any], slot: int) -> list[tuple[Lane, int]]:
+        return await claim.discover(
+            conn,
+            slot=slot,
+            queues=list(self._config.queues),
+            exclude=self._config.exclude_queues,
+            unknown=self._executor.unknown,
+        )
+
+    async def _claim(self, lane: Lane, low: int, limit: int) -> int:
+        """Claim from a lane; acks ride along. Returns how many jobs came."""
+        acks = self._ledger.take_acks(lane.slot)
+        breaks = self._link.breaks
+        try:
+            claimed = await self._link.call(
+                lambda conn: claim.claim(
+                    conn,
+                    lane,
+                    worker=self._worker,
+                    low=low,
+                    limit=limit,
+                    acks=list(acks),
+                    unknown=self._executor.unknown,
+                )
+            )
+        except BaseException:
+            self._ledger.put_back(lane.slot, acks)
+            raise
+        self._ledger.acked(acks, set(claimed.acked), sure=breaks == self._link.breaks)
+        if not claimed.alive:
+            raise Fenced(f"worker {self._worker} was given up by the fleet")
+        jobs = await self._accept(lane, claimed)
+        self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit)
+        return jobs
+
+    async def _accept(self, lane: Lane, claimed: Claimed) -> int:
+        """Decode a claimed batch and feed it to the executor."""
+        if claimed.batch is None:
+            return 0
+        try:
+            rows: list[Row] = orjson.loads(claimed.batch)
+        except orjson.JSONDecodeError:
+            return await self._accept_singly(lane, claimed.lease)
+        batch = Batch(lane, claimed.lease, rows, monotonic())
+        self.claimed += batch.size
+        self._ledger.opened(batch)
+        self._executor.feed(batch)
+        return batch.size
+
+    async def _accept_singly(self, lane: Lane, lease: int) -> int:
+        """Decode the jobs of a batch one by one, because one of them cannot be; that one fails, alone and at once."""
+        loose = await self._link.call(lambda conn: claim.read_lease(conn, slot=lane.slot, lease=lease))
+        rows: list[Row] = []
+        misfits: list[tuple[int, Exception]] = []
+        for job in loose:
+            payload, meta = None, None
+            try:
+                meta = None if job.meta is None else orjson.loads(job.meta)
+                payload = orjson.loads(job.payload)
+            except orjson.JSONDecodeError as exc:
+                misfits.append((job.ord, ValueError(f"the payload cannot be decoded: {exc}")))
+            rows.append([job.pos, job.task, job.attempt, job.enqueued_ms, payload, job.id, meta])
+        batch = Batch(lane, lease, rows, monotonic())
+        self.claimed += batch.size
+        self._ledger.opened(batch)
+        bad = dict(misfits)
+        for key, row in batch.skim(bad):
+            job_here = batch.job(key, row)
+            failure = Failure(error=bad[job_here.ord], final=True)
+            self._ledger.settle(batch, after_failure(job_here, failure, RetryPolicy()))
+        self._executor.feed(batch)
+        return batch.size
+
+    async def _adopt_if_due(self) -> None:
+        """Find leases whose claim committed while the connection broke, and run their jobs."""
+        now = monotonic()
+        if self._breaks == self._link.breaks and now < self._adopt_at:
+            return
+        self._breaks, self._adopt_at = self._link.breaks, now + _ADOPT_EVERY_S
+        for slot in range(self._config.slots):
+            held = await self._link.call(
+                lambda conn, s=slot: claim.list_leases(conn, slot=s, worker=self._worker)  # type: ignore[misc]
+            )
+            for found in held:
+                if not self._ledger.knows(slot, found.lease):
+                    log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
+                    await self._accept(found.lane, found.claimed)
+
+    # -- waiting
+
+    async def _wait_for_room(self) -> None:
+        """Wait until the executor has use for more."""
+        self._signal.clear()
+        if self._want() or self.stopping:
+            return
+        if self._config.max_jobs is not None and self.claimed >= self._config.max_jobs:
+            self.stopping = True
+            return
+        try:
+            await asyncio.wait_for(self._signal.wait(), 0.05)
+        except TimeoutError:
+            pass
+
+    async def _wait_for_jobs(self) -> bool:
+        """Wait for the doorbell, or for the poll that stands behind it; False when a burst is over."""
+        if self._config.burst and self._executor.busy == 0 and self._ledger.clean and not self._executor.waiting:
+            return False
+        if self._rung or self.stopping:
+            return True
+        self._signal.clear()
+        try:
+            await asyncio.wait_for(self._signal.wait(), self._poll_s)
+        except TimeoutError:
+            pass
+        if not self._rung:
+            self._poll_s = min(self._config.poll_interval_s, self._poll_s * 2)
+        return True

@@ -1,0 +1,266 @@
+"""Runs jobs: a fixed pool of slots, each an asyncio task that runs one job after the other.
+
+One asyncio.Task per job costs 2 µs, most of the budget. A slot keeps what a task of its own gives a job: its own
+`asyncio.current_task()`, cancellation, and clean contextvars. After each job it looks whether the job left anything
+behind, a changed context or a pending cancellation, and if so ends, and a fresh slot takes its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from msgspec.structs import astuple
+
+from fastq.board import Cell
+from fastq.outcome import Failure, after_failure, returned
+from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, ID, META, PAYLOAD, POS, TASK, Batch, Row
+from fastq.worker.ledger import Ledger
+from fastq.worker.runner import PayloadMisfit, Runner
+from fastq.worker.threads import Threads
+
+log = logging.getLogger("fastq.worker")
+
+_TURN_MOST = 256
+_TURN_S = (0.0005, 0.002)
+UNKNOWN_MOST = 200
+
+
+class Executor:
+    """The slots of one worker and the batches that wait for them."""
+
+    def __init__(
+        self, *, runners: dict[str, Runner], concurrency: int, threads: Threads, cell: Cell, ledger: Ledger
+    ) -> None:
+        self._runners = runners
+        self._concurrency = concurrency
+        self._threads = threads
+        self._cell = cell
+        self._ledger = ledger
+        self._batches: deque[Batch] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._slots: set[asyncio.Task[None]] = set()
+        self._numbers = list(range(concurrency - 1, -1, -1))
+        self._waking = False
+        self._turn = 32
+        self._all_sync = bool(runners) and not any(r.is_async for r in runners.values())
+        self.closing = False
+        self.unknown: list[str] = []
+        self.on_room: Callable[[], None] = lambda: None
+
+    # -- what the claimer asks
+
+    @property
+    def waiting(self) -> int:
+        """Jobs claimed but not started."""
+        return sum(batch.waiting for batch in self._batches)
+
+    @property
+    def busy(self) -> int:
+        """Slots that are running a job, or about to take one."""
+        return len(self._slots) - len(self._idle)
+
+    @property
+    def free(self) -> int:
+        """How many more jobs could run right now."""
+        if self._all_sync:
+            return max(0, self._threads.size - self._threads.busy)
+        if self._threads.full:
+            return 0
+        return self._concurrency - self.busy
+
+    # -- batches in
+
+    def feed(self, batch: Batch) -> None:
+        """Queue a batch and see to it that a slot looks at it."""
+        self._batches.append(batch)
+        if not self._waking:
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        """Let one more slot look for work: an idle one, else a new one."""
+        if self._idle:
+            self._waking = True
+            self._idle.popleft().set_result(None)
+        elif self._numbers:
+            self._waking = True
+            self._start_slot()
+
+    def _start_slot(self) -> None:
+        number = self._numbers.pop()
+        slot = asyncio.get_running_loop().create_task(
+            self._serve(number), name=f"fastq-slot-{number}", context=contextvars.Context()
+        )
+        self._slots.add(slot)
+        slot.add_done_callback(self._slot_ended)
+
+    def _slot_ended(self, slot: asyncio.Task[None]) -> None:
+        self._slots.discard(slot)
+        if self._batches and not self.closing and not self._waking:
+            self._wake_one()
+
+    # -- the hot path
+
+    async def _serve(self, number: int) -> None:
+        """Run jobs until one leaves a trace in this task, or the executor closes."""
+        try:
+            while not self.closing:
+                self._waking = False
+                if self._batches:
+                    if not await self._serve_batch(number, self._batches[0]):
+                        return
+                else:
+                    await self._sleep()
+        finally:
+            self._cell.running[number] = 0
+            self._numbers.append(number)
+
+    async def _sleep(self) -> None:
+        """Wait until there is a batch."""
+        future = asyncio.get_running_loop().create_future()
+        self._idle.append(future)
+        self.on_room()
+        try:
+            await future
+        finally:
+            if future in self._idle:
+                self._idle.remove(future)
+
+    async def _serve_batch(self, number: int, batch: Batch) -> bool:
+        """Run jobs of one batch, sharing it with other slots; False when this slot must not run another job."""
+        runners, running, idle = self._runners, self._cell.running, self._idle
+        me = asyncio.current_task()
+        assert me is not None
+        clean, copy_context = contextvars.copy_context(), contextvars.copy_context
+        turn, started = self._turn, perf_counter()
+        for key, row in batch.remaining:
+            if not self._waking and (idle or self._numbers):
+                self._wake_one()
+            running[number] = key
+            try:
+                runner = runners[row[1]]
+                if runner.fast:
+                    await runner.fn(*astuple(runner.open(row[4])))
+                else:
+                    await self._run(runner, number, key, batch, row)
+            except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its job's outcome
+                self._failed(batch, key, row, exc)
+            else:
+                batch.left -= 1
+                if not batch.left:
+                    self._ledger.finished(batch)
+            if copy_context() != clean or me.cancelling():
+                running[number] = 0
+                return False
+            if self.closing:
+                break
+            turn -= 1
+            if not turn:
+                running[number] = 0
+                self._adapt_turn(perf_counter() - started)
+                await asyncio.sleep(0)
+                turn, started = self._turn, perf_counter()
+        else:
+            if self._batches and self._batches[0] is batch:
+                self._batches.popleft()
+            self.on_room()
+        running[number] = 0
+        return True
+
+    def _adapt_turn(self, took_s: float) -> None:
+        """Let other callbacks in about every millisecond, however long the jobs are."""
+        if took_s < _TURN_S[0]:
+            self._turn = min(_TURN_MOST, self._turn * 2)
+        elif took_s > _TURN_S[1]:
+            self._turn = max(1, self._turn // 2)
+
+    # -- everything rarer
+
+    async def _run(self, runner: Runner, number: int, key: int, batch: Batch, row: Row) -> None:
+        """Run a job that wants more than its payload: a context, a thread, a timeout, middleware."""
+        running = self._cell.running
+        meta: dict[str, Any] = (row[META] if len(row) > META else None) or {}
+        lease = (batch.lane.slot, batch.lease, batch.job(key, row).ord)
+        ctx = runner.context(
+            id=row[ID] if len(row) > ID and row[ID] is not None else row[POS],
+            task=row[TASK],
+            queue=batch.lane.queue,
+            attempt=row[ATTEMPT] + 1,
+            retries_left=max(0, runner.policy.retries - row[ATTEMPT]),
+            errors=meta.get("errors", []),
+            headers=meta.get("headers", {}),
+            enqueued_ms=row[ENQUEUED_MS],
+            lease=lease,
+        )
+
+        async def in_thread(work: Callable[[], Any]) -> Any:
+            running[number] = -key
+            return await self._threads.run(work, lambda: running.__setitem__(number, key))
+
+        try:
+            await runner.run(runner.arguments(row[PAYLOAD], ctx), ctx, in_thread)
+        except BaseException:
+            ctx.cancelled = self.closing
+            if not ctx.completed:
+                raise
+            log.exception("%s %s raised after it had completed in its own transaction", row[TASK], ctx.id)
+        if ctx.completed:
+            self._ledger.transacted(batch.lane.slot, batch.lease)
+
+    def _failed(self, batch: Batch, key: int, row: Row, exc: BaseException) -> None:
+        """Settle a job whose run raised, or that nobody here can run."""
+        job = batch.job(key, row)
+        runner = self._runners.get(row[TASK])
+        if runner is None:
+            self._ledger.settle(batch, returned(job))
+            self._note_unknown(row[TASK])
+        elif self.closing and isinstance(exc, asyncio.CancelledError):
+            self._ledger.settle(batch, returned(job))
+        else:
+            final = isinstance(exc, PayloadMisfit)
+            log.debug("job %s of %s failed", job.id, job.task, exc_info=exc)
+            self._ledger.settle(batch, after_failure(job, Failure(error=exc, final=final), runner.policy))
+
+    def _note_unknown(self, task: str) -> None:
+        """Remember a task that this app does not have: claims leave its jobs to workers that know it."""
+        if task not in self.unknown and len(self.unknown) < UNKNOWN_MOST:
+            log.warning("this app has no task %r; its jobs are left to workers that know it", task)
+            self.unknown.append(task)
+
+    # -- the end
+
+    def give_back(self) -> int:
+        """Return all jobs that were not started into line; returns how many."""
+        count = 0
+        while self._batches:
+            batch = self._batches.popleft()
+            for job in batch.take_rest():
+                self._ledger.settle(batch, returned(job))
+                count += 1
+        return count
+
+    async def finish(self, timeout_s: float) -> bool:
+        """Wait for running jobs; False if some are still running after `timeout_s`."""
+        self.closing = True
+        for future in list(self._idle):
+            if not future.done():
+                future.set_result(None)
+        if not self._slots:
+            return True
+        _, late = await asyncio.wait(self._slots, timeout=timeout_s)
+        return not late
+
+    async def cancel(self, grace_s: float) -> int:
+        """Cancel what still runs and give it `grace_s` to clean up; returns how many jobs would not end."""
+        self.closing = True
+        for slot in self._slots:
+            slot.cancel()
+        if not self._slots:
+            return 0
+        _, late = await asyncio.wait(set(self._slots), timeout=grace_s)
+        return len(late)

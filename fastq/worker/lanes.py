@@ -1,0 +1,69 @@
+"""Which lane to claim from next, and from what position on. Pure.
+
+A lane's `low` mark is the position up to which this worker has claimed, so that a claim never walks the dead entries
+before it. Rows can appear behind a mark (a transaction that committed late): discovery, which starts from zero, finds
+them and moves the mark back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from fastq.protocol.claim import Lane
+
+
+class Lanes:
+    """The lanes known to have jobs. Queues share turns by weight; within one, priority is strict and groups are fair."""
+
+    def __init__(self, weights: Mapping[str, int]) -> None:
+        self._weights = weights
+        self._low: dict[Lane, int] = {}
+        self._queue_turns: dict[str, float] = {}
+        self._group_turns: dict[tuple[str, str], float] = {}
+        self.last: Lane | None = None
+        self._marks: dict[Lane, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._low)
+
+    def learn(self, found: Iterable[tuple[Lane, int]]) -> None:
+        """Replace what is known by what discovery found: lanes with the position of their first job."""
+        self._low = {lane: first - 1 for lane, first in found}
+        queues = {lane.queue for lane in self._low}
+        floor = min((turn for queue, turn in self._queue_turns.items() if queue in queues), default=0.0)
+        self._queue_turns = {queue: max(floor, self._queue_turns.get(queue, floor)) for queue in queues}
+        groups = {(lane.queue, lane.group_key) for lane in self._low}
+        lowest = min((turn for group, turn in self._group_turns.items() if group in groups), default=0.0)
+        self._group_turns = {group: max(lowest, self._group_turns.get(group, lowest)) for group in groups}
+
+    def pick(self) -> tuple[Lane, int] | None:
+        """Return the lane to claim from and its low mark, or None when no lane is known to have jobs."""
+        if not self._low:
+            return None
+        if len(self._low) == 1:
+            return next(iter(self._low.items()))
+        queue = min({lane.queue for lane in self._low}, key=lambda q: (self._queue_turns.get(q, 0.0), q))
+        mine = [lane for lane in self._low if lane.queue == queue]
+        urgent = min(lane.priority for lane in mine)
+        lane = min(
+            (lane for lane in mine if lane.priority == urgent),
+            key=lambda lane: (self._group_turns.get((queue, lane.group_key), 0.0), self._low[lane]),
+        )
+        return lane, self._low[lane]
+
+    def hunch(self) -> tuple[Lane, int] | None:
+        """Return the lane that gave jobs last: when a doorbell rings, the new job most likely stands there."""
+        return None if self.last is None else (self.last, self._marks[self.last])
+
+    def took(self, lane: Lane, hi: int, jobs: int, *, dry: bool) -> None:
+        """Note that a claim gave `jobs` jobs up to position `hi`; a `dry` lane is forgotten until discovery finds it."""
+        weight = self._weights.get(lane.queue, 1)
+        self._queue_turns[lane.queue] = self._queue_turns.get(lane.queue, 0.0) + jobs / weight
+        group = (lane.queue, lane.group_key)
+        self._group_turns[group] = self._group_turns.get(group, 0.0) + jobs
+        if jobs:
+            self.last, self._marks = lane, {lane: hi}
+        if dry:
+            self._low.pop(lane, None)
+        elif lane in self._low:
+            self._low[lane] = hi

@@ -1,0 +1,179 @@
+"""What finished and was not yet said to the database: leases to acknowledge, jobs to settle.
+
+Acks ride on the next claim (`take_acks`), or go alone when none comes within a few milliseconds. What the database
+refuses because the lease is gone is counted as lost and never tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+
+from fastq.board import Cell, Word
+from fastq.protocol import ack, completion
+from fastq.settlement import Settlement
+from fastq.states import Goes, JobState
+from fastq.worker.batch import Batch
+from fastq.worker.link import Link
+
+log = logging.getLogger("fastq.worker")
+
+ACK_AFTER_S = 0.003
+PART_AFTER_S = 0.1
+
+
+class Ledger:
+    """Collects outcomes and writes them in bulk."""
+
+    def __init__(self, link: Link, cell: Cell, worker: int) -> None:
+        self._link = link
+        self._cell = cell
+        self._worker = worker
+        self._finished: defaultdict[int, dict[int, Batch]] = defaultdict(dict)
+        self._settling: list[tuple[Batch, Settlement]] = []
+        self._transacted: defaultdict[int, set[int]] = defaultdict(set)
+        self._dirty = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._finished_jobs = 0
+        self.open: dict[int, Batch] = {}
+        self.on_lost: Callable[[int], None] = lambda _: None
+
+    @property
+    def progress(self) -> int:
+        """How many jobs have finished, of whole batches and of open ones."""
+        return self._finished_jobs + sum(batch.size - batch.left for batch in self.open.values())
+
+    def knows(self, slot: int, lease: int) -> bool:
+        """Tell whether a lease is open here, or finished and not yet acknowledged."""
+        return lease in self.open or lease in self._finished.get(slot, {})
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything was said to the database."""
+        return not (self._settling or any(self._finished.values()) or self._writing.locked())
+
+    def opened(self, batch: Batch) -> None:
+        """Note a batch that was claimed."""
+        self.open[batch.lease] = batch
+        self._cell.words[Word.CLAIMED] += batch.size
+
+    def finished(self, batch: Batch) -> None:
+        """Note a batch whose jobs are all finished."""
+        del self.open[batch.lease]
+        self._finished_jobs += batch.size
+        self._cell.words[Word.SUCCEEDED] += batch.size - len(batch.settled)
+        self._finished[batch.lane.slot][batch.lease] = batch
+        self._dirty.set()
+
+    def settle(self, batch: Batch, settlement: Settlement) -> None:
+        """Note a job that goes elsewhere than away; its batch is finished only after that was written."""
+        batch.settled.add(settlement.ord)
+        self._settling.append((batch, settlement))
+        self._dirty.set()
+
+    def transacted(self, slot: int, lease: int) -> None:
+        """Note a lease in which a job completed in its own transaction; what that wrote is deleted after the ack."""
+        self._transacted[slot].add(lease)
+
+    def take_acks(self, slot: int) -> dict[int, Batch]:
+        """Take the leases to acknowledge, to let them ride on a claim; say `acked` or `put_back` afterwards."""
+        return self._finished.pop(slot, {})
+
+    def put_back(self, slot: int, acks: dict[int, Batch]) -> None:
+        """Keep acks for later, whose statement may not have happened."""
+        self._finished[slot].update(acks)
+        self._dirty.set()
+
+    def acked(self, sent: dict[int, Batch], ours: set[int], *, sure: bool) -> None:
+        """Note which leases were still ours. `sure` is False when an earlier try may have deleted them."""
+        if len(ours) == len(sent) or not sure:
+            return
+        for lease, batch in sent.items():
+            if lease not in ours:
+                self._lost(batch.size)
+
+    def _lost(self, jobs: int) -> None:
+        self._cell.words[Word.LOST] += jobs
+        log.warning("the outcome of %s job(s) was refused: their lease had been taken from this worker", jobs)
+        self.on_lost(jobs)
+
+    async def run(self) -> None:
+        """Write what no claim took along, until cancelled."""
+        while True:
+            try:
+                await asyncio.wait_for(self._dirty.wait(), PART_AFTER_S)
+            except TimeoutError:
+                await self.flush_parts()
+                continue
+            self._dirty.clear()
+            if not self._settling:
+                await asyncio.sleep(ACK_AFTER_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write everything that is due now."""
+        async with self._writing:
+            while self._settling:
+                await self._flush_settlements()
+            for slot in list(self._finished):
+                acks = self.take_acks(slot)
+                if acks:
+                    await self._flush_acks(slot, acks)
+            for slot in list(self._transacted):
+                leases = [lease for lease in self._transacted.pop(slot) if lease not in self.open]
+                if leases:
+                    await self._link.call(lambda conn, s=slot, ls=leases: completion.forget(conn, slot=s, leases=ls))
+
+    async def _flush_acks(self, slot: int, acks: dict[int, Batch]) -> None:
+        breaks = self._link.breaks
+        try:
+            ours = await self._link.call(lambda conn: ack.ack(conn, slot=slot, worker=self._worker, leases=list(acks)))
+        except BaseException:
+            self.put_back(slot, acks)
+            raise
+        self.acked(acks, ours, sure=breaks == self._link.breaks)
+
+    async def _flush_settlements(self) -> None:
+        slot = self._settling[0][0].lane.slot
+        taken = [pair for pair in self._settling if pair[0].lane.slot == slot][:1000]
+        breaks = self._link.breaks
+        moved = await self._link.call(
+            lambda conn: ack.settle(conn, slot=slot, worker=self._worker, settlements=[s for _, s in taken])
+        )
+        chosen = {id(pair[1]) for pair in taken}
+        self._settling = [pair for pair in self._settling if id(pair[1]) not in chosen]
+        for batch, settlement in taken:
+            if (settlement.lease, settlement.ord) in moved or breaks != self._link.breaks:
+                self._cell.words[_counter(settlement)] += 1
+            else:
+                self._lost(1)
+            batch.left -= 1
+            if not batch.left:
+                self.finished(batch)
+
+    async def flush_parts(self) -> None:
+        """Say which jobs are done in batches that a slow neighbour holds open, so that a crash does not repeat them."""
+        running = {abs(key) for key in self._cell.running if key}
+        by_slot: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        for batch in self.open.values():
+            done = batch.newly_done(running)
+            batch.acked.update(done)
+            by_slot[batch.lane.slot] += [(batch.lease, ordinal) for ordinal in done]
+        for slot, jobs in by_slot.items():
+            if jobs:
+                await self._link.call(
+                    lambda conn, s=slot, js=jobs: ack.ack_jobs(conn, slot=s, worker=self._worker, jobs=js)
+                )
+
+
+def _counter(settlement: Settlement) -> Word:
+    """Return which counter a settled job belongs to."""
+    match settlement.goes:
+        case Goes.READY:
+            return Word.RETURNED
+        case Goes.SCHEDULED:
+            return Word.RETRIED
+        case Goes.FINISHED:
+            return Word.FAILED if settlement.state != JobState.SUCCEEDED else Word.SUCCEEDED

@@ -1,0 +1,86 @@
+"""The worker's own connection: reconnects with full jitter, for as long as it takes, and says when it had to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+
+from fastq import database
+from fastq.backoff import full_jitter_s
+from fastq.errors import DatabaseUnreachable
+
+log = logging.getLogger("fastq.worker")
+T = TypeVar("T")
+
+_OURS_TO_FIX = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
+"""Errors that trying again cannot mend: a bug here, or a schema that does not fit."""
+
+
+class Link:
+    """One connection that outlives the server's restarts.
+
+    `breaks` counts lost connections: a caller that sees it change knows that a statement of its may have happened
+    without an answer.
+    """
+
+    def __init__(self, dsn: str, application: str, setup: str = "") -> None:
+        self._dsn = dsn
+        self._application = application
+        self._setup = setup
+        self._conn: AsyncConnection[Any] | None = None
+        self._opening = asyncio.Lock()
+        self.breaks = 0
+
+    async def open(self) -> AsyncConnection[Any]:
+        """Connect once, without retries.
+
+        Raises:
+            DatabaseUnreachable: nobody answers.
+
+        """
+        conn = await database.connect_async(self._dsn, self._application)
+        if self._setup:
+            await conn.execute(self._setup.encode())
+        self._conn = conn
+        return conn
+
+    async def open_or_kept(self) -> AsyncConnection[Any]:
+        """Return the connection, opened anew if it was lost."""
+        async with self._opening:
+            if self._conn is None or self._conn.closed:
+                return await self.open()
+            return self._conn
+
+    async def close(self) -> None:
+        """Close the connection; may be called twice."""
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            await conn.close()
+
+    async def call(self, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
+        """Run `operation` on the connection, again after every failure that a new connection or time may mend."""
+        failures = 0
+        while True:
+            try:
+                return await operation(await self.open_or_kept())
+            except _OURS_TO_FIX:
+                raise
+            except (psycopg.Error, DatabaseUnreachable) as exc:
+                failures += 1
+                self.breaks += 1
+                if failures == 1 or failures % 20 == 0:
+                    log.warning(
+                        "database trouble (%s), trying again: %s", failures, str(exc).strip().partition("\n")[0]
+                    )
+                await self._drop()
+                await asyncio.sleep(full_jitter_s(failures))
+
+    async def _drop(self) -> None:
+        conn = self._conn
+        if conn is not None and (conn.closed or conn.broken):
+            await self.close()

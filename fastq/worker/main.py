@@ -1,0 +1,183 @@
+"""The entry of a worker process, and the life of one: open, run, drain, leave."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+from typing import Any
+
+import uvloop
+
+from fastq.app import App
+from fastq.board import Word
+from fastq.child import Child
+from fastq.config import WorkerConfig
+from fastq.errors import FastqError
+from fastq.loader import load_app
+from fastq.protocol import worker as registry
+from fastq.schema import migrator
+from fastq.states import CellState
+from fastq.worker.claimer import Claimer, Fenced
+from fastq.worker.executor import Executor
+from fastq.worker.ledger import Ledger
+from fastq.worker.link import Link
+from fastq.worker.runner import Runner
+from fastq.worker.threads import Threads
+
+log = logging.getLogger("fastq.worker")
+
+SETUP = "set synchronous_commit = off"
+"""Losing a claim or an ack in a crash of the database only repeats jobs; enqueues are durable all the same."""
+
+EXIT_CLEAN, EXIT_CRASH, EXIT_LATE = 0, 1, 5
+_CANCEL_GRACE_S = 1.0
+_FLUSH_S = 5.0
+
+
+def run(child: Child[WorkerConfig]) -> int:
+    """Be a worker until told to stop; returns the exit code."""
+    faulthandler.enable()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Worker(child).run())
+    except FastqError as exc:
+        log.error("%s", exc)
+        return exc.exit_code
+
+
+class Worker:
+    """One worker process. `run` goes through its life once."""
+
+    def __init__(self, child: Child[WorkerConfig]) -> None:
+        self._child = child
+        self._config = child.config
+        self._cell = child.cell
+        self._bell = child.board.doorbells[child.cell.index]
+        self._drain = asyncio.Event()
+        self._worker_id = 0
+
+    async def run(self) -> int:
+        """Open, claim and run jobs until drained; returns the exit code."""
+        app = load_app(self._config.target)
+        async with AsyncExitStack() as stack:
+            link = Link(self._config.dsn, f"fastq worker {self._config.name}".strip(), SETUP)
+            stack.push_async_callback(link.close)
+            await migrator.check_async(await link.open())
+            await stack.enter_async_context(app.serving(self._config.dsn))
+            state = await stack.enter_async_context(app.lifespan(app)) if app.lifespan else None
+            await self._register(link)
+            claimer, executor, ledger = self._assemble(app, state, link)
+            self._listen(claimer)
+            self._cell.state = CellState.RUNNING
+            gc.freeze()
+            return await self._live(claimer, executor, ledger, link)
+
+    async def _register(self, link: Link) -> None:
+        cfg = self._config
+        self._worker_id = await link.call(
+            lambda conn: registry.register(
+                conn, host=socket.gethostname(), pid=os.getpid(), name=cfg.name, lease_s=cfg.lease_s, slots=cfg.slots
+            )
+        )
+        self._cell[Word.WORKER_ID] = self._worker_id
+        self._child.board.steward_doorbell.ring()
+
+    def _assemble(self, app: App, state: Any, link: Link) -> tuple[Claimer, Executor, Ledger]:
+        cfg = self._config
+        ledger = Ledger(link, self._cell, self._worker_id)
+        executor = Executor(
+            runners={name: Runner(task, app, state) for name, task in app.tasks.items()},
+            concurrency=cfg.concurrency,
+            threads=Threads(cfg.threads),
+            cell=self._cell,
+            ledger=ledger,
+        )
+        claimer = Claimer(cfg, worker=self._worker_id, link=link, executor=executor, ledger=ledger)
+        return claimer, executor, ledger
+
+    def _listen(self, claimer: Claimer) -> None:
+        """Hear the doorbell, the lifeline and the signals."""
+        loop = asyncio.get_running_loop()
+
+        def rung() -> None:
+            self._bell.hush()
+            claimer.ring()
+
+        def drain() -> None:
+            loop.remove_reader(self._child.lifeline_fd)
+            self._drain.set()
+
+        loop.add_reader(self._bell.fd, rung)
+        loop.add_reader(self._child.lifeline_fd, drain)
+        loop.add_signal_handler(signal.SIGTERM, self._drain.set)
+        loop.add_signal_handler(signal.SIGQUIT, os._exit, EXIT_CRASH)
+        loop.add_signal_handler(signal.SIGUSR1, self._dump)
+
+    def _dump(self) -> None:
+        """Write all stacks and the running jobs to stderr."""
+        jobs = ", ".join(f"{lease}/{ordinal}" for lease, ordinal in self._cell.running_jobs()) or "none"
+        print(f"worker {self._worker_id} pid {os.getpid()} runs (lease/job): {jobs}", file=sys.stderr)  # noqa: T201
+        for task in asyncio.all_tasks():
+            task.print_stack(limit=8, file=sys.stderr)
+        faulthandler.dump_traceback(file=sys.stderr)
+
+    async def _live(self, claimer: Claimer, executor: Executor, ledger: Ledger, link: Link) -> int:
+        """Run the core loops; whichever ends first decides: a drain, a burst that ran dry, or a crash."""
+        claiming = asyncio.create_task(claimer.run(), name="fastq-claimer")
+        writing = asyncio.create_task(ledger.run(), name="fastq-ledger")
+        draining = asyncio.create_task(self._drain.wait(), name="fastq-drain")
+        try:
+            await asyncio.wait({claiming, writing, draining}, return_when=asyncio.FIRST_COMPLETED)
+            for core in (claiming, writing):
+                if core.done() and (error := core.exception()) is not None:
+                    raise error
+            claimer.stop()
+            return await self._leave(claiming, executor, ledger, link)
+        except Fenced as exc:
+            log.error("%s: leaving, to be replaced", exc)
+            return EXIT_CRASH
+        finally:
+            for task in (claiming, writing, draining):
+                task.cancel()
+            await asyncio.gather(claiming, writing, draining, return_exceptions=True)
+
+    async def _leave(self, claiming: asyncio.Task[None], executor: Executor, ledger: Ledger, link: Link) -> int:
+        """Drain: give back what was not started, wait for the rest until the deadline, say everything, sign off."""
+        self._cell.state = CellState.DRAINING
+        deadline = asyncio.get_running_loop().time() + self._config.shutdown_timeout_s
+        await self._until(deadline, claiming)
+        returned = executor.give_back()
+        await self._until(deadline, asyncio.create_task(ledger.flush(), name="fastq-flush"))
+        remaining_s = max(0.0, deadline - asyncio.get_running_loop().time())
+        late = not await executor.finish(remaining_s)
+        stuck = await executor.cancel(_CANCEL_GRACE_S) if late else 0
+        flushed = await self._until(
+            asyncio.get_running_loop().time() + _FLUSH_S, asyncio.create_task(ledger.flush(), name="fastq-last-flush")
+        )
+        log.info(
+            "drained: %s job(s) given back unstarted%s", returned, ", some cut off at the deadline" if late else ""
+        )
+        if not flushed or stuck:
+            # What could not be said or ended stays in its leases: the steward gives it back as soon as we are gone.
+            return EXIT_LATE
+        await registry.unregister(await link.open_or_kept(), worker=self._worker_id, slots=self._config.slots)
+        self._cell.clear()
+        self._cell.state = CellState.FREE
+        return EXIT_LATE if late else EXIT_CLEAN
+
+    async def _until(self, deadline: float, task: asyncio.Task[None]) -> bool:
+        """Wait for a task until the loop's time `deadline`; False when it was too late or failed."""
+        done, _ = await asyncio.wait({task}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+        if not done:
+            task.cancel()
+            return False
+        if error := task.exception():
+            log.error("while draining: %s", error)
+        return task.exception() is None

@@ -1,0 +1,82 @@
+"""How one task is run: made once per task when the worker starts, so that the hot path decides nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from fastq.app import App, provide
+from fastq.context import Context
+from fastq.errors import UsageError
+from fastq.outcome import RetryPolicy
+from fastq.task import Task
+
+
+class Runner:
+    """A task made ready to run.
+
+    `fast` tells that the handler is a coroutine function that wants nothing but its payload: no context, no timeout,
+    no middleware. Then ``await fn(*astuple(open(payload)))`` is all there is to a run.
+    """
+
+    __slots__ = ("_app", "_context_wanted", "_state", "fast", "fn", "is_async", "open", "policy", "task")
+
+    def __init__(self, task: Task[Any, Any], app: App, state: Any) -> None:
+        self.task = task
+        self.fn: Callable[..., Any] = task.fn
+        self.is_async = task.is_async
+        self.open = task.arguments.opener
+        self.policy: RetryPolicy = task.policy
+        self._app = app
+        self._state = state
+        self._context_wanted = bool(task.arguments.injected or app.middlewares)
+        for wanted in task.arguments.injected:
+            if wanted.type is not Context and state is None:
+                raise UsageError(f"{task.name} wants a {wanted.type.__name__}, but the lifespan yielded nothing")
+        self.fast = task.is_async and task.arguments.by_place and task.timeout_s is None and not app.middlewares
+
+    def context(self, **job: Any) -> Context:
+        """Return the context of one run."""
+        return Context(app=self._app, state=self._state, **job)
+
+    def arguments(self, payload: Any, ctx: Context) -> dict[str, Any]:
+        """Return the handler's arguments by name, converted and injected.
+
+        Raises:
+            msgspec.ValidationError: the payload does not fit the signature.
+
+        """
+        given = self.task.arguments.open(payload)
+        for wanted in self.task.arguments.injected:
+            given[wanted.name] = ctx if wanted.type is Context else provide(self._state, wanted.type)
+        return given
+
+    async def run(self, arguments: dict[str, Any], ctx: Context, in_thread: Callable[..., Awaitable[Any]]) -> Any:
+        """Run the handler inside the app's middlewares and within its timeout."""
+
+        async def call() -> Any:
+            if self.is_async:
+                return await self.fn(**arguments)
+            return await in_thread(functools.partial(self.fn, **arguments))
+
+        handler: Callable[[], Awaitable[Any]] = call
+        for middleware in reversed(self._app.middlewares):
+            handler = functools.partial(middleware, ctx, handler)
+        if self.task.timeout_s is None:
+            return await handler()
+        ctx.deadline = asyncio.get_running_loop().time() + self.task.timeout_s
+        try:
+            async with asyncio.timeout_at(ctx.deadline) as scope:
+                return await handler()
+        except TimeoutError:
+            if scope.expired():
+                raise TimeoutError(f"ran longer than its timeout of {self.task.timeout_s} s") from None
+            raise
+
+
+PayloadMisfit = msgspec.ValidationError
+"""What `Runner.open` raises when a payload does not fit; such a job fails at once, since no retry can help."""
