@@ -100,3 +100,16 @@ class SupervisorConfig:
         """Refuse what cannot work, in one sentence."""
         if self.processes <= 0:
             raise UsageError(f"processes must be greater than 0, not {self.processes}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StewardConfig:
+    """The housekeeper of one host. `listen` is False behind a transaction pooler, which loses LISTEN silently."""
+
+    dsn: str
+    lease_s: float = 30.0
+    shutdown_timeout_s: float = 30.0
+    slots: int = 1
+    listen: bool = True
+    metrics_addr: str | None = None
+    health_addr: str | None = None

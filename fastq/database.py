@@ -16,18 +16,22 @@ KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count"
 CONNECT_TIMEOUT_S = 10
 
 
-def reachable(dsn: Dsn) -> str:
-    """Return the connection string; starts and migrates the embedded server when it is that one.
+def server(dsn: Dsn) -> str:
+    """Return the connection string; starts the embedded server when it is that one.
 
     Raises:
         EmbeddedError: the embedded server cannot be started.
 
     """
-    if dsn.source is not DsnSource.EMBEDDED:
-        return dsn.value
-    value = embedded.ensure()
-    with connect(value) as conn:
-        migrator.migrate(conn)
+    return embedded.ensure() if dsn.source is DsnSource.EMBEDDED else dsn.value
+
+
+def reachable(dsn: Dsn) -> str:
+    """As `server`, and bring the embedded server's schema up to date; anybody else's is migrated on demand only."""
+    value = server(dsn)
+    if dsn.source is DsnSource.EMBEDDED:
+        with connect(value) as conn:
+            migrator.migrate(conn)
     return value
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast, LiteralString
+from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import AsyncConnection, Connection
@@ -82,13 +82,13 @@ def migrate(conn: Connection[Any], *, slots: int | None = None, report: Callable
         with conn.transaction():
             conn.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
             conn.execute("set local client_min_messages = warning")
-            conn.execute(cast("LiteralString", _LEDGER))
+            conn.execute(_LEDGER)
             known = {row[0]: row[1] for row in conn.execute("select version, checksum from fastq.migration").fetchall()}
             _judge(max(known, default=None), applying=True)
             if m.version in known:
                 _same(m, known[m.version])
                 continue
-            conn.execute(cast("LiteralString", m.sql))
+            conn.execute(m.sql.encode())
             conn.execute(
                 "insert into fastq.migration (version, name, checksum) values (%s, %s, %s)",
                 [m.version, m.name, m.checksum],
@@ -111,6 +111,12 @@ def set_slots(conn: Connection[Any], slots: int) -> None:
             raise UsageError(f"this database has {now} slots; their number can only grow")
         conn.execute("update fastq.setting set value = to_json(%s::int) where name = 'slots'", [slots])
         conn.execute("insert into fastq.ring (slot) select generate_series(%s, %s - 1)", [now, slots])
+
+
+def slots(conn: Connection[Any]) -> int:
+    """Return the number of slots."""
+    row = conn.execute("select value::text::int from fastq.setting where name = 'slots'").fetchone()
+    return 1 if row is None else int(row[0])
 
 
 def check(conn: Connection[Any]) -> None:

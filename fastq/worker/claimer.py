@@ -19,7 +19,7 @@ from fastq.worker.batch import Batch, Row
 from fastq.worker.executor import Executor
 from fastq.worker.lanes import Lanes
 from fastq.worker.ledger import Ledger
-from fastq.worker.link import Link
+from fastq.link import Link
 
 log = logging.getLogger("fastq.worker")
 

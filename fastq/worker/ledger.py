@@ -16,7 +16,7 @@ from fastq.protocol import ack, completion
 from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
 from fastq.worker.batch import Batch
-from fastq.worker.link import Link
+from fastq.link import Link
 
 log = logging.getLogger("fastq.worker")
 

@@ -27,7 +27,7 @@ from fastq.states import CellState
 from fastq.worker.claimer import Claimer, Fenced
 from fastq.worker.executor import Executor
 from fastq.worker.ledger import Ledger
-from fastq.worker.link import Link
+from fastq.link import Link
 from fastq.worker.runner import Runner
 from fastq.worker.threads import Threads
 

@@ -41,7 +41,8 @@ def until(condition: Callable[[], object], *, timeout_s: float = 15.0) -> None:
 
 def starter(base: Path, call: str = "embedded.ensure(sys.argv[1])", python: str = sys.executable, **options):
     """Start another process that does `call` and then waits; its first line of output is the result."""
-    options["env"] = {**os.environ, "PYTHONPATH": str(SOURCE), **options.pop("env", {})}
+    search = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
+    options["env"] = {**os.environ, "PYTHONPATH": search, **options.pop("env", {})}
     command = [python, "-c", STARTER.format(call=call), str(base)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
 
@@ -143,7 +144,7 @@ class TestStart:
         assert log.count("LOG:  starting PostgreSQL") == 1
 
     def test_long_base_with_odd_characters_gets_a_short_socket(self, empty: Path) -> None:
-        """A empty of more than 120 characters, with a space, a comma and a quote in it, works."""
+        """A base of more than 120 characters, with a space, a comma and a quote in it, works."""
         odd = empty / ("it's a long, long name " * 6)
         try:
             dsn = embedded.ensure(odd)
@@ -303,6 +304,8 @@ class TestKill:
         execute(embedded.ensure(base), "create table kept as select 42 as n")
         before = embedded.status(base)
         os.kill(before.keeper_pid, signal.SIGKILL)
+        # The signal is sent, not yet delivered: until the keeper's lock is free, ensure may find everything well.
+        until(lambda: keeper_lock.owner(Paths.of(base).keeper_lock) is None)
         assert execute(embedded.ensure(base), "select n from kept") == [(42,)]
         after = embedded.status(base)
         assert before.pid != after.pid

@@ -1,4 +1,4 @@
-"""The worker's own connection: reconnects with full jitter, for as long as it takes, and says when it had to."""
+"""A connection that a long-lived process owns: reconnects with full jitter, for as long as it takes, and says when it had to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastq import database
 from fastq.backoff import full_jitter_s
 from fastq.errors import DatabaseUnreachable
 
-log = logging.getLogger("fastq.worker")
+log = logging.getLogger("fastq.link")
 T = TypeVar("T")
 
 _OURS_TO_FIX = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)

@@ -1,0 +1,70 @@
+"""The `fastq` command: finds the subcommand, turns errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from fastq import __version__
+from fastq.errors import FastqError
+
+COMMANDS = {
+    "bench": "measure YOUR database: throughput, enqueue, latency",
+    "db": "the embedded PostgreSQL: start, stop, status, psql, reset",
+    "demo": "see fastq do real work on this machine's own files",
+    "enqueue": "enqueue one job, or millions from a file or a pipe",
+    "migrate": "bring the schema up to date, or check or print it",
+    "status": "how many jobs stand where, and who works on them",
+    "worker": "run the supervisor and its workers",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all commands without importing any."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"fastq.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "FASTQ", "help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="fastq %(version)s")
+def cli() -> None:
+    """Background jobs out of PostgreSQL.
+
+    Every option can be set by the environment too: FASTQ_<COMMAND>_<OPTION>, such as FASTQ_WORKER_PROCESSES=4.
+    """
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Run the command line and leave with its exit code."""
+    try:
+        code = cli.main(args, prog_name="fastq", standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        code = exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        code = 130
+    except FastqError as exc:
+        click.secho(f"fastq: {exc}", fg="red", err=True)
+        code = exc.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 141
+    sys.exit(code if isinstance(code, int) else 0)

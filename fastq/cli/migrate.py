@@ -1,0 +1,30 @@
+"""`fastq migrate`: the schema."""
+
+from __future__ import annotations
+
+import click
+
+from fastq.cli.options import dsn_option
+
+
+@click.command()
+@dsn_option
+@click.option("--check", is_flag=True, help="Change nothing; exit 4 unless the schema is the one this fastq needs.")
+@click.option("--sql", is_flag=True, help="Change nothing; print the SQL for a DBA to read and run.")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Set the number of slots (it can only grow).")
+def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
+    """Bring the schema up to date. Forward only; safe to run twice, and from two hosts at once."""
+    from fastq import database
+    from fastq.config import find_dsn
+    from fastq.schema import migrator
+
+    if sql:
+        click.echo(migrator.script(), nl=False)
+        return
+    with database.connect(database.server(find_dsn(dsn)), "fastq migrate") as conn:
+        if check:
+            migrator.check(conn)
+            click.echo(f"the schema is at {migrator.newest()}, as this fastq needs it")
+            return
+        applied = migrator.migrate(conn, slots=slots, report=click.echo)
+        click.echo(f"the schema is at {migrator.newest()}" + ("" if applied else "; nothing to do"))

@@ -1,0 +1,198 @@
+"""`fastq worker`: the supervisor and its workers. Imports neither psycopg nor the user's app: its children do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from fastq.cli.options import Bytes, Queues, Seconds, dsn_option, log_options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What the preflight is asked: whether this app can be served from this database."""
+
+    target: str
+    dsn: str | None
+
+
+def answer(start: Start) -> dict[str, object]:
+    """Import the app and look at the database, in a child of its own: the preflight."""
+    from fastq import database
+    from fastq.config import find_dsn
+    from fastq.loader import load_app
+    from fastq.schema import migrator
+
+    app = load_app(start.target)
+    found = find_dsn(start.dsn or app.dsn)
+    dsn = database.reachable(found)
+    with database.connect(dsn, "fastq preflight") as conn:
+        migrator.check(conn)
+        slots = migrator.slots(conn)
+    return {"dsn": dsn, "source": found.source.value, "slots": slots, "tasks": sorted(app.tasks)}
+
+
+@click.command()
+@click.argument("target")
+@dsn_option
+@click.option(
+    "-p", "--processes", type=click.IntRange(1, 1024), help="Worker processes. Default: one per CPU left to us."
+)
+@click.option(
+    "-c",
+    "--concurrency",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="Jobs at once, per process.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 1000), default=8, show_default=True, help="Threads for sync tasks, per process."
+)
+@click.option(
+    "-b", "--batch-size", type=click.IntRange(1, 10_000), default=500, show_default=True, help="Most jobs per claim."
+)
+@click.option(
+    "--prefetch-ms",
+    type=click.FloatRange(0, 60_000),
+    default=10.0,
+    show_default=True,
+    help="Work to keep claimed ahead.",
+)
+@click.option("-Q", "--queues", type=Queues(), help="Only these queues, with weights: mail:3,default:1.")
+@click.option("-X", "--exclude-queues", type=Queues(), help="All queues but these.")
+@click.option("--pin/--no-pin", default=True, show_default=True, help="Pin each process to a CPU.")
+@click.option("--cpus", help="The CPUs to pin to, like 0-3,6. Default: all that are left to us.")
+@click.option(
+    "--lease", type=Seconds(), default=30.0, show_default=True, help="How long a dead host's jobs stay taken."
+)
+@click.option(
+    "--shutdown-timeout",
+    type=Seconds(),
+    default=30.0,
+    show_default=True,
+    help="How long a drain waits for running jobs.",
+)
+@click.option("--max-jobs-per-child", type=click.IntRange(1), help="Replace a process after so many jobs.")
+@click.option("--max-memory-per-child", type=Bytes(), help="Replace a process that uses more, like 512M.")
+@click.option("--burst", is_flag=True, help="Exit when nothing is left to do.")
+@click.option("--reload", is_flag=True, help="Replace the workers when a Python file changes (development).")
+@click.option("--name", default="", help="What this fleet member is called in `fastq status`.")
+@click.option("--listen/--no-listen", default=True, show_default=True, help="LISTEN for new jobs; poll only, if not.")
+@click.option(
+    "--poll-interval", type=Seconds(), default=1.0, show_default=True, help="The longest pause between looks when idle."
+)
+@click.option("--metrics-addr", help="Serve Prometheus metrics on HOST:PORT or :PORT.")
+@click.option("--health-addr", help="Serve /health on HOST:PORT or :PORT.")
+@click.option("--dry-run", is_flag=True, help="Check the app and the database, say what would run, and exit.")
+@log_options
+def worker(**options: Any) -> int:
+    """Run the supervisor and its workers for the app TARGET, given as module:attr.
+
+    \b
+    TERM, first INT  drain: nothing new, running jobs may finish     second  at once
+    HUP  replace workers one by one, app imported anew               QUIT    at once
+    USR1 stacks and running jobs to the log                          TTIN/TTOU  one worker more/less
+    \b
+    exit: 0 drained, 1 crash, 2 usage or import error, 3 database unreachable, 4 schema missing or wrong,
+          5 drain ran past its deadline, 6 workers crash-looping
+    """
+    from fastq.observability import logs
+    from fastq.supervisor import preflight
+
+    logs.configure(format=options["log_format"], level=options["log_level"])
+    checked = preflight(_entry("fastq.cli.worker:answer", Start(target=options["target"], dsn=options["dsn"])))
+    if checked["source"] == "embedded":
+        from fastq import embedded
+
+        checked["dsn"] = embedded.ensure()  # this process holds the server's lease now, and its children with it
+        click.echo(embedded.describe(embedded.status()), err=True)
+    plan = _plan(options, checked)
+    if options["dry_run"]:
+        click.echo(plan.describe(checked))
+        return 0
+    return plan.run()
+
+
+def _entry(path: str, config: object) -> Any:
+    from fastq.child import ChildEntry
+
+    return ChildEntry(path=path, config=config)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a `fastq worker` command comes to."""
+
+    supervisor: Any
+    worker: Any
+    steward: Any
+
+    def describe(self, checked: dict[str, Any]) -> str:
+        """Return what would run, for people."""
+        config, cpus = self.worker, self.supervisor.cpus
+        return "\n".join(
+            [
+                f"app        {config.target}: {len(checked['tasks'])} tasks ({', '.join(checked['tasks']) or 'none'})",
+                f"database   {checked['source']}, {checked['slots']} slot(s)",
+                f"processes  {self.supervisor.processes}, " + (f"pinned to CPUs {cpus}" if cpus else "not pinned"),
+                f"each       {config.concurrency} jobs at once, {config.threads} threads, batches of {config.batch_size}",
+                f"queues     {', '.join(config.queues) or 'all'}",
+            ]
+        )
+
+    def run(self) -> int:
+        """Run the supervisor until everything has ended."""
+        from fastq.board import Board
+        from fastq.supervisor import Supervisor, cells_for
+
+        board = Board(cells=cells_for(self.supervisor.processes), running=self.worker.concurrency)
+        workers = _entry("fastq.worker.main:run", self.worker)
+        steward = _entry("fastq.steward.main:run", self.steward)
+        return Supervisor(self.supervisor, board, workers, steward).run()
+
+
+def _plan(options: dict[str, Any], checked: dict[str, Any]) -> Plan:
+    from fastq.config import StewardConfig, SupervisorConfig, WorkerConfig
+    from fastq.supervisor import available_cpus, parse_cpus, processes_here
+
+    cpus = parse_cpus(options["cpus"]) if options["cpus"] else available_cpus()
+    processes = options["processes"] or (len(cpus) if options["cpus"] else processes_here())
+    return Plan(
+        supervisor=SupervisorConfig(
+            processes=processes,
+            cpus=tuple(cpus) if options["pin"] else (),
+            shutdown_timeout_s=options["shutdown_timeout"],
+            burst=options["burst"],
+            reload=options["reload"],
+        ),
+        worker=WorkerConfig(
+            target=options["target"],
+            dsn=checked["dsn"],
+            concurrency=options["concurrency"],
+            threads=options["threads"],
+            batch_size=options["batch_size"],
+            prefetch_ms=options["prefetch_ms"],
+            queues=options["queues"] or {},
+            exclude_queues=frozenset(options["exclude_queues"] or ()),
+            lease_s=options["lease"],
+            shutdown_timeout_s=options["shutdown_timeout"],
+            poll_interval_s=options["poll_interval"],
+            slots=checked["slots"],
+            burst=options["burst"],
+            max_jobs=options["max_jobs_per_child"],
+            max_memory_bytes=options["max_memory_per_child"],
+            name=options["name"],
+        ),
+        steward=StewardConfig(
+            dsn=checked["dsn"],
+            lease_s=options["lease"],
+            shutdown_timeout_s=options["shutdown_timeout"],
+            slots=checked["slots"],
+            listen=options["listen"],
+            metrics_addr=options["metrics_addr"],
+            health_addr=options["health_addr"],
+        ),
+    )

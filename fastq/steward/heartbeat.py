@@ -1,0 +1,56 @@
+"""Prolongs the life of this host's workers: one UPDATE for all of them, whatever their event loops are doing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import orjson
+
+from fastq.board import COUNTERS, Board, Cell, Word
+from fastq.link import Link
+from fastq.protocol import worker
+from fastq.states import CellState
+
+log = logging.getLogger("fastq.steward")
+
+_ALIVE = (CellState.STARTING, CellState.RUNNING, CellState.DRAINING)
+
+
+class Heartbeat:
+    """Renews the workers that live on the board; a stopped (frozen) one is not renewed, so that others may have its jobs."""
+
+    def __init__(self, board: Board, link: Link, *, lease_s: float, slots: int) -> None:
+        self._board = board
+        self._link = link
+        self._lease_s = lease_s
+        self._slots = slots
+
+    async def run(self) -> None:
+        """Beat five times per lease, until cancelled."""
+        while True:
+            await self.step()
+            await asyncio.sleep(min(5.0, self._lease_s / 5))
+
+    async def step(self) -> None:
+        """Renew once; a worker that the database no longer knows is marked as fenced."""
+        cells = {
+            cell[Word.WORKER_ID]: cell
+            for cell in self._board.cells
+            if cell.state in _ALIVE and cell[Word.WORKER_ID] and not cell[Word.STOPPED]
+        }
+        workers = {worker_id: _counters(cell) for worker_id, cell in cells.items()}
+        for slot in range(self._slots):
+            alive = await self._link.call(
+                lambda conn, s=slot: worker.renew(conn, slot=s, workers=workers, lease_s=self._lease_s)
+            )
+            for worker_id in workers.keys() - alive:
+                cell = cells[worker_id]
+                if cell[Word.WORKER_ID] == worker_id and cell.state in _ALIVE and not cell[Word.FENCED]:
+                    log.warning("worker %s (pid %s) was given up by the fleet", worker_id, cell[Word.PID])
+                    cell[Word.FENCED] = 1
+
+
+def _counters(cell: Cell) -> str:
+    counters = {word.name.lower(): cell[word] for word in COUNTERS}
+    return orjson.dumps({**counters, "running": len(cell.running_jobs()), "state": cell.state.name.lower()}).decode()

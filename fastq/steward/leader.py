@@ -1,0 +1,95 @@
+"""What one host does for the whole fleet: promotes due jobs, keeps the ring turning, prunes what was kept long enough."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+
+from fastq.link import Link
+from fastq.protocol import rotate, upkeep
+
+log = logging.getLogger("fastq.steward")
+
+LEAD_S = 10.0
+PROMOTE_EVERY_S = 0.05
+_ROTATE_EVERY_S = 1.0
+_ROTATE_SHARE = 0.02
+_PRUNE_EVERY_S = 10.0
+
+
+class Leader:
+    """Leads while its row in `fastq.leader` says so; every duty is safe to do twice, so a late handover harms nothing."""
+
+    def __init__(self, link: Link, *, holder: str, slots: int) -> None:
+        self._link = link
+        self._holder = holder
+        self._slots = slots
+        self._until = 0.0
+
+    @property
+    def leading(self) -> bool:
+        """Whether this host leads, by its own clock and with some margin."""
+        return monotonic() < self._until
+
+    async def run(self) -> None:
+        """Stand for the lead and keep it, until cancelled."""
+        while True:
+            await self.step()
+            await asyncio.sleep(LEAD_S / 4)
+
+    async def step(self) -> None:
+        """Take or keep the lead once."""
+        asked = monotonic()
+        won = await self._link.call(lambda conn: upkeep.lead(conn, holder=self._holder, lease_s=LEAD_S))
+        self._until = asked + LEAD_S * 0.8 if won else 0.0
+
+    async def resign(self) -> None:
+        """Let another host lead at once."""
+        if self.leading:
+            self._until = 0.0
+            await self._link.call(lambda conn: upkeep.resign(conn, holder=self._holder))
+
+    async def run_promote(self) -> None:
+        """Promote due jobs within PROMOTE_EVERY_S of their time, until cancelled."""
+        while True:
+            pause_s = await self.promote() if self.leading else PROMOTE_EVERY_S
+            await asyncio.sleep(pause_s)
+
+    async def promote(self) -> float:
+        """Promote what is due; returns how long nothing can be due."""
+        pause_s, moved = PROMOTE_EVERY_S, 0
+        for slot in range(self._slots):
+            done = await self._link.call(lambda conn, s=slot: upkeep.promote(conn, slot=s))
+            moved += done.jobs
+            if done.next_due_s is not None:
+                pause_s = min(pause_s, max(0.0, done.next_due_s))
+        if moved:
+            await self._link.call(upkeep.notify)
+            return 0.0
+        return pause_s
+
+    async def run_rotate(self) -> None:
+        """Turn the ring, at a small share of the time, until cancelled."""
+        while True:
+            started = monotonic()
+            if self.leading:
+                await self.rotate()
+            await asyncio.sleep(max(_ROTATE_EVERY_S, (monotonic() - started) / _ROTATE_SHARE))
+
+    async def rotate(self) -> None:
+        """Give emptied segments back and move the head on when it has grown."""
+        for segment in await self._link.call(rotate.truncatable):
+            if await self._link.call(lambda conn, k=segment: rotate.truncate(conn, k)):
+                log.debug("truncated ready_%s", segment)
+        for slot in range(self._slots):
+            await self._link.call(lambda conn, s=slot: rotate.advance(conn, slot=s))
+
+    async def run_prune(self) -> None:
+        """Delete kept jobs whose time is over, until cancelled."""
+        while True:
+            if self.leading:
+                for slot in range(self._slots):
+                    while await self._link.call(lambda conn, s=slot: upkeep.prune(conn, slot=s)):
+                        pass
+            await asyncio.sleep(_PRUNE_EVERY_S)

@@ -1,0 +1,45 @@
+"""Hears the database's NOTIFY, once per host, and rings the doorbells of its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import psycopg
+
+from fastq import database
+from fastq.backoff import full_jitter_s
+from fastq.errors import DatabaseUnreachable
+
+log = logging.getLogger("fastq.steward")
+
+_PROBE_S = 30.0
+
+
+class Listener:
+    """Keeps one connection on LISTEN; it never opens a transaction, so that the server's queue cannot fill up."""
+
+    def __init__(self, dsn: str, ring: Callable[[], None]) -> None:
+        self._dsn = dsn
+        self._ring = ring
+
+    async def run(self) -> None:
+        """Listen until cancelled; after every reconnection ring once, since notifications were missed."""
+        failures = 0
+        while True:
+            try:
+                conn = await database.connect_async(self._dsn, "fastq listener")
+                async with conn:
+                    await conn.execute("listen fastq")
+                    failures = 0
+                    self._ring()
+                    while True:
+                        async for _ in conn.notifies(timeout=_PROBE_S):
+                            self._ring()
+                        await conn.execute("select 1")
+            except (psycopg.Error, DatabaseUnreachable) as exc:
+                failures += 1
+                if failures == 1:
+                    log.warning("not listening, workers poll meanwhile: %s", str(exc).strip().partition("\n")[0])
+                await asyncio.sleep(full_jitter_s(failures))

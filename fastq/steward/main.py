@@ -1,0 +1,132 @@
+"""The entry of the steward process: starts its loops, and lets a crash of one end the process loudly."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import socket
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+import uvloop
+
+from fastq.board import Board
+from fastq.child import Child
+from fastq.config import StewardConfig
+from fastq.errors import FastqError
+from fastq.link import Link
+from fastq.states import CellState
+from fastq.steward.heartbeat import Heartbeat
+from fastq.steward.leader import Leader
+from fastq.steward.listener import Listener
+from fastq.steward.undertaker import Undertaker
+
+log = logging.getLogger("fastq.steward")
+
+SETUP = "set lock_timeout = '5s'"
+_RESIGN_S = 2.0
+
+
+def run(child: Child[StewardConfig]) -> int:
+    """Be the steward until told to stop; returns the exit code."""
+    faulthandler.enable()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Steward(child).run())
+    except FastqError as exc:
+        log.error("%s", exc)  # noqa: TRY400 - its message is for people; a traceback is not
+        return exc.exit_code
+
+
+class Steward:
+    """One host's housekeeper. `run` goes through its life once."""
+
+    def __init__(self, child: Child[StewardConfig]) -> None:
+        cfg = child.config
+        self._child = child
+        self._board: Board = child.board
+        self._timeout_s = cfg.shutdown_timeout_s
+        self._parent = os.getppid()
+        self._stop = asyncio.Event()
+        self._orphaned = asyncio.Event()
+        self._work = Link(cfg.dsn, "fastq steward", SETUP)
+        self._lead = Link(cfg.dsn, "fastq steward", SETUP)
+        self._heartbeat = Heartbeat(self._board, self._work, lease_s=cfg.lease_s, slots=cfg.slots)
+        self._undertaker = Undertaker(self._board, self._work, lease_s=cfg.lease_s, slots=cfg.slots)
+        self._leader = Leader(self._lead, holder=f"{socket.gethostname()}:{os.getpid()}", slots=cfg.slots)
+        self._listener = Listener(cfg.dsn, self._board.ring_workers) if cfg.listen else None
+
+    async def run(self) -> int:
+        """Keep house until the supervisor says TERM, or is gone and the workers too."""
+        self._hear()
+        loops: list[Coroutine[Any, Any, None]] = [
+            self._heartbeat.run(),
+            self._undertaker.run(),
+            self._undertaker.run_expired(),
+            self._leader.run(),
+            self._leader.run_promote(),
+            self._leader.run_rotate(),
+            self._leader.run_prune(),
+        ]
+        if self._listener is not None:
+            loops.append(self._listener.run())
+        tasks = [asyncio.create_task(loop, name=f"fastq-{loop.__qualname__}") for loop in loops]
+        ending = asyncio.create_task(self._ended(), name="fastq-ending")
+        try:
+            done, _ = await asyncio.wait({*tasks, ending}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {ending}:
+                task.result()
+            return 0
+        finally:
+            for task in (*tasks, ending):
+                task.cancel()
+            await asyncio.gather(*tasks, ending, return_exceptions=True)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._leader.resign(), _RESIGN_S)
+            await self._work.close()
+            await self._lead.close()
+
+    def _hear(self) -> None:
+        """Hear the doorbell, the lifeline and the signals."""
+        loop, bell = asyncio.get_running_loop(), self._board.steward_doorbell
+
+        def rung() -> None:
+            bell.hush()
+            self._undertaker.rung.set()
+
+        def orphaned() -> None:
+            loop.remove_reader(self._child.lifeline_fd)
+            self._undertaker.orphaned = True
+            self._orphaned.set()
+
+        loop.add_reader(bell.fd, rung)
+        loop.add_reader(self._child.lifeline_fd, orphaned)
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGQUIT, os._exit, 1)
+        loop.add_signal_handler(signal.SIGUSR1, faulthandler.dump_traceback)
+
+    async def _ended(self) -> None:
+        """Return when the steward should leave.
+
+        TERM ends it at once, unless the supervisor died: its death sends TERM too, and then the workers drain and need
+        their leases kept until they are gone.
+        """
+        stop = asyncio.create_task(self._stop.wait(), name="fastq-stop")
+        orphaned = asyncio.create_task(self._orphaned.wait(), name="fastq-orphaned")
+        try:
+            await asyncio.wait({stop, orphaned}, return_when=asyncio.FIRST_COMPLETED)
+            if os.getppid() == self._parent:
+                return
+            deadline = asyncio.get_running_loop().time() + self._timeout_s + 10.0
+            while self._alive() and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.1)
+        finally:
+            stop.cancel()
+            orphaned.cancel()
+
+    def _alive(self) -> bool:
+        return any(cell.state is not CellState.FREE for cell in self._board.cells)

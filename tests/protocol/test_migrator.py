@@ -1,0 +1,75 @@
+"""The migrator against real databases."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from fastq.errors import SchemaError, UsageError
+from fastq.schema import migrator
+
+pytestmark = pytest.mark.protocol
+
+
+def test_migrate_twice_applies_once(empty_dsn: str) -> None:
+    """A second run finds nothing to do."""
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        assert migrator.migrate(conn) == len(migrator.migrations())
+        assert migrator.migrate(conn) == 0
+        migrator.check(conn)
+
+
+def test_two_hosts_migrate_at_once(empty_dsn: str) -> None:
+    """Of two simultaneous runs each migration is applied by exactly one."""
+
+    def run(_: int) -> int:
+        with psycopg.connect(empty_dsn, autocommit=True) as conn:
+            return migrator.migrate(conn)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(run, range(4))) == len(migrator.migrations())
+
+
+def test_missing_schema_says_what_to_type(empty_dsn: str) -> None:
+    """Without a schema the error names the command."""
+    with psycopg.connect(empty_dsn, autocommit=True) as conn, pytest.raises(SchemaError, match="run `fastq migrate`"):
+        migrator.check(conn)
+
+
+def test_newer_schema_is_refused(db: psycopg.Connection[object]) -> None:
+    """A database that a newer fastq has migrated is neither used nor touched."""
+    db.execute("insert into fastq.migration (version, name, checksum) values (999, 'later', 'x')")
+    with pytest.raises(SchemaError, match="upgrade fastq"):
+        migrator.check(db)
+    with pytest.raises(SchemaError, match="upgrade fastq"):
+        migrator.migrate(db)
+
+
+def test_foreign_migration_is_refused(db: psycopg.Connection[object]) -> None:
+    """A migration that was applied with other contents is not ours to build on."""
+    db.execute("update fastq.migration set checksum = 'other' where version = 1")
+    with pytest.raises(SchemaError, match="different build"):
+        migrator.migrate(db)
+
+
+def test_script_builds_the_same_schema(empty_dsn: str, db: psycopg.Connection[object]) -> None:
+    """What a DBA runs by hand passes the check and has the same tables."""
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        conn.execute(migrator.script().encode())
+        migrator.check(conn)
+        columns = (
+            "select table_name, column_name, data_type from information_schema.columns"
+            " where table_schema = 'fastq' order by 1, 2"
+        )
+        assert conn.execute(columns).fetchall() == db.execute(columns).fetchall()
+
+
+def test_slots_only_grow(db: psycopg.Connection[object]) -> None:
+    """More slots get their ring rows; fewer are refused."""
+    migrator.set_slots(db, 3)
+    assert migrator.slots(db) == 3
+    assert db.execute("select array_agg(slot order by slot) from fastq.ring").fetchone() == ([0, 1, 2],)
+    with pytest.raises(UsageError, match="only grow"):
+        migrator.set_slots(db, 2)
