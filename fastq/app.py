@@ -70,6 +70,8 @@ class App:
     @overload
     def task(
         self,
+        fn: None = None,
+        /,
         *,
         name: str | None = None,
         queue: str = DEFAULT_QUEUE,
@@ -123,7 +125,7 @@ class App:
         return register if fn is None else register(fn)
 
     def middleware(self, fn: Middleware) -> Middleware:
-        """Wrap every run: ``async def timing(ctx, call_next): …; return await call_next()``. The first one is outermost."""
+        """Wrap every run, the first one outermost: ``async def timing(ctx, call_next): return await call_next()``."""
         self.middlewares.append(fn)
         return fn
 

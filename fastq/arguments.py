@@ -85,7 +85,7 @@ class Arguments:
             if p.default is p.empty:
                 fields.append((p.name, kind))
             else:
-                fields.append((p.name, kind, msgspec.field(default_factory=lambda value=p.default: value)))
+                fields.append((p.name, kind, msgspec.field(default_factory=_giving(p.default))))
         return msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
 
     @cached_property
@@ -127,6 +127,10 @@ class Arguments:
         """Whether `msgspec.structs.astuple` of what `opener` gives can be passed by position."""
         simple = {inspect.Parameter.POSITIONAL_OR_KEYWORD}
         return not self.open_ended and not self.injected and all(p.kind in simple for p in self._payload)
+
+
+def _giving(value: Any) -> Callable[[], Any]:
+    return lambda: value
 
 
 def _list(names: Collection[str]) -> str:

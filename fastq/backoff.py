@@ -29,7 +29,7 @@ class Fixed:
 
     delay_s: float
 
-    def __call__(self, attempt: int) -> float:
+    def __call__(self, attempt: int) -> float:  # noqa: ARG002 - the number does not matter
         """Return the seconds to wait after any failure."""
         return self.delay_s
 

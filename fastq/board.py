@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from contextlib import suppress
 from enum import IntEnum
 
 from fastq.states import CellState
@@ -99,18 +100,14 @@ class Doorbell:
 
     def ring(self) -> None:
         """Wake the owner. Never blocks, never fails while the pipe is open."""
-        try:
+        with suppress(BlockingIOError):
             os.write(self._ring_fd, b"\0")
-        except BlockingIOError:
-            pass
 
     def hush(self) -> None:
         """Take all rings out of the pipe."""
-        try:
+        with suppress(BlockingIOError):
             while len(os.read(self.fd, 4096)) == 4096:
                 pass
-        except BlockingIOError:
-            pass
 
 
 def _pipe() -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A connection that a long-lived process owns: reconnects with full jitter, for as long as it takes, and says when it had to."""
+"""A connection that a long-lived process owns: it reconnects with full jitter, for as long as it takes."""
 
 from __future__ import annotations
 

@@ -12,13 +12,19 @@ from __future__ import annotations
 
 import signal
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from fastq.backoff import Backoff, Exponential
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes, JobState
+
+
+class _Place(TypedDict):
+    lease: int
+    ord: int
+
 
 MOST_ERRORS = 10
 MOST_TRACEBACK = 4000
@@ -62,7 +68,7 @@ class RetryPolicy:
     """How often and when a task's failed jobs run again: at most `retries` + 1 runs."""
 
     retries: int = 3
-    backoff: Backoff = Exponential()
+    backoff: Backoff = field(default_factory=Exponential)
     keep_failed_s: float | None = None
 
 
@@ -101,7 +107,7 @@ def _with_error(meta: dict[str, Any] | None, record: dict[str, Any]) -> dict[str
 def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Settlement:
     """Decide where a job goes whose run raised."""
     error, attempt = failure.error, job.attempt + 1
-    place = {"lease": job.lease, "ord": job.ord}
+    place: _Place = {"lease": job.lease, "ord": job.ord}
     match error:
         case Snooze():
             return Settlement(
@@ -157,7 +163,7 @@ def after_death(job: LeasedJob, *, running: bool, cause: str, max_crashes: int =
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     meta = _with_error(job.meta, record) | {"crashes": crashes}
-    place = {"lease": job.lease, "ord": job.ord}
+    place: _Place = {"lease": job.lease, "ord": job.ord}
     if crashes >= max_crashes:
         return Settlement(**place, goes=Goes.FINISHED, state=JobState.FAILED, attempt=job.attempt, meta=meta)
     return Settlement(**place, goes=Goes.READY, attempt=job.attempt, meta=meta)

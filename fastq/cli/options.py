@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -28,7 +28,7 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-class Queues(click.ParamType):
+class Queues(click.ParamType[dict[str, int]]):
     """`mail:3,default:1`: queues with their weights."""
 
     name = "QUEUE[:WEIGHT],…"
@@ -46,11 +46,11 @@ class Queues(click.ParamType):
         return queues
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """`90`, `1.5`, `30s`, `5m`, `2h`, `1d`."""
 
     name = "SECONDS"
-    _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    _UNITS: ClassVar = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds."""
@@ -62,11 +62,11 @@ class Seconds(click.ParamType):
         return float(found[1]) * self._UNITS[found[2]]
 
 
-class Bytes(click.ParamType):
+class Bytes(click.ParamType[int]):
     """`512M`, `2G`, `1048576`."""
 
     name = "BYTES"
-    _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+    _UNITS: ClassVar = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return bytes."""

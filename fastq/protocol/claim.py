@@ -57,8 +57,8 @@ async def discover(
 
 async def claim(
     conn: AsyncConnection[Any],
-    lane: Lane,
     *,
+    lane: Lane,
     worker: int,
     low: int,
     limit: int,

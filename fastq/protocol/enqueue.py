@@ -77,7 +77,7 @@ def _line_prefix(task: str, options: Options) -> str:
 
 
 def line_statements(lines: list[Line], slot: int) -> Iterator[tuple[str, dict[str, Any], list[int]]]:
-    """Yield (statement name, parameters, places in `lines`) for at most 1024 lines: one, or two if some of them wait."""
+    """Yield (statement, parameters, places in `lines`) for at most 1024 lines: one, or two if some of them wait."""
     if len(lines) > LINES_MOST:
         raise AssertionError(f"{len(lines)} lines in one statement")
     for name, waits in (("insert_jobs", False), ("schedule_jobs", True)):
@@ -214,7 +214,7 @@ def _escape(text: str) -> str:
 
 def blocks_for_chunk(chunk: int) -> int:
     """Return how many blocks of positions to take for the n-th chunk: few for a short stream, many for a long one."""
-    return min(4**chunk, 64)
+    return min(1 << 2 * chunk, 64)
 
 
 async def copy_jobs(

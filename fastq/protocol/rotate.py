@@ -26,7 +26,7 @@ async def truncatable(conn: AsyncConnection[Any]) -> list[int]:
     return [row[0] for row in await cur.fetchall()]
 
 
-async def truncate(conn: AsyncConnection[Any], segment: int) -> bool:
+async def truncate(conn: AsyncConnection[Any], *, segment: int) -> bool:
     """Truncate a segment if nobody uses it and it is empty; False otherwise. Waits for nobody."""
     try:
         async with conn.transaction():

@@ -20,7 +20,7 @@ def statement(name: str, segment: int | None = None) -> LiteralString:
     text = "\n".join(line for line in lines if not line.lstrip().startswith("--")).strip()
     if segment is not None:
         text = text.replace("{segment}", str(segment))
-    return text  # type: ignore[return-value]
+    return text
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 import orjson
 
@@ -18,7 +19,7 @@ _ALIVE = (CellState.STARTING, CellState.RUNNING, CellState.DRAINING)
 
 
 class Heartbeat:
-    """Renews the workers that live on the board; a stopped (frozen) one is not renewed, so that others may have its jobs."""
+    """Renews the workers that live on the board; a stopped (frozen) one is not: others shall have its jobs."""
 
     def __init__(self, board: Board, link: Link, *, lease_s: float, slots: int) -> None:
         self._board = board
@@ -41,9 +42,7 @@ class Heartbeat:
         }
         workers = {worker_id: _counters(cell) for worker_id, cell in cells.items()}
         for slot in range(self._slots):
-            alive = await self._link.call(
-                lambda conn, s=slot: worker.renew(conn, slot=s, workers=workers, lease_s=self._lease_s)
-            )
+            alive = await self._link.call(partial(worker.renew, slot=slot, workers=workers, lease_s=self._lease_s))
             for worker_id in workers.keys() - alive:
                 cell = cells[worker_id]
                 if cell[Word.WORKER_ID] == worker_id and cell.state in _ALIVE and not cell[Word.FENCED]:

@@ -1,9 +1,10 @@
-"""What one host does for the whole fleet: promotes due jobs, keeps the ring turning, prunes what was kept long enough."""
+"""What one host does for the whole fleet: promotes due jobs, keeps the ring turning, prunes kept jobs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from time import monotonic
 
 from fastq.link import Link
@@ -19,7 +20,7 @@ _PRUNE_EVERY_S = 10.0
 
 
 class Leader:
-    """Leads while its row in `fastq.leader` says so; every duty is safe to do twice, so a late handover harms nothing."""
+    """Leads while its row in `fastq.leader` says so. Every duty is safe to do twice: a late handover harms nothing."""
 
     def __init__(self, link: Link, *, holder: str, slots: int) -> None:
         self._link = link
@@ -41,14 +42,14 @@ class Leader:
     async def step(self) -> None:
         """Take or keep the lead once."""
         asked = monotonic()
-        won = await self._link.call(lambda conn: upkeep.lead(conn, holder=self._holder, lease_s=LEAD_S))
+        won = await self._link.call(partial(upkeep.lead, holder=self._holder, lease_s=LEAD_S))
         self._until = asked + LEAD_S * 0.8 if won else 0.0
 
     async def resign(self) -> None:
         """Let another host lead at once."""
         if self.leading:
             self._until = 0.0
-            await self._link.call(lambda conn: upkeep.resign(conn, holder=self._holder))
+            await self._link.call(partial(upkeep.resign, holder=self._holder))
 
     async def run_promote(self) -> None:
         """Promote due jobs within PROMOTE_EVERY_S of their time, until cancelled."""
@@ -60,7 +61,7 @@ class Leader:
         """Promote what is due; returns how long nothing can be due."""
         pause_s, moved = PROMOTE_EVERY_S, 0
         for slot in range(self._slots):
-            done = await self._link.call(lambda conn, s=slot: upkeep.promote(conn, slot=s))
+            done = await self._link.call(partial(upkeep.promote, slot=slot))
             moved += done.jobs
             if done.next_due_s is not None:
                 pause_s = min(pause_s, max(0.0, done.next_due_s))
@@ -80,16 +81,16 @@ class Leader:
     async def rotate(self) -> None:
         """Give emptied segments back and move the head on when it has grown."""
         for segment in await self._link.call(rotate.truncatable):
-            if await self._link.call(lambda conn, k=segment: rotate.truncate(conn, k)):
+            if await self._link.call(partial(rotate.truncate, segment=segment)):
                 log.debug("truncated ready_%s", segment)
         for slot in range(self._slots):
-            await self._link.call(lambda conn, s=slot: rotate.advance(conn, slot=s))
+            await self._link.call(partial(rotate.advance, slot=slot))
 
     async def run_prune(self) -> None:
         """Delete kept jobs whose time is over, until cancelled."""
         while True:
             if self.leading:
                 for slot in range(self._slots):
-                    while await self._link.call(lambda conn, s=slot: upkeep.prune(conn, slot=s)):
+                    while await self._link.call(partial(upkeep.prune, slot=slot)):
                         pass
             await asyncio.sleep(_PRUNE_EVERY_S)

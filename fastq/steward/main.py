@@ -8,9 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
 
 import uvloop
 
@@ -63,18 +61,18 @@ class Steward:
     async def run(self) -> int:
         """Keep house until the supervisor says TERM, or is gone and the workers too."""
         self._hear()
-        loops: list[Coroutine[Any, Any, None]] = [
-            self._heartbeat.run(),
-            self._undertaker.run(),
-            self._undertaker.run_expired(),
-            self._leader.run(),
-            self._leader.run_promote(),
-            self._leader.run_rotate(),
-            self._leader.run_prune(),
+        loops = [
+            self._heartbeat.run,
+            self._undertaker.run,
+            self._undertaker.run_expired,
+            self._leader.run,
+            self._leader.run_promote,
+            self._leader.run_rotate,
+            self._leader.run_prune,
         ]
         if self._listener is not None:
-            loops.append(self._listener.run())
-        tasks = [asyncio.create_task(loop, name=f"fastq-{loop.__qualname__}") for loop in loops]
+            loops.append(self._listener.run)
+        tasks = [asyncio.create_task(loop(), name=f"fastq-{loop.__qualname__}") for loop in loops]
         ending = asyncio.create_task(self._ended(), name="fastq-ending")
         try:
             done, _ = await asyncio.wait({*tasks, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -122,7 +120,7 @@ class Steward:
             if os.getppid() == self._parent:
                 return
             deadline = asyncio.get_running_loop().time() + self._timeout_s + 10.0
-            while self._alive() and asyncio.get_running_loop().time() < deadline:
+            while self._alive() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - memory cannot signal
                 await asyncio.sleep(0.1)
         finally:
             stop.cancel()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from functools import partial
 
 from fastq.board import Board, Cell, Word
 from fastq.link import Link
 from fastq.outcome import after_death, death_of
 from fastq.protocol import reap, upkeep
+from fastq.settlement import LeasedJob, Settlement
 from fastq.states import CellState
 
 log = logging.getLogger("fastq.steward")
@@ -67,16 +69,11 @@ class Undertaker:
 
     async def _reap(self, slot: int, worker_id: int, running: set[tuple[int, int]] | None, cause: str) -> int:
         """Reap one worker; `running` None means that nobody knows what ran, so everything is charged."""
-        back = await self._link.call(
-            lambda conn: reap.reap(
-                conn,
-                slot=slot,
-                worker=worker_id,
-                verdict=lambda job: after_death(
-                    job, running=running is None or (job.lease, job.ord) in running, cause=cause
-                ),
-            )
-        )
+
+        def verdict(job: LeasedJob) -> Settlement:
+            return after_death(job, running=running is None or (job.lease, job.ord) in running, cause=cause)
+
+        back = await self._link.call(partial(reap.reap, slot=slot, worker=worker_id, verdict=verdict))
         if back:
             await self._link.call(upkeep.notify)
             self._board.ring_workers()
@@ -85,7 +82,7 @@ class Undertaker:
     async def step_expired(self) -> None:
         """Reap every worker whose time has run out, of whatever host."""
         for slot in range(self._slots):
-            expired = await self._link.call(lambda conn, s=slot: reap.expired_workers(conn, slot=s))
+            expired = await self._link.call(partial(reap.expired_workers, slot=slot))
             for worker_id in expired:
                 back = await self._reap(slot, worker_id, None, "the end of its lease")
                 log.warning("worker %s stopped renewing its lease: %s job(s) given back", worker_id, back)

@@ -35,7 +35,7 @@ class Appetite:
         self._seen, self._seen_at = finished, now
 
     def want(self, *, free: int, waiting: int) -> int:
-        """Return how many jobs to claim with `free` slots idle and `waiting` jobs claimed but not started; 0 is none yet.
+        """Return how many jobs to claim with `free` idle slots and `waiting` claimed jobs not started; 0 is none yet.
 
         While jobs wait, a claim is worth its round trip only once a quarter of the target is open.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from operator import length_hint
-from typing import Any, cast
+from typing import Any
 
 from fastq.board import KEY_ORDINAL_BITS, split_key
 from fastq.protocol.claim import Lane
@@ -31,10 +31,8 @@ class Batch:
         self.claimed_at = claimed_at
         self.size = self.left = len(rows)
         self._rows = rows
-        self._untaken: Iterator[object] = iter(rows)
-        self.remaining: Iterator[tuple[int, Row]] = enumerate(
-            cast("Iterator[Row]", self._untaken), lease << KEY_ORDINAL_BITS
-        )
+        self._untaken: Iterator[Any] = iter(rows)
+        self.remaining: Iterator[tuple[int, Row]] = enumerate(self._untaken, lease << KEY_ORDINAL_BITS)
         self.settled: set[int] = set()
         self.acked: set[int] = set()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -11,6 +13,7 @@ import orjson
 from psycopg import AsyncConnection
 
 from fastq.config import WorkerConfig
+from fastq.link import Link
 from fastq.outcome import Failure, RetryPolicy, after_failure
 from fastq.protocol import claim
 from fastq.protocol.claim import Claimed, Lane
@@ -19,7 +22,6 @@ from fastq.worker.batch import Batch, Row
 from fastq.worker.executor import Executor
 from fastq.worker.lanes import Lanes
 from fastq.worker.ledger import Ledger
-from fastq.link import Link
 
 log = logging.getLogger("fastq.worker")
 
@@ -115,12 +117,12 @@ class Claimer:
         self._rung = False
         started, found = monotonic(), []
         for slot in range(self._config.slots):
-            found += await self._link.call(lambda conn, s=slot: self._discover_slot(conn, s))  # type: ignore[misc]
+            found += await self._link.call(partial(self._discover_slot, slot=slot))
         self._lanes.learn(found)
         now = monotonic()
         self._rescan_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)
 
-    async def _discover_slot(self, conn: AsyncConnection[Any], slot: int) -> list[tuple[Lane, int]]:
+    async def _discover_slot(self, conn: AsyncConnection[Any], *, slot: int) -> list[tuple[Lane, int]]:
         return await claim.discover(
             conn,
             slot=slot,
@@ -135,9 +137,9 @@ class Claimer:
         breaks = self._link.breaks
         try:
             claimed = await self._link.call(
-                lambda conn: claim.claim(
-                    conn,
-                    lane,
+                partial(
+                    claim.claim,
+                    lane=lane,
                     worker=self._worker,
                     low=low,
                     limit=limit,
@@ -171,7 +173,7 @@ class Claimer:
 
     async def _accept_singly(self, lane: Lane, lease: int) -> int:
         """Decode the jobs of a batch one by one, because one of them cannot be; that one fails, alone and at once."""
-        loose = await self._link.call(lambda conn: claim.read_lease(conn, slot=lane.slot, lease=lease))
+        loose = await self._link.call(partial(claim.read_lease, slot=lane.slot, lease=lease))
         rows: list[Row] = []
         misfits: list[tuple[int, Exception]] = []
         for job in loose:
@@ -200,9 +202,7 @@ class Claimer:
             return
         self._breaks, self._adopt_at = self._link.breaks, now + _ADOPT_EVERY_S
         for slot in range(self._config.slots):
-            held = await self._link.call(
-                lambda conn, s=slot: claim.list_leases(conn, slot=s, worker=self._worker)  # type: ignore[misc]
-            )
+            held = await self._link.call(partial(claim.list_leases, slot=slot, worker=self._worker))
             for found in held:
                 if not self._ledger.knows(slot, found.lease):
                     log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
@@ -218,10 +218,8 @@ class Claimer:
         if self._config.max_jobs is not None and self.claimed >= self._config.max_jobs:
             self.stopping = True
             return
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._signal.wait(), 0.05)
-        except TimeoutError:
-            pass
 
     async def _wait_for_jobs(self) -> bool:
         """Wait for the doorbell, or for the poll that stands behind it; False when a burst is over."""
@@ -230,10 +228,8 @@ class Claimer:
         if self._rung or self.stopping:
             return True
         self._signal.clear()
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._signal.wait(), self._poll_s)
-        except TimeoutError:
-            pass
         if not self._rung:
             self._poll_s = min(self._config.poll_interval_s, self._poll_s * 2)
         return True

@@ -13,7 +13,7 @@ from fastq.protocol.claim import Lane
 
 
 class Lanes:
-    """The lanes known to have jobs. Queues share turns by weight; within one, priority is strict and groups are fair."""
+    """The lanes known to have jobs. Queues share by weight; within one, priority is strict and groups are fair."""
 
     def __init__(self, weights: Mapping[str, int]) -> None:
         self._weights = weights
@@ -56,7 +56,7 @@ class Lanes:
         return None if self.last is None else (self.last, self._marks[self.last])
 
     def took(self, lane: Lane, hi: int, jobs: int, *, dry: bool) -> None:
-        """Note that a claim gave `jobs` jobs up to position `hi`; a `dry` lane is forgotten until discovery finds it."""
+        """Note that a claim gave `jobs` jobs up to `hi`; a `dry` lane is forgotten until discovery finds it."""
         weight = self._weights.get(lane.queue, 1)
         self._queue_turns[lane.queue] = self._queue_turns.get(lane.queue, 0.0) + jobs / weight
         group = (lane.queue, lane.group_key)

@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 from fastq.board import Cell, Word
+from fastq.link import Link
 from fastq.protocol import ack, completion
 from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
 from fastq.worker.batch import Batch
-from fastq.link import Link
 
 log = logging.getLogger("fastq.worker")
 
@@ -124,12 +125,12 @@ class Ledger:
             for slot in list(self._transacted):
                 leases = [lease for lease in self._transacted.pop(slot) if lease not in self.open]
                 if leases:
-                    await self._link.call(lambda conn, s=slot, ls=leases: completion.forget(conn, slot=s, leases=ls))
+                    await self._link.call(partial(completion.forget, slot=slot, leases=leases))
 
     async def _flush_acks(self, slot: int, acks: dict[int, Batch]) -> None:
         breaks = self._link.breaks
         try:
-            ours = await self._link.call(lambda conn: ack.ack(conn, slot=slot, worker=self._worker, leases=list(acks)))
+            ours = await self._link.call(partial(ack.ack, slot=slot, worker=self._worker, leases=list(acks)))
         except BaseException:
             self.put_back(slot, acks)
             raise
@@ -140,7 +141,7 @@ class Ledger:
         taken = [pair for pair in self._settling if pair[0].lane.slot == slot][:1000]
         breaks = self._link.breaks
         moved = await self._link.call(
-            lambda conn: ack.settle(conn, slot=slot, worker=self._worker, settlements=[s for _, s in taken])
+            partial(ack.settle, slot=slot, worker=self._worker, settlements=[s for _, s in taken])
         )
         chosen = {id(pair[1]) for pair in taken}
         self._settling = [pair for pair in self._settling if id(pair[1]) not in chosen]
@@ -163,9 +164,7 @@ class Ledger:
             by_slot[batch.lane.slot] += [(batch.lease, ordinal) for ordinal in done]
         for slot, jobs in by_slot.items():
             if jobs:
-                await self._link.call(
-                    lambda conn, s=slot, js=jobs: ack.ack_jobs(conn, slot=s, worker=self._worker, jobs=js)
-                )
+                await self._link.call(partial(ack.ack_jobs, slot=slot, worker=self._worker, jobs=jobs))
 
 
 def _counter(settlement: Settlement) -> Word:

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -20,6 +21,7 @@ from fastq.board import Word
 from fastq.child import Child
 from fastq.config import WorkerConfig
 from fastq.errors import FastqError
+from fastq.link import Link
 from fastq.loader import load_app
 from fastq.protocol import worker as registry
 from fastq.schema import migrator
@@ -27,7 +29,6 @@ from fastq.states import CellState
 from fastq.worker.claimer import Claimer, Fenced
 from fastq.worker.executor import Executor
 from fastq.worker.ledger import Ledger
-from fastq.link import Link
 from fastq.worker.runner import Runner
 from fastq.worker.threads import Threads
 
@@ -48,7 +49,7 @@ def run(child: Child[WorkerConfig]) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(Worker(child).run())
     except FastqError as exc:
-        log.error("%s", exc)
+        log.error("%s", exc)  # noqa: TRY400 - its message is for people; a traceback is not
         return exc.exit_code
 
 
@@ -81,11 +82,15 @@ class Worker:
 
     async def _register(self, link: Link) -> None:
         cfg = self._config
-        self._worker_id = await link.call(
-            lambda conn: registry.register(
-                conn, host=socket.gethostname(), pid=os.getpid(), name=cfg.name, lease_s=cfg.lease_s, slots=cfg.slots
-            )
+        enlist = partial(
+            registry.register,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            name=cfg.name,
+            lease_s=cfg.lease_s,
+            slots=cfg.slots,
         )
+        self._worker_id = await link.call(enlist)
         self._cell[Word.WORKER_ID] = self._worker_id
         self._child.board.steward_doorbell.ring()
 
@@ -141,7 +146,7 @@ class Worker:
             claimer.stop()
             return await self._leave(claiming, executor, ledger, link)
         except Fenced as exc:
-            log.error("%s: leaving, to be replaced", exc)
+            log.warning("%s: leaving, to be replaced", exc)
             return EXIT_CRASH
         finally:
             for task in (claiming, writing, draining):
