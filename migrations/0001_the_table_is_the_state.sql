@@ -168,10 +168,14 @@ insert into fastq.ring (slot) values (0);
 create function fastq.unpack(batch bytea, done int2[])
 returns table (ord int2, pos int8, id int8, task text, attempt int2, enqueued_ms int8, payload json, meta json)
 language sql stable as $$
-  select (n - 1)::int2, (v ->> 0)::int8, coalesce((v ->> 5)::int8, (v ->> 0)::int8), v ->> 1, (v ->> 2)::int2,
-         (v ->> 3)::int8, v -> 4, (v ->> 6)::json
-  from json_array_elements(convert_from(batch, 'UTF8')::json) with ordinality as e(v, n)
-  where (n - 1)::int2 <> all (done)
+  -- Only json_array_elements is used on payloads: every other accessor refuses \u0000 and lone surrogates in them.
+  select (j.n - 1)::int2, j.f[1]::int8, coalesce(nullif(j.f[6], 'null')::int8, j.f[1]::int8), j.f[2]::json #>> '{}',
+         j.f[3]::int2, j.f[4]::int8, j.f[5]::json, nullif(j.f[7], 'null')::json
+  from (
+    select e.n, (select array_agg(x.v::text order by x.k) from json_array_elements(e.job) with ordinality as x(v, k)) as f
+    from json_array_elements(convert_from(batch, 'UTF8')::json) with ordinality as e(job, n)
+    where (e.n - 1)::int2 <> all (done)
+  ) j
 $$;
 
 create function fastq.at_ms(ms int8) returns timestamptz language sql immutable as

@@ -34,8 +34,17 @@ async def settle(
     conn: AsyncConnection[Any], *, slot: int, worker: int, settlements: list[Settlement]
 ) -> set[tuple[int, int]]:
     """Move jobs out of their leases; returns the (lease, ordinal) pairs that moved, the others were lost."""
-    items = orjson.dumps(settlements).decode()
-    leases = sorted({s.lease for s in settlements})
-    params = {"slot": slot, "worker": worker, "items": items, "leases": leases}
+    params: dict[str, Any] = {
+        "slot": slot,
+        "worker": worker,
+        "lease": [s.lease for s in settlements],
+        "ord": [s.ord for s in settlements],
+        "goes": [s.goes.value for s in settlements],
+        "state": [str(s.state) for s in settlements],
+        "delay_s": [float(s.delay_s) for s in settlements],
+        "attempt": [s.attempt for s in settlements],
+        "meta": [None if s.meta is None else orjson.dumps(s.meta).decode() for s in settlements],
+        "keep_s": [s.keep_s for s in settlements],
+    }
     cur = await conn.execute(statement("settle_jobs_if_leased"), params)
     return {(row[0], row[1]) for row in await cur.fetchall()}

@@ -1,7 +1,7 @@
 -- As discover_lanes, for the queues in `queues` alone: up to `limit` lanes of each.
 -- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.claim.
 select {segment} as segment, w.queue, f.priority, f.group_key, f.pos
-from unnest(%(queues)s) as w(queue)
+from unnest(%(queues)s::text[]) as w(queue)
 cross join lateral (
   with recursive lane as (
     (select r.priority, r.group_key, r.pos from fastq.ready_{segment} r

@@ -1,22 +1,23 @@
 -- Move claimed jobs out of their leases: back to ready, to scheduled (retry, snooze), or to finished.
--- `items` is a json array of {lease, ord, goes, state, delay_s, attempt, meta, result, keep_s}; the job itself is read
--- from the lease, so what was claimed and what is written cannot differ.
+-- The parameters from `lease` to `keep_s` are parallel arrays, one place per job; the job itself is read from the lease,
+-- so what was claimed and what is written cannot differ.
 -- Fence: jobs of a lease that is gone, or that are done already, are left out; returned are those that moved.
 -- Locks: lease rows for update, in order of id. Index: lease_pkey. Caller: protocol.settle.
 with item as materialized (
-  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta, i.result, i.keep_s
-  from json_to_recordset(%(items)s::json) as i(
-    lease int8, ord int2, goes text, state text, delay_s float8, attempt int2, meta json, result json, keep_s float8)
+  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta::json as meta, i.keep_s
+  from unnest(%(lease)s::int8[], %(ord)s::int2[], %(goes)s::text[], %(state)s::text[], %(delay_s)s::float8[],
+              %(attempt)s::int2[], %(meta)s::text[], %(keep_s)s::float8[])
+       as i(lease, ord, goes, state, delay_s, attempt, meta, keep_s)
 ),
 held as materialized (
   select l.id, l.queue, l.priority, l.group_key, l.batch, l.done
   from fastq.lease l
-  where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(leases)s)
+  where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(lease)s)
   order by l.id
   for update
 ),
 job as materialized (
-  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta, i.result, i.keep_s,
+  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta, i.keep_s,
          h.queue, h.priority, h.group_key, u.id, u.task, u.enqueued_ms, u.payload
   from held h
   cross join lateral fastq.unpack(h.batch, h.done) u
@@ -42,10 +43,9 @@ to_scheduled as (
   where j.goes = 'scheduled'
 ),
 to_finished as (
-  insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, expires_at, queue, group_key, task, payload,
-                              result, meta)
+  insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, expires_at, queue, group_key, task, payload, meta)
   select %(slot)s, j.id, j.state, j.priority, j.attempt, j.enqueued_ms, now() + j.keep_s * interval '1 second', j.queue,
-         j.group_key, j.task, j.payload, j.result, j.meta
+         j.group_key, j.task, j.payload, j.meta
   from job j
   where j.goes = 'finished'
 )

@@ -27,6 +27,7 @@ log = logging.getLogger("fastq.steward")
 
 SETUP = "set lock_timeout = '5s'"
 _RESIGN_S = 2.0
+_LAST_RITES_S = 3.0
 
 
 def run(child: Child[StewardConfig]) -> int:
@@ -118,6 +119,7 @@ class Steward:
         try:
             await asyncio.wait({stop, orphaned}, return_when=asyncio.FIRST_COMPLETED)
             if os.getppid() == self._parent:
+                await asyncio.wait_for(self._undertaker.step(), _LAST_RITES_S)
                 return
             deadline = asyncio.get_running_loop().time() + self._timeout_s + 10.0
             while self._alive() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - memory cannot signal

@@ -9,7 +9,7 @@ and the user's app are imported by the children, after the fork.
 """
 
 from fastq.supervisor.cells import cells_for
-from fastq.supervisor.child import Child, ChildEntry, Kind
+from fastq.child import Child, ChildEntry, Kind
 from fastq.supervisor.cpus import available_cpus, cgroup_quota, default_processes, parse_cpus, processes_here
 from fastq.supervisor.drain import Limits
 from fastq.supervisor.exits import Code

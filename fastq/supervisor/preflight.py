@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from fastq import errors
 from fastq.errors import FastqError
-from fastq.supervisor.child import ChildEntry
+from fastq.child import ChildEntry
 from fastq.supervisor.exits import Exit
 from fastq.supervisor.spawn import Birth, fork, load
 

@@ -15,7 +15,7 @@ from fastq.board import Board
 from fastq.config import SupervisorConfig
 from fastq.errors import UsageError
 from fastq.supervisor import cells, drain, report
-from fastq.supervisor.child import ChildEntry
+from fastq.child import ChildEntry
 from fastq.supervisor.crew import Crew
 from fastq.supervisor.drain import Drain, Limits, Order, Phase
 from fastq.supervisor.exits import Code

@@ -102,9 +102,13 @@ class Claimer:
         self._poll_s = _POLL_FIRST_S
         return True
 
+    @property
+    def _exhausted(self) -> bool:
+        """Whether this process has claimed all the jobs that it may ever run."""
+        return self._config.max_jobs is not None and self.claimed >= self._config.max_jobs
+
     def _want(self) -> int:
-        words = self._ledger.progress
-        self._appetite.measure(words, monotonic())
+        self._appetite.measure(self._ledger.progress, monotonic())
         want = self._appetite.want(free=self._executor.free, waiting=self._executor.waiting)
         if self._config.max_jobs is not None:
             want = min(want, self._config.max_jobs - self.claimed)
@@ -215,7 +219,7 @@ class Claimer:
         self._signal.clear()
         if self._want() or self.stopping:
             return
-        if self._config.max_jobs is not None and self.claimed >= self._config.max_jobs:
+        if self._exhausted and self._executor.quiet:
             self.stopping = True
             return
         with suppress(TimeoutError):
@@ -223,7 +227,7 @@ class Claimer:
 
     async def _wait_for_jobs(self) -> bool:
         """Wait for the doorbell, or for the poll that stands behind it; False when a burst is over."""
-        if self._config.burst and self._executor.busy == 0 and self._ledger.clean and not self._executor.waiting:
+        if self._config.burst and self._executor.quiet and self._ledger.clean:
             return False
         if self._rung or self.stopping:
             return True

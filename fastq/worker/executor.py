@@ -66,6 +66,11 @@ class Executor:
         return len(self._slots) - len(self._idle)
 
     @property
+    def quiet(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return self.busy == 0 and self.waiting == 0
+
+    @property
     def free(self) -> int:
         """How many more jobs could run right now."""
         if self._all_sync:

@@ -58,7 +58,7 @@ def worker(child: Child[dict]) -> int:
     for name in getattr(does, "imports", ()):
         importlib.import_module(name)
     say("started", pid=cell[Word.PID], cell=cell.index, cpu=cell[Word.CPU])
-    if does.first == "wait":
+    while does.first == "wait":
         signal.pause()
     if does.first is not None or (does.crash_on_cpu == cell[Word.CPU]):
         return misbehave(does.first or "crash", child)
@@ -93,7 +93,6 @@ def serve(does: SimpleNamespace, child: Child[dict], inbox: Inbox) -> int:
 def misbehave(how: str, child: Child[dict]) -> int:
     """Die, or leave, without ever having served."""
     if how == "done":
-        child.cell.state = CellState.RUNNING
         return leave(child)
     if how == "crash":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,61 @@
+"""One bench run: what all scenarios share. Opened once, closed whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fastq.bench import machine
+from fastq.bench.ground import Ground
+from fastq.bench.jobs import app
+from fastq.bench.meter import Meter
+from fastq.bench.plan import Plan
+from fastq.bench.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """The plan and the means: `ground` is the bench's queue, `meter` reads CPU and WAL, `notes` go into the result."""
+
+    plan: Plan
+    dsn: str
+    ground: Ground
+    meter: Meter
+    progress: Progress
+    conditions: dict[str, object]
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def opened(plan: Plan, dsn: str, progress: Progress) -> Iterator[Bench]:
+    """Open the bench on a database and leave nothing behind in it.
+
+    Raises:
+        SchemaError: the schema is missing, too old or too new.
+        UsageError: another bench runs there.
+
+    """
+    ground = Ground(dsn)
+    try:
+        ground.open()
+        app.dsn = dsn or None
+        yield Bench(
+            plan=plan,
+            dsn=dsn,
+            ground=ground,
+            meter=Meter(ground.conn),
+            progress=progress,
+            conditions=machine.describe(ground.conn),
+            notes=_notes(ground),
+        )
+    finally:
+        progress.clear()
+        ground.close()
+
+
+def _notes(ground: Ground) -> tuple[str, ...]:
+    others = ground.other_workers()
+    if not others:
+        return ()
+    return (f"{others} other worker(s) are live on this database: what they do counts into these figures",)

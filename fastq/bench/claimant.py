@@ -1,0 +1,109 @@
+"""A process that only claims: `python -m fastq.bench.claimant`. The workers' very statement, its answer thrown away.
+
+It reads its orders as one line of JSON from stdin, registers as a worker, says its ids, waits for a second line, claims
+until every segment is dry, and says how many jobs that were. It ends when stdin is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import orjson
+from psycopg import Connection
+
+from fastq import database
+from fastq.bench.ground import CLAIMANT
+from fastq.config import DEFAULT_PRIORITY
+from fastq.protocol.claim import MAX_BATCH_BYTES
+from fastq.sql import statement
+
+SETUP = b"set synchronous_commit = off"
+"""As the workers set it."""
+
+_LEASE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a claimant is told: where, what, and how much at once."""
+
+    dsn: str
+    queue: str
+    segments: list[int]
+    batch_size: int
+
+
+class Claimant:
+    """Claims from one queue with low marks; the ack of each lease rides on the next claim."""
+
+    def __init__(self, conn: Connection[Any], orders: Orders) -> None:
+        self._conn = conn
+        self._orders = orders
+        self._acks: list[int] = []
+        params = {"host": socket.gethostname(), "pid": os.getpid(), "name": CLAIMANT, "lease_s": _LEASE_S, "slots": 1}
+        row = conn.execute(statement("register_worker"), params).fetchone()
+        assert row is not None
+        self.worker = int(row[0])
+
+    def run(self) -> int:
+        """Claim all there is; return how many claims gave something."""
+        return sum(self._drain(segment) for segment in self._orders.segments)
+
+    def _drain(self, segment: int) -> int:
+        low = claims = 0
+        while True:
+            lease, hi = self.step(segment, low)
+            if lease is not None:
+                claims, low = claims + 1, hi
+            elif low:
+                low = 0  # dry from there on: look once more from the beginning, as workers do
+            else:
+                return claims
+
+    def step(self, segment: int, low: int) -> tuple[int | None, int]:
+        """Claim once; return the lease, if any, and the position up to which it goes."""
+        params = {
+            "slot": 0,
+            "worker": self.worker,
+            "queue": self._orders.queue,
+            "priority": DEFAULT_PRIORITY,
+            "group_key": "",
+            "low": low,
+            "limit": self._orders.batch_size,
+            "acks": self._acks,
+            "unknown": [],
+            "max_bytes": MAX_BATCH_BYTES,
+        }
+        text = statement("claim_jobs_if_worker_lives", segment)
+        row = self._conn.execute(text, params, prepare=True, binary=True).fetchone()
+        assert row is not None
+        self._acks = [] if row[0] is None else [row[0]]
+        return row[0], row[2] or 0
+
+
+def _say(**words: object) -> None:
+    sys.stdout.buffer.write(orjson.dumps(words) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def main() -> NoReturn:
+    """Follow the orders on stdin."""
+    orders = Orders(**orjson.loads(sys.stdin.readline()))
+    with database.connect(orders.dsn, CLAIMANT) as conn:
+        conn.execute(SETUP)
+        claimant = Claimant(conn, orders)
+        _say(worker=claimant.worker, pid=os.getpid())
+        if sys.stdin.readline():
+            claims = claimant.run()
+            _say(claims=claims, done_at=time.monotonic())
+            sys.stdin.readline()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The app of the bench's workers, `fastq.bench.jobs:app`: the smallest handlers there are, and the latency probe."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import time
+
+from fastq.app import App
+from fastq.job import JobSpec
+
+QUEUE = "fastq.bench"
+ANSWER = struct.Struct("=qq")
+"""What `probe` sends back: the number of the sample, and nanoseconds from the enqueue call to the handler's start."""
+
+SOCKET_VARIABLE = "FASTQ_BENCH_SOCKET"
+
+app = App()
+_SMALLEST = len(b'{"user_id":1000000,"email":""}')
+
+
+@app.task(queue=QUEUE, retries=0)
+async def noop(user_id: int, email: str) -> None:
+    """Do nothing, on the event loop."""
+
+
+@app.task(queue=QUEUE, retries=0)
+async def nap(user_id: int, email: str) -> None:  # noqa: ARG001 - the payload of noop
+    """Wait a millisecond, on the event loop."""
+    await asyncio.sleep(0.001)
+
+
+@app.task(queue=QUEUE, retries=0)
+def sync_noop(user_id: int, email: str) -> None:
+    """Do nothing, in a thread."""
+
+
+@app.task(queue=QUEUE, retries=0)
+async def probe(number: int, t0_ns: int) -> None:
+    """Say how long it took from the enqueue call to here, by the clock that all processes of a host share."""
+    now_ns = time.monotonic_ns()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as answers:
+        answers.setblocking(False)
+        answers.sendto(ANSWER.pack(number, now_ns - t0_ns), os.environ[SOCKET_VARIABLE])
+
+
+def noop_job(number: int, email: str) -> JobSpec:
+    """Return the job that throughput and enqueue are measured with; every one has another payload."""
+    return noop.job(user_id=1_000_000 + number, email=email)
+
+
+def email_for(payload_bytes: int) -> str:
+    """Return the email that makes the JSON of a job's arguments `payload_bytes` long (at least 30)."""
+    return "someone@example.com".ljust(payload_bytes - _SMALLEST, "x")[: max(0, payload_bytes - _SMALLEST)]

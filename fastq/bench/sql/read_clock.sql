@@ -1,0 +1,3 @@
+-- The database's time.
+-- Locks: none. Index: none. Caller: bench.ground.
+select clock_timestamp()

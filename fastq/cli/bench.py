@@ -1,0 +1,101 @@
+"""`fastq bench`: measures the user's own database."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fastq.cli.options import dsn_option, json_option
+
+SCENARIOS = ("throughput", "enqueue", "latency")
+
+
+@click.command()
+@click.argument("scenario", required=False, type=click.Choice(SCENARIOS))
+@dsn_option
+@click.option(
+    "--jobs",
+    type=click.IntRange(10),
+    help="Jobs per repetition, samples in all for latency. Default: 500000, 1000 for latency.",
+)
+@click.option("-p", "--processes", type=click.IntRange(1, 1024), help="Worker processes. Default: as `fastq worker`.")
+@click.option(
+    "-c", "--concurrency", type=click.IntRange(1, 10_000), default=100, show_default=True, help="As `fastq worker`."
+)
+@click.option(
+    "-b", "--batch-size", type=click.IntRange(1, 10_000), default=500, show_default=True, help="As `fastq worker`."
+)
+@click.option(
+    "--repeat", type=click.IntRange(1, 1000), default=3, show_default=True, help="Repetitions; medians are reported."
+)
+@click.option(
+    "--payload-bytes",
+    type=click.IntRange(30, 1_000_000),
+    default=51,
+    show_default=True,
+    help="Size of a job's arguments as JSON.",
+)
+@json_option
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write <date>-<commit>-<scenario>.json with raw samples there.",
+)
+def bench(scenario: str | None, dsn: str | None, as_json: bool, output: Path | None, **settings: Any) -> None:
+    """Measure YOUR database: throughput, enqueue, latency; all three without SCENARIO.
+
+    \b
+    throughput  no-op jobs drained from a filled queue, beside claims alone (the ceiling)
+    enqueue     enqueue_many beside raw COPY, 100 callers at once, one caller alone
+    latency     enqueue call to handler start, workers idle
+
+    It uses a queue of its own, fastq.bench, and removes everything again.
+    """
+    from fastq import database
+    from fastq.bench import bench as run
+    from fastq.bench import result, scenarios
+    from fastq.bench.plan import Plan, Scenario
+    from fastq.bench.progress import Progress
+    from fastq.config import find_dsn
+    from fastq.supervisor import processes_here
+
+    plan = Plan(**{**settings, "processes": settings["processes"] or processes_here()})
+    progress, found = Progress(), {}
+    with _stoppable(), run.opened(plan, database.reachable(find_dsn(dsn)), progress) as opened:
+        for name in [Scenario(scenario)] if scenario else list(Scenario):
+            measured = scenarios.run(name, opened)
+            found[name.value] = measured.as_dict(plan, opened.conditions)
+            progress.clear()
+            if not as_json:
+                click.echo(measured.text())
+            if output is not None:
+                click.echo(f"wrote {result.save(found[name.value], output)}", err=True)
+    if as_json:
+        click.echo(result.dumps(found[scenario] if scenario else _all(found)))
+
+
+def _all(found: dict[str, dict[str, object]]) -> dict[str, object]:
+    """Return one object for all scenarios; its own figures are the throughput's."""
+    first = found["throughput"]
+    return {"scenario": "all", "jobs": first["jobs"], "jobs_per_s": first["jobs_per_s"], **found}
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let TERM and HUP unwind like Ctrl-C, so that the bench cleans up."""
+
+    def stop(signum: int, _frame: object) -> None:
+        sys.exit(128 + signum)
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,37 @@
+"""`fastq demo`: real work on this machine's own Python files; nothing is left behind."""
+
+from __future__ import annotations
+
+import click
+
+from fastq.cli.options import json_option
+
+
+@click.command()
+@click.option("--files", type=click.IntRange(1), help="Index at most so many files.  [default: all]")
+@click.option("--noop", type=click.IntRange(0), default=300_000, show_default=True, help="Drain so many no-op jobs.")
+@click.option(
+    "-p", "--processes", type=click.IntRange(1, 64), help="Worker processes.  [default: one per CPU left to us]"
+)
+@click.option("--keep", is_flag=True, help="Keep the server's directory, to look at the tables afterwards.")
+@json_option
+def demo(files: int | None, noop: int, processes: int | None, keep: bool, as_json: bool) -> None:
+    """See fastq do real work: index this machine's Python files, then drain no-op jobs.
+
+    It starts a PostgreSQL of its own in a temporary directory, enqueues one job per .py file of the standard library
+    and of what is installed beside fastq, and runs `fastq worker` over them: each job parses its file and writes the
+    public functions and classes it finds. Progress goes to stderr, the summary to stdout. Nothing of it stays.
+    """
+    import sys
+
+    from fastq.demo.run import Options, run
+    from fastq.supervisor import processes_here
+
+    options = Options(files=files, noops=noop, processes=processes or processes_here(), keep=keep)
+    summary = run(options, sys.stderr)
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(summary.to_json()).decode())
+        return
+    click.echo("\n" + "\n".join(summary.lines()))

@@ -1,0 +1,69 @@
+"""The order of the demo: a server, workers, files, pings, no-ops, a summary; and everything gone, whatever happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import IO
+
+from fastq import database
+from fastq.demo import jobs, tables
+from fastq.demo.crew import Crew
+from fastq.demo.files import python_files
+from fastq.demo.parts import PINGS, Parts
+from fastq.demo.place import Place, ignored, stoppable
+from fastq.demo.summary import Summary, collect
+from fastq.schema import migrator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What was asked for: processes, at most so many files, so many no-ops, and whether to keep the server's data."""
+
+    processes: int
+    files: int | None = None
+    noops: int = 300_000
+    keep: bool = False
+
+
+def run(options: Options, out: IO[str]) -> Summary:
+    """Run the demo, telling `out` how it goes; returns the figures.
+
+    Raises:
+        EmbeddedError: there is no PostgreSQL to start.
+        FastqError: the workers ended or stood still, which would be a bug.
+
+    """
+    with stoppable():
+        place = Place(keep=options.keep)
+        try:
+            out.write(f"starting a PostgreSQL of its own in {place.base}\n")
+            out.flush()
+            return _with_server(options, place, out)
+        finally:
+            with ignored():
+                place.close()
+            if options.keep:
+                out.write(f"kept: FASTQ_HOME={place.base} fastq db psql\n")
+
+
+def _with_server(options: Options, place: Place, out: IO[str]) -> Summary:
+    with database.connect(place.open(), "fastq demo") as conn:
+        migrator.migrate(conn)
+        tables.create(conn)
+        crew = Crew(place.dsn, place.base, processes=options.processes)
+        try:
+            crew.open()
+            paths = python_files(options.files)
+            parts = Parts(conn, crew, out)
+            parts.await_workers(options.processes)
+            jobs.app.dsn = place.dsn
+            with jobs.app:
+                files = parts.index(paths)
+                parts.ping()
+                noops = parts.drain(options.noops)
+            summary = collect(conn, processes=options.processes, pings=PINGS, files=files, noops=noops)
+            crew.drain()
+            return summary
+        finally:
+            with ignored():
+                crew.close()

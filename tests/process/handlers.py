@@ -1,0 +1,195 @@
+"""The app that the process tests run. Handlers tell what they did by rows in the table `probe`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import fastq
+
+
+class Clock:
+    """Something that the lifespan makes once per worker process."""
+
+
+@dataclass
+class State:
+    """The application context."""
+
+    clock: Clock
+    pid: int
+
+
+@asynccontextmanager
+async def lifespan(app: fastq.App) -> AsyncIterator[State]:
+    """Make the application context."""
+    yield State(clock=Clock(), pid=os.getpid())
+
+
+app = fastq.App(lifespan=lifespan)
+note: contextvars.ContextVar[str] = contextvars.ContextVar("note", default="clean")
+
+
+async def tell(what: str, value: object = None) -> None:
+    """Write a row that the test waits for."""
+    async with app.client.connection() as conn:
+        await conn.execute("insert into probe (what, value, pid) values (%s, %s, %s)", [what, str(value), os.getpid()])
+
+
+async def _released() -> None:
+    """Wait until the test has inserted a row into `gate`."""
+    while True:
+        async with app.client.connection() as conn:
+            if await (await conn.execute("select from gate limit 1")).fetchone() is not None:
+                return
+        await asyncio.sleep(0.01)
+
+
+@app.task
+async def quick(n: int) -> None:
+    """Tell that it ran."""
+    await tell("quick", n)
+
+
+@app.task
+async def nothing(n: int) -> None:
+    """Do nothing."""
+
+
+@app.task
+async def gated(n: int) -> None:
+    """Run until the gate opens."""
+    await tell("started", n)
+    await _released()
+    await tell("finished", n)
+
+
+@app.task
+async def blocking(n: int, seconds: float) -> None:
+    """Block the event loop."""
+    await tell("blocking", n)
+    time.sleep(seconds)  # noqa: ASYNC251 - that is the point
+    await tell("unblocked", n)
+
+
+@app.task(retries=2, backoff=0.0)
+async def failing(ctx: fastq.Context, n: int) -> None:
+    """Fail always."""
+    await tell("attempt", ctx.attempt)
+    raise ValueError(f"no {n}")
+
+
+@app.task(retries=3, backoff=0.0)
+async def third_time(ctx: fastq.Context) -> None:
+    """Succeed at the third attempt."""
+    await tell("attempt", f"{ctx.attempt} {ctx.retries_left} {len(ctx.errors)}")
+    if ctx.attempt < 3:
+        raise RuntimeError("not yet")
+
+
+@app.task(retries=0, timeout=0.05)
+async def endless() -> None:
+    """Run longer than its timeout."""
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        await tell("cleaned up")
+
+
+@app.task(retries=0)
+async def flow(kind: str) -> None:
+    """Raise one of the flow exceptions, or worse."""
+    await tell("flow", kind)
+    match kind:
+        case "discard":
+            raise fastq.Discard("not wanted")
+        case "snooze":
+            raise fastq.Snooze(3600)
+        case "retry":
+            raise fastq.Retry(delay=3600)
+        case "exit":
+            raise SystemExit(3)
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "cancel":
+            raise asyncio.CancelledError
+        case "cancel_self":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+
+
+@app.task
+def in_thread(n: int, ctx: fastq.Context) -> None:
+    """Run in a thread; tell through the context's app by its own connection."""
+    import psycopg
+
+    with psycopg.connect(os.environ["FASTQ_DSN"], autocommit=True) as conn:
+        conn.execute("insert into probe (what, value, pid) values ('thread', %s, %s)", [f"{n} {ctx.id}", os.getpid()])
+
+
+@app.task
+async def typed(at: datetime, key: UUID, clock: Clock, ctx: fastq.Context, state: State, n: int = 7) -> None:
+    """Take converted and injected arguments."""
+    good = isinstance(at, datetime) and isinstance(key, UUID) and state.clock is clock and ctx.state is state
+    await tell("typed", f"{good} {n} {state.pid == os.getpid()}")
+
+
+@app.task
+async def leaves_context(value: str) -> None:
+    """Set a contextvar that the next job must not see."""
+    await tell("seen", note.get())
+    note.set(value)
+
+
+@app.task(retries=5)
+async def suicide(n: int) -> None:
+    """Kill its own process."""
+    await tell("suicide", n)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(retries=0)
+async def exactly_once(ctx: fastq.Context, n: int, die: bool) -> None:
+    """Write and complete in one transaction, then perhaps die before the ack."""
+    async with ctx.transaction() as conn:
+        await conn.execute("insert into probe (what, value, pid) values ('once', %s, %s)", [n, os.getpid()])
+    if die:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+async def chain(ctx: fastq.Context, left: int) -> None:
+    """Enqueue its successor."""
+    await tell("chain", left)
+    if left:
+        await ctx.enqueue(chain.job(left=left - 1))
+
+
+other = fastq.App()
+
+
+@other.middleware
+async def outer(ctx: fastq.Context, call_next: Callable[[], Awaitable[Any]]) -> Any:
+    """Wrap every run."""
+    async with other.client.connection() as conn:
+        await conn.execute("insert into probe (what, value, pid) values ('before', %s, 0)", [ctx.task])
+    result = await call_next()
+    async with other.client.connection() as conn:
+        await conn.execute("insert into probe (what, value, pid) values ('after', %s, 0)", [result])
+    return result
+
+
+@other.task
+async def answer() -> int:
+    """Return something."""
+    return 42

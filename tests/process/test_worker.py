@@ -1,0 +1,399 @@
+"""Worker processes as they are in production: real forks, real signals, a real database."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import handlers
+import psycopg
+import pytest
+from fleet import Fleet, gone, until
+
+pytestmark = pytest.mark.process
+
+Db = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def db(dsn: str) -> Iterator[Db]:
+    """Give a connection to a database with the tables that the handlers write to."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("create table probe (id int8 generated always as identity, what text, value text, pid int)")
+        conn.execute("create table gate (open bool)")
+        yield conn
+
+
+def enqueue(*specs: Any) -> list[int]:
+    """Enqueue jobs of the handlers' app; the database is FASTQ_DSN's."""
+    with handlers.app as app:
+        return list(app.enqueue_many_sync(specs))
+
+
+def told(db: Db, what: str) -> list[str]:
+    """Return what handlers told, in order."""
+    return [row[0] for row in db.execute("select value from probe where what = %s order by id", [what]).fetchall()]
+
+
+def states(db: Db) -> dict[str, int]:
+    """Return how many jobs stand in each state."""
+    return dict(db.execute("select state, count(*)::int from fastq.job group by 1").fetchall())
+
+
+def wait_told(db: Db, what: str, count: int = 1) -> list[str]:
+    """Wait until handlers told something so many times."""
+    return until(f"{count} x {what}", lambda: (seen := told(db, what)) and len(seen) >= count and seen)
+
+
+def wait_empty(db: Db) -> None:
+    """Wait until there is no job at all."""
+    until("no jobs left", lambda: not states(db))
+
+
+def test_jobs_run_and_leave_nothing_behind(dsn: str, db: Db) -> None:
+    """What was enqueued runs once each; ready, lease and worker are empty after the drain."""
+    enqueue(*(handlers.quick.job(n=n) for n in range(300)))
+    with Fleet(dsn, processes=2) as fleet:
+        wait_empty(db)
+        assert fleet.stop() == 0
+    assert sorted(map(int, told(db, "quick"))) == list(range(300))
+    assert db.execute("select count(*) from fastq.lease").fetchone() == (0,)
+    assert db.execute("select count(*) from fastq.worker").fetchone() == (0,)
+
+
+def test_killed_workers_jobs_run_again_while_its_supervisor_lives(dsn: str, db: Db) -> None:
+    """kill -9 charges a crash to the running job only; the prefetched ones go back untouched; all run on."""
+    enqueue(*(handlers.gated.job(n=n) for n in range(8)))
+    with Fleet(dsn, "-c", "2", "--prefetch-ms", "50") as fleet:
+        wait_told(db, "started", 2)
+        victim = fleet.workers(db)[0]
+        os.kill(victim, signal.SIGKILL)
+        until("the running jobs to be started again", lambda: len(told(db, "started")) >= 4)
+        charged = db.execute("select count(*) from fastq.job where meta->>'crashes' = '1'").fetchone()
+        assert charged == (2,)
+        assert db.execute("select count(*) from fastq.job where meta->>'crashes' > '1'").fetchone() == (0,)
+        db.execute("insert into gate values (true)")
+        wait_empty(db)
+        fleet.wait_line("died: killed by SIGKILL")
+    assert sorted(set(map(int, told(db, "finished")))) == list(range(8))
+
+
+def test_poison_job_fails_after_three_crashes_and_names_the_signal(dsn: str, db: Db) -> None:
+    """A job that kills its worker is not run for ever."""
+    (job,) = enqueue(handlers.suicide.job(n=1))
+    with Fleet(dsn):
+        until("the job to fail", lambda: states(db) == {"failed": 1})
+    assert len(told(db, "suicide")) == 3
+    row = db.execute("select meta->'errors'->-1->>'message' from fastq.job where id = %s", [job]).fetchone()
+    assert row is not None
+    assert "SIGKILL" in row[0]
+
+
+def test_drain_returns_prefetched_jobs_and_waits_for_running_ones(dsn: str, db: Db) -> None:
+    """TERM under load: unstarted jobs are ready again at once, running ones finish, exit 0, nothing charged."""
+    enqueue(*(handlers.gated.job(n=n) for n in range(10)))
+    with Fleet(dsn, "-c", "3") as fleet:
+        wait_told(db, "started", 3)
+        fleet.process.send_signal(signal.SIGTERM)
+        until("the unstarted jobs to be back", lambda: states(db) == {"ready": 7, "running": 3})
+        db.execute("insert into gate values (true)")
+        assert fleet.process.wait(30) == 0
+    assert states(db) == {"ready": 7}
+    assert len(told(db, "started")) == len(told(db, "finished")) == 3
+    assert db.execute("select count(*) from fastq.job where attempt > 0 or meta is not null").fetchone() == (0,)
+
+
+def test_drain_past_its_deadline_returns_running_jobs_uncharged_and_exits_5(dsn: str, db: Db) -> None:
+    """A job that will not end in time is cancelled, goes back without a charge, and the exit code says so."""
+    enqueue(handlers.gated.job(n=1))
+    with Fleet(dsn, "--shutdown-timeout", "0.3") as fleet:
+        wait_told(db, "started")
+        assert fleet.stop() == 5
+    assert states(db) == {"ready": 1}
+    assert db.execute("select attempt, meta::text from fastq.job").fetchone() == (0, None)
+
+
+def test_failing_job_retries_and_is_kept_with_its_traceback(dsn: str, db: Db) -> None:
+    """retries=2 means three runs, then the job stays as failed with every error."""
+    enqueue(handlers.failing.job(n=5))
+    with Fleet(dsn):
+        until("the job to fail", lambda: states(db) == {"failed": 1})
+    assert told(db, "attempt") == ["1", "2", "3"]
+    row = db.execute("select attempt, meta->'errors' from fastq.job").fetchone()
+    assert row is not None
+    assert row[0] == 3
+    assert [error["attempt"] for error in row[1]] == [1, 2, 3]
+    assert row[1][0]["type"] == "ValueError"
+    assert "no 5" in row[1][0]["message"]
+    assert "handlers.py" in row[1][0]["traceback"]
+
+
+def test_success_after_retries_leaves_nothing(dsn: str, db: Db) -> None:
+    """The context tells the attempt, what is left and the errors so far; success deletes the job."""
+    enqueue(handlers.third_time.job())
+    with Fleet(dsn):
+        wait_told(db, "attempt", 3)
+        wait_empty(db)
+    assert told(db, "attempt") == ["1 3 0", "2 2 1", "3 1 2"]
+
+
+def test_timeout_cancels_the_run_and_counts_it(dsn: str, db: Db) -> None:
+    """A run past its timeout is cancelled, its cleanup code runs, and it counts as a failed attempt."""
+    enqueue(handlers.endless.job())
+    with Fleet(dsn):
+        until("the job to fail", lambda: states(db) == {"failed": 1})
+        assert told(db, "cleaned up") == ["None"]
+    row = db.execute("select meta->'errors'->0->>'message' from fastq.job").fetchone()
+    assert row == ("ran longer than its timeout of 0.05 s",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        ("discard", "discarded"),
+        ("snooze", "scheduled"),
+        ("retry", "failed"),
+        ("exit", "failed"),
+        ("interrupt", "failed"),
+        ("cancel", "failed"),
+    ],
+)
+def test_whatever_a_handler_raises_is_its_own_jobs_outcome(dsn: str, db: Db, kind: str, state: str) -> None:
+    """Flow exceptions and BaseExceptions settle their job; the worker goes on with the next."""
+    enqueue(handlers.flow.job(kind=kind), handlers.quick.job(n=1))
+    with Fleet(dsn) as fleet:
+        until("the outcome", lambda: states(db) == {state: 1})
+        wait_told(db, "quick")
+        assert fleet.stop() == 0
+    assert not [line for line in fleet.lines if "died" in line]
+
+
+def test_self_cancelled_job_harms_no_other(dsn: str, db: Db) -> None:
+    """A cancellation that a job leaves behind in its task does not hit the job after it."""
+    enqueue(*(handlers.flow.job(kind="cancel_self") for _ in range(3)), *(handlers.quick.job(n=n) for n in range(20)))
+    with Fleet(dsn, "-c", "2"):
+        wait_told(db, "quick", 20)
+        until("the queue to settle", lambda: set(states(db)) <= {"failed"})
+
+
+def test_sync_tasks_run_in_threads(dsn: str, db: Db) -> None:
+    """A plain function gets its arguments and its context, off the event loop."""
+    ids = enqueue(*(handlers.in_thread.job(n=n) for n in range(40)))
+    with Fleet(dsn, "--threads", "4"):
+        wait_empty(db)
+    assert sorted(told(db, "thread")) == sorted(f"{n} {job}" for n, job in enumerate(ids))
+
+
+def test_arguments_are_converted_and_injected(dsn: str, db: Db) -> None:
+    """Annotated types arrive as such; context, lifespan state and its parts are injected, defaults filled in."""
+    from datetime import UTC, datetime
+
+    enqueue(handlers.typed.options(headers={"a": 1}).job(at=datetime.now(UTC), key=uuid4()))  # type: ignore[call-arg]
+    with Fleet(dsn):
+        assert wait_told(db, "typed") == ["True 7 True"]
+
+
+def test_context_variables_do_not_leak_between_jobs(dsn: str, db: Db) -> None:
+    """Every job starts with clean contextvars, though slots are shared."""
+    enqueue(*(handlers.leaves_context.job(value="dirty") for _ in range(30)))
+    with Fleet(dsn, "-c", "2"):
+        wait_told(db, "seen", 30)
+    assert set(told(db, "seen")) == {"clean"}
+
+
+def test_misfit_payload_fails_at_once_with_the_reason(dsn: str, db: Db) -> None:
+    """Arguments from SQL that the task does not take fail without a retry and say where."""
+    db.execute("""select fastq.enqueue('handlers.nothing', '{"n": "x"}'), fastq.enqueue('handlers.nothing', '{}'),
+                         fastq.enqueue('handlers.nothing', '{"n": 1, "m": 2}')""")
+    with Fleet(dsn):
+        until("all to fail", lambda: states(db) == {"failed": 3})
+    messages = [r[0] for r in db.execute("select meta->'errors'->0->>'message' from fastq.job order by id").fetchall()]
+    assert "Expected `int`, got `str` - at `$.n`" in messages[0]
+    assert "missing required field `n`" in messages[1]
+    assert "unknown field `m`" in messages[2]
+    assert db.execute("select max(attempt) from fastq.job").fetchone() == (1,)
+
+
+def test_undecodable_payload_takes_nobody_down(dsn: str, db: Db) -> None:
+    """A payload that is JSON to PostgreSQL but not to us fails alone; its batch runs."""
+    enqueue(*(handlers.quick.job(n=n) for n in range(5)))
+    db.execute("""select fastq.enqueue('handlers.quick', '{"n": "\\ud800"}')""")
+    enqueue(*(handlers.quick.job(n=n) for n in range(5, 10)))
+    with Fleet(dsn):
+        until("one failure", lambda: states(db) == {"failed": 1})
+    assert sorted(map(int, told(db, "quick"))) == list(range(10))
+
+
+def test_unknown_task_is_left_alone_and_charged_nothing(dsn: str, db: Db) -> None:
+    """A worker leaves jobs it does not know to others, and runs what comes behind them."""
+    db.execute("select fastq.enqueue('nobody.knows', '{}') from generate_series(1, 5)")
+    enqueue(*(handlers.quick.job(n=n) for n in range(5)))
+    with Fleet(dsn) as fleet:
+        wait_told(db, "quick", 5)
+        fleet.wait_line("no task 'nobody.knows'")
+        until("the unknown jobs alone", lambda: states(db) == {"ready": 5})
+        assert fleet.stop() == 0
+    assert db.execute("select max(attempt), count(meta) from fastq.job").fetchone() == (0, 0)
+
+
+def test_completed_in_its_transaction_is_not_run_again_after_a_crash(dsn: str, db: Db) -> None:
+    """A worker that dies between the handler's commit and the ack repeats nothing."""
+    enqueue(handlers.exactly_once.job(n=1, die=True), handlers.exactly_once.job(n=2, die=False))
+    with Fleet(dsn, "-c", "1") as fleet:
+        fleet.wait_line("died: killed by SIGKILL")
+        wait_told(db, "once", 2)
+        wait_empty(db)
+    assert sorted(told(db, "once")) == ["1", "2"]
+    assert db.execute("select count(*) from fastq.progress").fetchone() == (0,)
+
+
+def test_handlers_enqueue_more(dsn: str, db: Db) -> None:
+    """A job may enqueue its successor through its context."""
+    enqueue(handlers.chain.job(left=5))
+    with Fleet(dsn):
+        wait_told(db, "chain", 6)
+        wait_empty(db)
+
+
+def test_delayed_job_waits_for_its_time(dsn: str, db: Db) -> None:
+    """A delay is kept by the database's clock; the job runs once it is due."""
+    enqueue(handlers.quick.options(delay=0.3).job(n=1), handlers.quick.options(delay=3600).job(n=2))
+    due = db.execute("select min(run_at) from fastq.scheduled").fetchone()
+    with Fleet(dsn):
+        wait_told(db, "quick")
+        late = db.execute("select now() >= %s", due).fetchone()
+        assert late == (True,)
+        until("only the later one", lambda: states(db) == {"scheduled": 1})
+    assert told(db, "quick") == ["1"]
+
+
+def test_priorities_go_first(dsn: str, db: Db) -> None:
+    """Of what waits, priority 0 runs before priority 9, whatever came first."""
+    enqueue(
+        *(handlers.quick.options(priority=9).job(n=9) for _ in range(5)),
+        *(handlers.quick.options(priority=0).job(n=0) for _ in range(5)),
+    )
+    with Fleet(dsn, "-c", "1", "-b", "1", "--prefetch-ms", "0"):
+        wait_told(db, "quick", 10)
+    assert told(db, "quick") == ["0"] * 5 + ["9"] * 5
+
+
+def test_only_the_named_queues_are_served(dsn: str, db: Db) -> None:
+    """-Q takes from its queues alone."""
+    enqueue(handlers.quick.options(queue="a").job(n=1), handlers.quick.options(queue="b").job(n=2))
+    with Fleet(dsn, "-Q", "a:3", "--burst") as fleet:
+        assert fleet.process.wait(30) == 0
+    assert told(db, "quick") == ["1"]
+    assert states(db) == {"ready": 1}
+
+
+def test_fenced_worker_leaves_and_is_replaced(dsn: str, db: Db) -> None:
+    """A worker whose row is gone claims nothing more, exits, and another takes its place."""
+    with Fleet(dsn) as fleet:
+        fleet.ready()
+        old = fleet.workers(db)
+        db.execute("delete from fastq.worker")
+        enqueue(handlers.quick.job(n=1))
+        wait_told(db, "quick")
+        fleet.wait_line("was given up by the fleet")
+        assert fleet.workers(db) != old
+
+
+def test_frozen_worker_is_reaped_after_its_lease_and_its_outcomes_are_refused(dsn: str, db: Db) -> None:
+    """SIGSTOP past the lease: others get the job; thawed, the worker's outcome is refused and it is replaced."""
+    enqueue(handlers.gated.job(n=1))
+    with Fleet(dsn, "--lease", "1", processes=2) as fleet:
+        wait_told(db, "started")
+        victim = db.execute("select pid from probe where what = 'started'").fetchone()
+        assert victim is not None
+        os.kill(victim[0], signal.SIGSTOP)
+        try:
+            wait_told(db, "started", 2)
+            db.execute("insert into gate values (true)")
+            wait_told(db, "finished")
+        finally:
+            os.kill(victim[0], signal.SIGCONT)
+        until("the thawed worker to leave", lambda: gone(victim[0]))
+        wait_empty(db)
+
+
+def test_blocked_event_loop_loses_nothing(dsn: str, db: Db) -> None:
+    """A handler that blocks its loop for longer than the lease keeps its job, because the steward beats for it."""
+    enqueue(handlers.blocking.job(n=1, seconds=2.5))
+    with Fleet(dsn, "--lease", "1") as fleet:
+        wait_told(db, "unblocked")
+        wait_empty(db)
+        assert fleet.stop() == 0
+    assert told(db, "blocking") == ["1"]
+
+
+def test_killed_supervisor_drains_its_children(dsn: str, db: Db) -> None:
+    """kill -9 of the supervisor: workers finish what runs, sign off, and nobody is left."""
+    enqueue(handlers.gated.job(n=1))
+    with Fleet(dsn) as fleet:
+        wait_told(db, "started")
+        children = [int(pid) for pid in _children(fleet.process.pid)]
+        fleet.process.kill()
+        fleet.process.wait()
+        db.execute("insert into gate values (true)")
+        wait_told(db, "finished")
+        until("all children to be gone", lambda: all(gone(pid) for pid in children))
+    assert states(db) == {}
+    assert db.execute("select count(*) from fastq.worker").fetchone() == (0,)
+
+
+def test_killed_steward_is_replaced(dsn: str, db: Db) -> None:
+    """kill -9 of the steward is repaired, and what it does goes on."""
+    with Fleet(dsn) as fleet:
+        fleet.ready()
+        steward = next(pid for pid in _children(fleet.process.pid) if int(pid) not in fleet.workers(db))
+        os.kill(int(steward), signal.SIGKILL)
+        fleet.wait_line("steward .* started", count=2)
+        enqueue(handlers.quick.options(delay=0.05).job(n=1))
+        wait_told(db, "quick")
+        assert fleet.stop() == 0
+
+
+def test_lost_connections_are_made_again(dsn: str, db: Db) -> None:
+    """Terminated backends end no worker; jobs go on."""
+    with Fleet(dsn) as fleet:
+        fleet.ready()
+        pids = fleet.workers(db)
+        db.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where application_name like 'fastq %' and pid <> pg_backend_pid() and datname = current_database()"
+        )
+        enqueue(*(handlers.quick.job(n=n) for n in range(20)))
+        wait_told(db, "quick", 20)
+        wait_empty(db)
+        assert fleet.workers(db) == pids
+        assert fleet.stop() == 0
+
+
+def test_max_jobs_per_child_replaces_the_process(dsn: str, db: Db) -> None:
+    """After so many jobs a worker signs off and a fresh one goes on."""
+    enqueue(*(handlers.quick.job(n=n) for n in range(30)))
+    with Fleet(dsn, "--max-jobs-per-child", "10") as fleet:
+        wait_told(db, "quick", 30)
+        wait_empty(db)
+        assert fleet.stop() == 0
+    assert db.execute("select count(distinct pid) from probe").fetchone() == (3,)
+
+
+def test_middleware_wraps_every_run(dsn: str, db: Db) -> None:
+    """A middleware sees the context before and the result after."""
+    with handlers.other as app:
+        app.enqueue_sync(handlers.answer.job())
+    with Fleet(dsn, target="handlers:other"):
+        assert wait_told(db, "before") == ["handlers.answer"]
+        assert wait_told(db, "after") == ["42"]
+
+
+def _children(pid: int) -> list[str]:
+    """Return the pids of a process's children."""
+    from pathlib import Path
+
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
