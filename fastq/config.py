@@ -104,12 +104,17 @@ class SupervisorConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StewardConfig:
-    """The housekeeper of one host. `listen` is False behind a transaction pooler, which loses LISTEN silently."""
+    """The housekeeper of one host.
+
+    `listen` is False behind a transaction pooler, which loses LISTEN silently; `embedded` tells that the server is our
+    own, to be started again when it is gone.
+    """
 
     dsn: str
     lease_s: float = 30.0
     shutdown_timeout_s: float = 30.0
     slots: int = 1
     listen: bool = True
+    embedded: bool = False
     metrics_addr: str | None = None
     health_addr: str | None = None

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from fastq import database
 from fastq.backoff import full_jitter_s
-from fastq.errors import DatabaseUnreachable
+from fastq.errors import DatabaseUnreachable, EmbeddedError
 
 log = logging.getLogger("fastq.link")
 T = TypeVar("T")
@@ -28,10 +28,13 @@ class Link:
     without an answer.
     """
 
-    def __init__(self, dsn: str, application: str, setup: str = "") -> None:
+    def __init__(
+        self, dsn: str, application: str, setup: str = "", revive: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
         self._dsn = dsn
         self._application = application
         self._setup = setup
+        self._revive = revive
         self._conn: AsyncConnection[Any] | None = None
         self._opening = asyncio.Lock()
         self.breaks = 0
@@ -79,6 +82,15 @@ class Link:
                     )
                 await self._drop()
                 await asyncio.sleep(full_jitter_s(failures))
+                await self._try_revive()
+
+    async def _try_revive(self) -> None:
+        """Start a server that is ours to start."""
+        if self._revive is not None and self._conn is None:
+            try:
+                await self._revive()
+            except EmbeddedError as exc:
+                log.warning("%s", exc)
 
     async def _drop(self) -> None:
         conn = self._conn

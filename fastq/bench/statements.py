@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import LiteralString, cast
+from typing import LiteralString
 
 
 @cache
 def statement(name: str) -> LiteralString:
     """Return the text of `name`.sql without its comments."""
     lines = files("fastq.bench").joinpath("sql", f"{name}.sql").read_text("utf-8").splitlines()
-    text = "\n".join(line for line in lines if not line.startswith("--")).strip()
-    return cast("LiteralString", text)
+    return "\n".join(line for line in lines if not line.startswith("--")).strip()
 
 
 def names() -> list[str]:

@@ -49,7 +49,7 @@ class Interrupt:
     def __exit__(self, *exc: object) -> None:
         signal.signal(signal.SIGINT, self._before)
 
-    def _handle(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the shape of a handler
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
         self.forced, self.hit = self.hit, True
         if self.forced or self.reading:
             raise KeyboardInterrupt

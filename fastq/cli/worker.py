@@ -138,7 +138,7 @@ class Plan:
                 f"app        {config.target}: {len(checked['tasks'])} tasks ({', '.join(checked['tasks']) or 'none'})",
                 f"database   {checked['source']}, {checked['slots']} slot(s)",
                 f"processes  {self.supervisor.processes}, " + (f"pinned to CPUs {cpus}" if cpus else "not pinned"),
-                f"each       {config.concurrency} jobs at once, {config.threads} threads, batches of {config.batch_size}",
+                f"each       {config.concurrency} jobs at once, {config.threads} threads, batches of {config.batch_size}",  # noqa: E501
                 f"queues     {', '.join(config.queues) or 'all'}",
             ]
         )
@@ -151,7 +151,21 @@ class Plan:
         board = Board(cells=cells_for(self.supervisor.processes), running=self.worker.concurrency)
         workers = _entry("fastq.worker.main:run", self.worker)
         steward = _entry("fastq.steward.main:run", self.steward)
+        if self.supervisor.reload:
+            _start_watcher()
         return Supervisor(self.supervisor, board, workers, steward).run()
+
+
+def _start_watcher() -> None:
+    """Fork the process behind --reload; the supervisor reaps it like any stranger's child."""
+    import os
+    from pathlib import Path
+
+    from fastq.cli import reload
+    from fastq.supervisor.spawn import Birth, fork
+
+    parent = os.getpid()
+    fork(lambda: reload.watch(Path.cwd(), parent), Birth(name="fastq reload"))
 
 
 def _plan(options: dict[str, Any], checked: dict[str, Any]) -> Plan:
@@ -194,5 +208,6 @@ def _plan(options: dict[str, Any], checked: dict[str, Any]) -> Plan:
             listen=options["listen"],
             metrics_addr=options["metrics_addr"],
             health_addr=options["health_addr"],
+            embedded=checked["source"] == "embedded",
         ),
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
+
+from fastq.errors import UsageError
 
 _INSTALLED = ("site-packages", "dist-packages")
 
@@ -17,13 +19,21 @@ def roots() -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def python_files(most: int | None = None) -> list[str]:
-    """Return the paths of all `.py` files below the roots, sorted within a directory; at most `most`."""
-    return list(islice(_walk(), most))
+def python_files(below: Sequence[str] = (), most: int | None = None) -> list[str]:
+    """Return the paths of all `.py` files below some directories, or else the roots; at most `most`.
+
+    Raises:
+        UsageError: there are none.
+
+    """
+    folders = [os.path.realpath(path) for path in below] or roots()
+    if found := list(islice(_walk(folders), most)):
+        return found
+    raise UsageError(f"there is no .py file below {', '.join(folders)}")
 
 
-def _walk() -> Iterator[str]:
-    for root in roots():
+def _walk(roots: list[str]) -> Iterator[str]:
+    for root in roots:
         for folder, folders, names in os.walk(root):
             # The standard library's directory may hold another environment's packages.
             folders[:] = sorted(name for name in folders if name not in _INSTALLED)

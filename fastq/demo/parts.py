@@ -56,9 +56,9 @@ class Parts:
 
     def drain(self, count: int) -> Timing:
         """Enqueue no-ops in one transaction and watch them go."""
-        enqueue_s, ids = self._enqueue((jobs.noop.job(number=number) for number in range(count)), count)
         if not count:
-            return Timing(jobs=0, enqueue_s=enqueue_s, run_s=0.0)
+            return Timing(jobs=0, enqueue_s=0.0, run_s=0.0)
+        enqueue_s, ids = self._enqueue((jobs.noop.job(number=number) for number in range(count)), count)
 
         def look() -> tuple[int, str]:
             left = tables.noops_left(self._conn, ids[-1])

@@ -17,9 +17,10 @@ from fastq.schema import migrator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What was asked for: processes, at most so many files, so many no-ops, and whether to keep the server's data."""
+    """What was asked for: worker processes; at most so many files, below some directories; no-ops; to keep the data."""
 
     processes: int
+    below: tuple[str, ...] = ()
     files: int | None = None
     noops: int = 300_000
     keep: bool = False
@@ -29,16 +30,18 @@ def run(options: Options, out: IO[str]) -> Summary:
     """Run the demo, telling `out` how it goes; returns the figures.
 
     Raises:
+        UsageError: there is no file to index.
         EmbeddedError: there is no PostgreSQL to start.
         FastqError: the workers ended or stood still, which would be a bug.
 
     """
+    paths = python_files(options.below, options.files)
     with stoppable():
         place = Place(keep=options.keep)
         try:
-            out.write(f"starting a PostgreSQL of its own in {place.base}\n")
+            out.write(f"{len(paths):,} files; starting a PostgreSQL of its own in {place.base}\n")
             out.flush()
-            return _with_server(options, place, out)
+            return _with_server(options, paths, place, out)
         finally:
             with ignored():
                 place.close()
@@ -46,14 +49,13 @@ def run(options: Options, out: IO[str]) -> Summary:
                 out.write(f"kept: FASTQ_HOME={place.base} fastq db psql\n")
 
 
-def _with_server(options: Options, place: Place, out: IO[str]) -> Summary:
+def _with_server(options: Options, paths: list[str], place: Place, out: IO[str]) -> Summary:
     with database.connect(place.open(), "fastq demo") as conn:
         migrator.migrate(conn)
         tables.create(conn)
         crew = Crew(place.dsn, place.base, processes=options.processes)
         try:
             crew.open()
-            paths = python_files(options.files)
             parts = Parts(conn, crew, out)
             parts.await_workers(options.processes)
             jobs.app.dsn = place.dsn

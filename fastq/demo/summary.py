@@ -77,17 +77,17 @@ class Summary:
             *self._slow_lines(),
             *self._error_lines(),
             f"latency   from enqueue() to the running handler, {self.pings} single jobs  {_spread(self.wait)}",
-            f"no-ops    {_sentence(self.noops)}",
+            *([f"no-ops    {_sentence(self.noops)}"] if self.noops.jobs else []),
         ]
 
     def _slow_lines(self) -> list[str]:
         heads = ["slowest   ", *[" " * 10] * _SLOWEST]
-        return [f"{head}{run.run_s * 1000:5.0f} ms  {run.path}" for head, run in zip(heads, self.slowest, strict=False)]
+        return [f"{head}{run.run_s * 1000:5.0f} ms  {_one_line(run.path)}" for head, run in zip(heads, self.slowest, strict=False)]
 
     def _error_lines(self) -> list[str]:
         if not self.failures:
             return ["errors    none"]
-        head = f"errors    {len(self.failures)} jobs failed for good and are kept: their files are not valid Python, as"
+        head = f"errors    {len(self.failures)} jobs failed for good and are kept: no Python file of this version, such as"
         examples = [f"{' ' * 10}{os.path.basename(f.path)}: {f.error}: {_one_line(f.message)}" for f in self.failures]  # noqa: PTH119
         return [head, *examples[:_EXAMPLES]]
 
@@ -137,4 +137,4 @@ def _spread(percentiles: dict[str, float]) -> str:
 
 
 def _one_line(message: str) -> str:
-    return " ".join(message.split())[:100]
+    return " ".join(message.split())[:160]

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import uvloop
 
+from fastq import embedded
 from fastq.board import Board
 from fastq.child import Child
 from fastq.config import StewardConfig
@@ -41,6 +42,11 @@ def run(child: Child[StewardConfig]) -> int:
         return exc.exit_code
 
 
+async def _revive() -> None:
+    """Start the embedded server again after its keeper was killed."""
+    await asyncio.to_thread(embedded.ensure)
+
+
 class Steward:
     """One host's housekeeper. `run` goes through its life once."""
 
@@ -52,7 +58,7 @@ class Steward:
         self._parent = os.getppid()
         self._stop = asyncio.Event()
         self._orphaned = asyncio.Event()
-        self._work = Link(cfg.dsn, "fastq steward", SETUP)
+        self._work = Link(cfg.dsn, "fastq steward", SETUP, _revive if cfg.embedded else None)
         self._lead = Link(cfg.dsn, "fastq steward", SETUP)
         self._heartbeat = Heartbeat(self._board, self._work, lease_s=cfg.lease_s, slots=cfg.slots)
         self._undertaker = Undertaker(self._board, self._work, lease_s=cfg.lease_s, slots=cfg.slots)

@@ -8,8 +8,8 @@ Imports only the standard library and fastq's own words (`board`, `states`, `con
 and the user's app are imported by the children, after the fork.
 """
 
-from fastq.supervisor.cells import cells_for
 from fastq.child import Child, ChildEntry, Kind
+from fastq.supervisor.cells import cells_for
 from fastq.supervisor.cpus import available_cpus, cgroup_quota, default_processes, parse_cpus, processes_here
 from fastq.supervisor.drain import Limits
 from fastq.supervisor.exits import Code

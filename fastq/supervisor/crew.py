@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from fastq.board import Board, Cell, Word
+from fastq.child import Child, ChildEntry, Kind
 from fastq.states import CellState
 from fastq.supervisor import cells
-from fastq.child import Child, ChildEntry, Kind
 from fastq.supervisor.signals import SignalPipe
 from fastq.supervisor.slots import Slot, Worker
 from fastq.supervisor.spawn import Birth, fork, load

@@ -12,10 +12,10 @@ import signal
 import time
 
 from fastq.board import Board
+from fastq.child import ChildEntry
 from fastq.config import SupervisorConfig
 from fastq.errors import UsageError
 from fastq.supervisor import cells, drain, report
-from fastq.child import ChildEntry
 from fastq.supervisor.crew import Crew
 from fastq.supervisor.drain import Drain, Limits, Order, Phase
 from fastq.supervisor.exits import Code

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from time import monotonic
 
 from fastq.board import Cell, Word
 from fastq.link import Link
@@ -39,7 +40,6 @@ class Ledger:
         self._writing = asyncio.Lock()
         self._finished_jobs = 0
         self.open: dict[int, Batch] = {}
-        self.on_lost: Callable[[int], None] = lambda _: None
 
     @property
     def progress(self) -> int:
@@ -98,20 +98,21 @@ class Ledger:
     def _lost(self, jobs: int) -> None:
         self._cell.words[Word.LOST] += jobs
         log.warning("the outcome of %s job(s) was refused: their lease had been taken from this worker", jobs)
-        self.on_lost(jobs)
 
     async def run(self) -> None:
         """Write what no claim took along, until cancelled."""
+        parts_at = monotonic()
         while True:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._dirty.wait(), PART_AFTER_S)
-            except TimeoutError:
+            if self._dirty.is_set():
+                self._dirty.clear()
+                if not self._settling:
+                    await asyncio.sleep(ACK_AFTER_S)
+                await self.flush()
+            if monotonic() >= parts_at:
                 await self.flush_parts()
-                continue
-            self._dirty.clear()
-            if not self._settling:
-                await asyncio.sleep(ACK_AFTER_S)
-            await self.flush()
+                parts_at = monotonic() + PART_AFTER_S
 
     async def flush(self) -> None:
         """Write everything that is due now."""
@@ -158,7 +159,10 @@ class Ledger:
         """Say which jobs are done in batches that a slow neighbour holds open, so that a crash does not repeat them."""
         running = {abs(key) for key in self._cell.running if key}
         by_slot: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        old = monotonic() - PART_AFTER_S
         for batch in self.open.values():
+            if batch.claimed_at > old:
+                continue
             done = batch.newly_done(running)
             batch.acked.update(done)
             by_slot[batch.lane.slot] += [(batch.lease, ordinal) for ordinal in done]

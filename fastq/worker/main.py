@@ -26,6 +26,7 @@ from fastq.loader import load_app
 from fastq.protocol import worker as registry
 from fastq.schema import migrator
 from fastq.states import CellState
+from fastq.worker import memory
 from fastq.worker.claimer import Claimer, Fenced
 from fastq.worker.executor import Executor
 from fastq.worker.ledger import Ledger
@@ -137,7 +138,7 @@ class Worker:
         """Run the core loops; whichever ends first decides: a drain, a burst that ran dry, or a crash."""
         claiming = asyncio.create_task(claimer.run(), name="fastq-claimer")
         writing = asyncio.create_task(ledger.run(), name="fastq-ledger")
-        draining = asyncio.create_task(self._drain.wait(), name="fastq-drain")
+        draining = asyncio.create_task(self._told_to_leave(), name="fastq-drain")
         try:
             await asyncio.wait({claiming, writing, draining}, return_when=asyncio.FIRST_COMPLETED)
             for core in (claiming, writing):
@@ -152,6 +153,20 @@ class Worker:
             for task in (claiming, writing, draining):
                 task.cancel()
             await asyncio.gather(claiming, writing, draining, return_exceptions=True)
+
+    async def _told_to_leave(self) -> None:
+        """Return when a signal, the supervisor's death or this process's size says that it is time to go."""
+        limit = self._config.max_memory_bytes
+        if limit is None:
+            await self._drain.wait()
+            return
+        drain = asyncio.create_task(self._drain.wait(), name="fastq-drain-signal")
+        large = asyncio.create_task(memory.exceeded(limit), name="fastq-memory")
+        try:
+            await asyncio.wait({drain, large}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            drain.cancel()
+            large.cancel()
 
     async def _leave(self, claiming: asyncio.Task[None], executor: Executor, ledger: Ledger, link: Link) -> int:
         """Drain: give back what was not started, wait for the rest until the deadline, say everything, sign off."""

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
@@ -30,11 +30,13 @@ def until(what: str, check: Any) -> Any:
 class Fleet:
     """One supervisor with its children. Use as a context manager: what is left is killed at the end."""
 
-    def __init__(self, dsn: str, *options: str, target: str = "handlers:app", processes: int = 1) -> None:
+    def __init__(
+        self, dsn: str, *options: str, target: str = "handlers:app", processes: int = 1, cwd: Path = HERE
+    ) -> None:
         env = {**os.environ, "FASTQ_DSN": dsn, "PYTHONPATH": str(HERE)}
         command = [sys.executable, "-m", "fastq", "worker", target, "-p", str(processes), *options]
         self.process = subprocess.Popen(
-            command, env=env, cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            command, env=env, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -45,7 +47,7 @@ class Fleet:
         for line in self.process.stderr:
             self.lines.append(line.rstrip())
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -67,9 +69,8 @@ class Fleet:
 
         def found() -> str | None:
             hits = [line for line in list(self.lines) if re.search(pattern, line)]
-            assert len(hits) >= count or self.process.poll() is None or not self._reader.is_alive() is False, "\n".join(
-                self.lines
-            )
+            ended = self.process.poll() is not None and not self._reader.is_alive()
+            assert len(hits) >= count or not ended, "\n".join(self.lines)
             return hits[count - 1] if len(hits) >= count else None
 
         return str(until(f"a log line {pattern!r}", found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -305,7 +306,7 @@ def test_fenced_worker_leaves_and_is_replaced(dsn: str, db: Db) -> None:
 def test_frozen_worker_is_reaped_after_its_lease_and_its_outcomes_are_refused(dsn: str, db: Db) -> None:
     """SIGSTOP past the lease: others get the job; thawed, the worker's outcome is refused and it is replaced."""
     enqueue(handlers.gated.job(n=1))
-    with Fleet(dsn, "--lease", "1", processes=2) as fleet:
+    with Fleet(dsn, "--lease", "1", processes=2):
         wait_told(db, "started")
         victim = db.execute("select pid from probe where what = 'started'").fetchone()
         assert victim is not None
@@ -383,6 +384,30 @@ def test_max_jobs_per_child_replaces_the_process(dsn: str, db: Db) -> None:
     assert db.execute("select count(distinct pid) from probe").fetchone() == (3,)
 
 
+def test_process_over_its_memory_limit_is_replaced(dsn: str, db: Db) -> None:
+    """A worker that holds more than it may drains and is replaced; its jobs are not lost."""
+    enqueue(*(handlers.quick.job(n=n) for n in range(20)))
+    with Fleet(dsn, "--max-memory-per-child", "1M") as fleet:
+        fleet.wait_line("more than --max-memory-per-child allows")
+        wait_told(db, "quick", 20)
+        wait_empty(db)
+
+
+def test_reload_replaces_the_workers_when_a_file_changes(dsn: str, db: Db, tmp_path: Path) -> None:
+    """With --reload a change of the app's file brings workers with the new code."""
+    source = "import fastq\napp = fastq.App()\n@app.task(name='say')\nasync def say() -> None:\n    open({!r}, 'w').close()\n"
+    (tmp_path / "live.py").write_text(source.format(str(tmp_path / "one")))
+    with Fleet(dsn, "--reload", target="live:app", cwd=tmp_path) as fleet:
+        fleet.ready()
+        db.execute("select fastq.enqueue('say')")
+        until("the old code", (tmp_path / "one").exists)
+        (tmp_path / "live.py").write_text(source.format(str(tmp_path / "two!")))
+        fleet.wait_line("is ready", count=2)
+        until("the old worker to leave", lambda: len(fleet.workers(db)) == 1)
+        db.execute("select fastq.enqueue('say')")
+        until("the new code", (tmp_path / "two!").exists)
+
+
 def test_middleware_wraps_every_run(dsn: str, db: Db) -> None:
     """A middleware sees the context before and the result after."""
     with handlers.other as app:
@@ -394,6 +419,4 @@ def test_middleware_wraps_every_run(dsn: str, db: Db) -> None:
 
 def _children(pid: int) -> list[str]:
     """Return the pids of a process's children."""
-    from pathlib import Path
-
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
