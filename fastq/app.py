@@ -212,6 +212,10 @@ class App:
             raise needs_open("a synchronous call")
         return self._sync_client
 
+    def completing(self, lease: tuple[int, int, int]) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+        """Give a connection whose commit also completes a running job; see `Context.transaction`."""
+        return self.client.completing(lease)
+
     # -- enqueue
 
     async def enqueue(self, spec: JobSpec, *, conn: AsyncConnection[Any] | None = None) -> JobRef:

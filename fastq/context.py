@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastq.job import JobRef, JobSpec
+from fastq.producer import Producer
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
-
-    from fastq.app import App
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class Context:
 
     """
 
-    app: App
+    app: Producer
     id: int
     task: str
     queue: str
@@ -66,6 +65,6 @@ class Context:
             LeaseLost: the job was taken from this worker; nothing was written.
 
         """
-        async with self.app.client.completing(self.lease) as conn:
+        async with self.app.completing(self.lease) as conn:
             yield conn
         self.completed = True

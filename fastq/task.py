@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from fastq.arguments import Arguments
 from fastq.job import JobRef, JobSpec, Options
 from fastq.outcome import RetryPolicy
-
-if TYPE_CHECKING:
-    from fastq.app import App
+from fastq.producer import Producer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +49,7 @@ class Task(Generic[P, R]):
 
     def __init__(
         self,
-        app: App,
+        app: Producer,
         fn: Callable[P, R],
         *,
         name: str,

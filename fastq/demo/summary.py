@@ -82,12 +82,17 @@ class Summary:
 
     def _slow_lines(self) -> list[str]:
         heads = ["slowest   ", *[" " * 10] * _SLOWEST]
-        return [f"{head}{run.run_s * 1000:5.0f} ms  {_one_line(run.path)}" for head, run in zip(heads, self.slowest, strict=False)]
+        return [
+            f"{head}{run.run_s * 1000:5.0f} ms  {_one_line(run.path)}"
+            for head, run in zip(heads, self.slowest, strict=False)
+        ]
 
     def _error_lines(self) -> list[str]:
         if not self.failures:
             return ["errors    none"]
-        head = f"errors    {len(self.failures)} jobs failed for good and are kept: no Python file of this version, such as"
+        head = (
+            f"errors    {len(self.failures)} jobs failed for good and are kept: no Python file of this version, such as"
+        )
         examples = [f"{' ' * 10}{os.path.basename(f.path)}: {f.error}: {_one_line(f.message)}" for f in self.failures]  # noqa: PTH119
         return [head, *examples[:_EXAMPLES]]
 

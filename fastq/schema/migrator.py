@@ -65,8 +65,7 @@ def script() -> str:
         parts += [
             f"-- migration {m.version}: {m.name}",
             m.sql.rstrip(),
-            "insert into fastq.migration (version, name, checksum)"  # noqa: S608 - our own file names
-            f" values ({m.version}, '{m.name}', '{m.checksum}');",
+            f"insert into fastq.migration values ({m.version}, '{m.name}', '{m.checksum}');",  # noqa: S608 - our own
         ]
     return "\n".join([*parts, "commit;", ""])
 

@@ -1,0 +1,31 @@
+"""What a task and a context need of the app they belong to; it keeps them from importing it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastq.job import JobRef, JobSpec
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+
+class Producer(Protocol):
+    """The enqueueing side of an app."""
+
+    async def enqueue(self, spec: JobSpec) -> JobRef:
+        """Enqueue one job."""
+        ...
+
+    def enqueue_sync(self, spec: JobSpec) -> JobRef:
+        """Enqueue one job from synchronous code."""
+        ...
+
+    def injectable(self, kind: object) -> bool:
+        """Tell whether a parameter annotated with `kind` is injected."""
+        ...
+
+    def completing(self, lease: tuple[int, int, int]) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+        """Give a connection whose commit also completes the job (slot, lease, ordinal)."""
+        ...

@@ -1,0 +1,38 @@
+"""What a type checker must say of a user's code. Checked by mypy --strict and pyright, never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import fastq
+
+app = fastq.App()
+
+
+@app.task
+async def plain(user_id: int, template: str = "hello") -> None: ...
+
+
+@app.task(queue="mail", retries=5, timeout=30)
+async def with_options(user_id: int) -> None: ...
+
+
+@app.task
+async def with_context(ctx: fastq.Context, user_id: int) -> None: ...
+
+
+@app.task
+def in_thread(path: str) -> dict[str, int]:
+    return {path: 1}
+
+
+async def use() -> None:
+    assert_type(await plain.enqueue(user_id=7), fastq.JobRef)
+    assert_type(plain.job(7, template="x"), fastq.JobSpec)
+    assert_type(await with_context.enqueue(user_id=7), fastq.JobRef)
+    assert_type(await plain.options(delay=60).enqueue(user_id=7), fastq.JobRef)
+    assert_type(await app.enqueue_many(plain.job(user_id=i) for i in range(3)), fastq.JobIds)
+    assert_type(in_thread("x"), dict[str, int])
+    await plain.enqueue(user_id="seven")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await plain.enqueue()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    await with_options.enqueue(nobody=1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
