@@ -14,8 +14,8 @@ import uvloop
 from fastq.bench import limit, summary
 from fastq.bench.bench import Bench
 from fastq.bench.jobs import app, email_for, noop_job
-from fastq.bench.meter import between
-from fastq.bench.plan import Scenario
+from fastq.bench.meter import Spent, between
+from fastq.bench.plan import BenchError, Scenario
 from fastq.bench.result import Result
 from fastq.protocol.enqueue import BLOCK, CopyText
 from fastq.sql import statement
@@ -23,6 +23,9 @@ from fastq.sql import statement
 CALLERS = 100
 _SINGLE_SHARE = 10
 _SEQUENTIAL_MOST = 1000
+_PATIENCE_S = 120.0
+"""An enqueue that does not return would keep the bench for ever; nothing here takes so long on a working database."""
+
 T = TypeVar("T")
 
 
@@ -56,7 +59,15 @@ def run(bench: Bench) -> Result:
 def _on_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run on uvloop, as the workers do."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        return runner.run(_in_time(work))
+
+
+async def _in_time(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return await work
+    except TimeoutError:
+        raise BenchError(f"enqueuing did not come to an end within {_PATIENCE_S:.0f} s") from None
 
 
 def _bulk(bench: Bench, jobs: int, place: str) -> dict[str, object]:
@@ -64,15 +75,16 @@ def _bulk(bench: Bench, jobs: int, place: str) -> dict[str, object]:
     count = bench.progress.counting(f"{place} enqueue_many", jobs)
     email = email_for(bench.plan.payload_bytes)
 
-    async def stream() -> tuple[float, float]:
+    async def stream() -> tuple[float, float, Spent]:
         async with app:
+            before = bench.meter.read()
             cpu, started = time.process_time(), time.monotonic()
             await app.enqueue_many((noop_job(i, email) for i in range(jobs)), progress=count)
-            return time.monotonic() - started, time.process_time() - cpu
+            wall_s, cpu_s = time.monotonic() - started, time.process_time() - cpu
+            return wall_s, cpu_s, between(before, bench.meter.read())
 
-    before = bench.meter.read()
-    wall_s, cpu_s = _on_loop(stream())
-    spent = between(before, bench.meter.read()).per_job(jobs)
+    wall_s, cpu_s, stretch = _on_loop(stream())
+    spent = stretch.per_job(jobs)
     return {
         "jobs_per_s": jobs / wall_s,
         "wal_bytes_per_job": spent["wal_bytes_per_job"],

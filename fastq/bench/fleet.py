@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from fastq.bench.plan import BenchError, Plan
 
 _START_S, _WAIT_S, _DRAIN_S, _FORCE_S = 30.0, 5.0, 20.0, 5.0
 _LOOK_EVERY_S = 0.02
+_PR_SET_PDEATHSIG = 1
 
 
 class Fleet:
@@ -39,6 +41,7 @@ class Fleet:
             stdout=self._log,
             stderr=self._log,
             process_group=0,  # Ctrl-C is for the bench; it drains the workers itself
+            preexec_fn=_end_with_parent() if sys.platform == "linux" else None,  # noqa: PLW1509 - only a prctl
         )
 
     def wait_until_ready(self) -> None:
@@ -79,6 +82,12 @@ class Fleet:
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
         return f": {lines[-1]}" if lines else ""
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """Return what makes a child get TERM when the bench is killed -9: nobody else would ever end these workers."""
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0) and None
 
 
 def _command(name: str, plan: Plan) -> list[str]:

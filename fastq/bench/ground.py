@@ -59,8 +59,8 @@ class Ground:
         """Remove everything of the bench and disconnect; may be called twice."""
         if self._mine:
             self._mine = False
-            if self.conn.closed:  # an interrupt, or the server, may have cut it
-                self.conn = database.connect(self.dsn, "fastq bench")
+            self.conn.close()  # an interrupt may have left it in the middle of a statement
+            self.conn = database.connect(self.dsn, "fastq bench")
             self._empty()
             self._do("delete_queue", queue=QUEUE)
             self.tidy()

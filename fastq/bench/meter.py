@@ -87,10 +87,13 @@ class Meter:
         if self._backend is None or (own := proc.stat(self._backend.pid)) is None:
             return None
         postmaster = proc.stat(own.parent)
-        if postmaster is None:
-            return None
-        alive = sum(child.cpu_s for child in proc.children(postmaster.pid))
-        return postmaster.cpu_s + postmaster.children_cpu_s + alive - own.cpu_s
+        while postmaster is not None:
+            alive = sum(child.cpu_s for child in proc.children(postmaster.pid))
+            before, postmaster = postmaster, proc.stat(own.parent)
+            # A child that ends between the two looks is in neither; its parent's account of the dead moves then.
+            if postmaster is not None and postmaster.children_cpu_s == before.children_cpu_s:
+                return postmaster.cpu_s + postmaster.children_cpu_s + alive - own.cpu_s
+        return None
 
     def _own_backend(self) -> Stat | None:
         """Return the process of this connection, if it is one of this host: same id, same start, a postgres."""

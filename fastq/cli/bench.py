@@ -88,14 +88,24 @@ def _all(found: dict[str, dict[str, object]]) -> dict[str, object]:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let TERM and HUP unwind like Ctrl-C, so that the bench cleans up."""
+    """Let TERM and HUP do what Ctrl-C does, so that the bench unwinds and cleans up; also in a shell's background.
+
+    They are passed on as INT, since event loops know how to end by that and not by an exception out of nowhere.
+    """
+    told: list[int] = []
 
     def stop(signum: int, _frame: object) -> None:
-        sys.exit(128 + signum)
+        told.append(signum)
+        signal.raise_signal(signal.SIGINT)
 
     before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
+    except KeyboardInterrupt:
+        if told:
+            sys.exit(128 + told[0])
+        raise
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STOPPED = 130
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType[datetime]):
     """`2026-05-01T09:00Z`, `2026-05-01 09:00` (this machine's time zone)."""
 
     name = "ISO"
@@ -62,7 +62,7 @@ class Moment(click.ParamType):
 @dsn_option
 @json_option
 @click.pass_context
-def enqueue(ctx: click.Context, target: str, task: str, **options: Any) -> int:
+def enqueue(ctx: click.Context, /, target: str, task: str, **options: Any) -> int:
     """Enqueue a job of TASK, a name or a function's name in the app TARGET (module:attr); or millions, from lines.
 
     \b

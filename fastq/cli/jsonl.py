@@ -11,7 +11,7 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from fastq import codec
 from fastq.errors import ArgumentError, FastqError, PayloadTooLarge, UsageError
@@ -26,7 +26,7 @@ SAID_MOST = 20
 _OVERLONG = b"\0a line that was too long to keep"
 _BOM = b"\xef\xbb\xbf"
 _SMALL = 500
-"""A shorter line needs no trial encoding: it cannot be nested too deep (254 levels take 508 bytes) nor grow too large."""
+"""A shorter line needs no trial encoding: it cannot be nested too deep (254 levels take 508 bytes) nor be too large."""
 
 
 class BadLine(UsageError):
@@ -42,7 +42,7 @@ class Interrupt:
         self.hit = self.forced = self.reading = False
         self._before: Any = None
 
-    def __enter__(self) -> Interrupt:
+    def __enter__(self) -> Self:
         self._before = signal.signal(signal.SIGINT, self._handle)
         return self
 
@@ -155,7 +155,7 @@ class Feed:
 
 
 def longest_line(limit_bytes: int) -> int:
-    """Return the length of the longest line worth keeping: JSON can shrink when rewritten, not to less than an eighth."""
+    """Return the length of the longest line worth keeping: rewritten JSON can be shorter, seldom by a factor of 8."""
     return 8 * limit_bytes + BLOCK_BYTES
 
 

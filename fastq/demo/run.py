@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import IO
 
@@ -36,6 +37,8 @@ def run(options: Options, out: IO[str]) -> Summary:
 
     """
     paths = python_files(options.below, options.files)
+    # A Ctrl-C breaks a connection, which the pool would report on stderr although it is what was asked for.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     with stoppable():
         place = Place(keep=options.keep)
         try:

@@ -204,7 +204,7 @@ def test_nothing_to_read_is_no_error(db: Db) -> None:
 BAD = [
     (b'{"user_id": 1', "not valid JSON: "),
     (b'{"user_id": NaN}', "not valid JSON: "),
-    (b'{"user_id": 1, "template": "\xff"}', "byte 28 is not valid UTF-8"),
+    (b'{"user_id": 1, "template": "\xff"}', "byte 29 is not valid UTF-8"),
     (b"[1]", 'not an object of arguments, like {"user_id": …}, but an array'),
     (b"null", "but null"),
     (b'{"user_id": 1} {"user_id": 2}', "not valid JSON: "),
@@ -310,7 +310,7 @@ def test_ctrl_c_enqueues_nothing_and_says_so(db: Db) -> None:
         child.stdin.write(lines(*({"user_id": i} for i in range(3000))).decode())
         child.stdin.flush()
         deadline = time.monotonic() + 30
-        while not db.execute("select from pg_stat_progress_copy").fetchone():
+        while db.execute("select from pg_stat_progress_copy").fetchone() is None:
             assert child.poll() is None, child.communicate()
             assert time.monotonic() < deadline
         child.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""One database for all the tests here, emptied before each: a new one would cost ten times that. And more connections."""
+"""One database for all the tests here, emptied before each (a new one costs ten times that), and more connections."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from psycopg import conninfo
 
 EMPTY = """
 truncate fastq.ready_0, fastq.ready_1, fastq.ready_2, fastq.ready_3, fastq.lease, fastq.scheduled, fastq.finished,
-         fastq.worker, fastq.progress, fastq.unique_key, fastq.queue, fastq.cron, fastq.leader, fastq.ring, fastq.setting,
-         fastq.migration;
+         fastq.worker, fastq.progress, fastq.unique_key, fastq.queue, fastq.cron, fastq.leader, fastq.ring,
+         fastq.setting, fastq.migration;
 insert into fastq.ring (slot) values (0);
 insert into fastq.setting select * from kept.setting;
 insert into fastq.migration select * from kept.migration;

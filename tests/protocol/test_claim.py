@@ -206,8 +206,8 @@ async def test_one_odd_payload_leaves_its_batch_decodable_singly(conn: Conn, pay
 @pytest.mark.xfail(
     strict=True,
     raises=psycopg.errors.StatementTooComplex,
-    reason="json as deep as an insert just accepts overflows the stack in fastq.unpack: read_lease, settle, reap and the"
-    " view fail for its whole batch, and Link tries that again for ever (StatementTooComplex is an OperationalError)",
+    reason="json as deep as an insert just accepts overflows the stack in fastq.unpack: read_lease, settle, reap and"
+    " the view fail for its whole batch, and Link tries again for ever (StatementTooComplex is an OperationalError)",
 )
 async def test_the_deepest_json_does_not_take_its_batch_down(conn: Conn) -> None:
     """A payload as deep as the server accepts leaves its neighbours readable, and can be settled."""

@@ -1,0 +1,184 @@
+"""Looking at the whole: how many jobs stand where, who works on them.
+
+Fast at any backlog, because it counts up to a cap and estimates from a sample of pages beyond. Everything is read in
+one snapshot, so no job is seen twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import Connection, IsolationLevel
+
+from fastq.sql import over_segments, statement
+from fastq.states import JobState
+
+COUNT_MOST = 100_000
+"""So many ready jobs of a segment, and so many waiting or failed ones, are counted one by one: about 10 ms."""
+
+_COUNT_LEAST = 1000
+_QUEUES_MOST = 1000
+_WORKERS_MOST = 1000
+_SAMPLE_PAGES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A number of jobs; when it is not `exact` it is an estimate, off by some percent."""
+
+    jobs: int = 0
+    exact: bool = True
+
+    def __add__(self, other: Count) -> Count:
+        """Return the sum; exact if both are."""
+        return Count(self.jobs + other.jobs, self.exact and other.exact)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSurvey:
+    """One queue. `running` are claimed jobs; `oldest_s` tells how long ago the oldest ready job was enqueued."""
+
+    name: str
+    paused: bool
+    ready: Count
+    running: Count
+    scheduled: Count
+    retrying: Count
+    failed: Count
+    oldest_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSurvey:
+    """One worker process: `left_s` is what remains of its lease, `counters` what its steward last wrote of it."""
+
+    id: int
+    host: str
+    pid: int
+    name: str
+    age_s: float
+    left_s: float
+    counters: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """What there is one of. Sizes are in bytes and include indexes."""
+
+    schema: int
+    slots: int
+    leader: str | None
+    ready_bytes: int
+    lease_bytes: int
+    scheduled_bytes: int
+    finished_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Everything that `fastq status` shows."""
+
+    queues: tuple[QueueSurvey, ...]
+    workers: tuple[WorkerSurvey, ...]
+    fleet: Fleet
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is being counted: by state and queue, and what of it must be estimated."""
+
+    counts: defaultdict[str, defaultdict[str, Count]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(Count))
+    )
+    oldest: dict[str, float] = field(default_factory=dict)
+    paused: dict[str, bool] = field(default_factory=dict)
+
+    def add(self, state: str, queue: str, count: Count) -> None:
+        self.counts[queue][state] += count
+
+    @property
+    def exact(self) -> bool:
+        return all(count.exact for states in self.counts.values() for count in states.values())
+
+    def estimate(self, rows: Iterable[tuple[str, str, int]], capped: set[str]) -> None:
+        """Replace what was capped by estimates, but never by less than what was counted."""
+        for state, queue, jobs in rows:
+            counted = self.counts[queue][state]
+            if not counted.exact or (state in capped and not counted.jobs):
+                self.counts[queue][state] = Count(max(jobs, counted.jobs), exact=False)
+
+    def queues(self) -> tuple[QueueSurvey, ...]:
+        names = sorted(self.counts.keys() | self.paused.keys())
+        states = (JobState.READY, JobState.RUNNING, JobState.SCHEDULED, JobState.RETRYING, JobState.FAILED)
+        return tuple(
+            QueueSurvey(
+                name=name,
+                paused=self.paused.get(name, False),
+                oldest_s=self.oldest.get(name),
+                **{state.value: self.counts[name][state] for state in states},
+            )
+            for name in names
+        )
+
+
+def survey(conn: Connection[Any], *, count_most: int = COUNT_MOST) -> Survey:
+    """Look at the whole, in one read-only snapshot. The connection must be idle."""
+    conn.isolation_level, conn.read_only = IsolationLevel.REPEATABLE_READ, True
+    try:
+        with conn.transaction():
+            fleet = _fleet(conn)
+            return Survey(queues=_queues(conn, fleet.slots, count_most), workers=_workers(conn), fleet=fleet)
+    finally:
+        conn.isolation_level = conn.read_only = None
+
+
+def _queues(conn: Connection[Any], slots: int, cap: int) -> tuple[QueueSurvey, ...]:
+    tally = _Tally()
+    for slot in range(slots):
+        _ready(conn, tally, slot, cap)
+    for queue, jobs in conn.execute(statement("survey_running"), {}):
+        tally.add(JobState.RUNNING, queue, Count(jobs))
+    capped = {JobState.READY.value}
+    for state, queue, jobs, more in conn.execute(statement("survey_waiting"), {"cap": cap, "slots": slots}):
+        tally.add(state, queue, Count(jobs, exact=not more))
+        if more:
+            capped |= {state} if state == JobState.FAILED else {JobState.SCHEDULED.value, JobState.RETRYING.value}
+    if not tally.exact:
+        rows = conn.execute(statement("survey_sample"), {"pages": _SAMPLE_PAGES}).fetchall()
+        tally.estimate(rows, capped - {JobState.READY.value})
+    for name, paused in conn.execute(statement("survey_queues"), {"limit": _QUEUES_MOST}):
+        tally.paused[name] = paused
+    return tally.queues()
+
+
+def _ready(conn: Connection[Any], tally: _Tally, slot: int, cap: int) -> None:
+    params = {"slot": slot, "cap": cap, "floor": _COUNT_LEAST, "queues": _QUEUES_MOST}
+    for queue, jobs, capped, oldest_s in conn.execute(over_segments("survey_ready"), params):
+        tally.add(JobState.READY, queue, Count(jobs, exact=not capped))
+        if oldest_s is not None:
+            tally.oldest[queue] = max(oldest_s, tally.oldest.get(queue, 0.0))
+
+
+def _workers(conn: Connection[Any]) -> tuple[WorkerSurvey, ...]:
+    rows = conn.execute(statement("survey_workers"), {"limit": _WORKERS_MOST}).fetchall()
+    return tuple(
+        WorkerSurvey(id=r[0], host=r[1], pid=r[2], name=r[3], age_s=r[4], left_s=r[5], counters=r[6]) for r in rows
+    )
+
+
+def _fleet(conn: Connection[Any]) -> Fleet:
+    r = conn.execute(statement("survey_fleet"), {}).fetchone()
+    if r is None:
+        raise AssertionError("survey_fleet always returns one row")
+    return Fleet(
+        schema=r[0],
+        slots=r[1],
+        leader=r[2],
+        ready_bytes=r[3],
+        lease_bytes=r[4],
+        scheduled_bytes=r[5],
+        finished_bytes=r[6],
+    )

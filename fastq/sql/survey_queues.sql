@@ -1,0 +1,3 @@
+-- The queues that have settings: whether they are paused.
+-- Locks: none. Index: queue_pkey. Caller: protocol.survey.
+select q.name, q.paused from fastq.queue q order by q.name limit %(limit)s

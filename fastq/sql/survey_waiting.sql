@@ -1,0 +1,15 @@
+-- Count the jobs that wait for a time (scheduled, retrying, reserved) and those that failed for good, by queue.
+-- Each of both looks at one row more than `cap` at most; `capped` says that there were more.
+-- Locks: none. Index: none for scheduled (a scan that ends at `cap`), finished_by_state. Caller: protocol.survey.
+select w.reason as state, w.queue, count(*) as jobs, sum(count(*)) over () > %(cap)s as capped
+from (select s.reason, s.queue from fastq.scheduled s limit %(cap)s + 1) w
+group by w.reason, w.queue
+union all
+select 'failed', f.queue, count(*), sum(count(*)) over () > %(cap)s
+from (
+  select d.queue from generate_series(0, %(slots)s - 1) as n(slot) cross join lateral (
+    select d.queue, d.finished_at from fastq.finished d where d.slot = n.slot and d.state = 'failed'
+    order by d.finished_at limit %(cap)s + 1) d
+  limit %(cap)s + 1
+) f
+group by f.queue

@@ -1,0 +1,165 @@
+"""`fastq status` as a user types it, and the counting behind it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import psycopg
+import pytest
+
+from fastq.protocol.survey import Count, QueueSurvey, survey
+
+pytestmark = pytest.mark.e2e
+
+Db = psycopg.Connection[Any]
+
+
+def status(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run `fastq status …`."""
+    done = subprocess.run([sys.executable, "-m", "fastq", "status", *args], capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def fill(db: Db, queue: str, jobs: int, *, priority: int = 4) -> None:
+    """Put ready jobs into a queue."""
+    db.execute(
+        "insert into fastq.ready_0 (queue, priority, task) select %s, %s, 't' from generate_series(1, %s)",
+        [queue, priority, jobs],
+    )
+
+
+def queue_of(db: Db, name: str, **options: int) -> QueueSurvey:
+    """Survey one queue."""
+    return next(q for q in survey(db, **options).queues if q.name == name)
+
+
+def test_empty_database_says_what_to_do_next(db: Db) -> None:
+    """No jobs, no workers: the commands for both."""
+    done = status()
+    assert done.returncode == 0
+    assert "No jobs, no workers" in done.stdout
+    assert "fastq enqueue MODULE:app TASK" in done.stdout
+
+
+def test_every_state_is_counted_by_queue(db: Db) -> None:
+    """Ready, running, scheduled, retrying and failed jobs have their columns; claimed jobs that are done do not run."""
+    fill(db, "mail", 3)
+    db.execute("insert into fastq.scheduled (slot, run_at, queue, task) values (0, now() + interval '1h', 'mail', 't')")
+    db.execute(
+        "insert into fastq.scheduled (slot, run_at, queue, task, reason)"
+        " select 0, now(), 'mail', 't', 'retrying' from generate_series(1, 2)"
+    )
+    db.execute(
+        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
+        " select 0, n, s, 4, 1, 0, 'mail', '', 't' from (values (1, 'failed'), (2, 'failed'), (3, 'succeeded')) v(n, s)"
+    )
+    db.execute(
+        "insert into fastq.lease (slot, worker, queue, priority, group_key, batch, done)"
+        """ values (0, 1, 'mail', 4, '', '[[1,"t",0,0,{}],[2,"t",0,0,{}],[3,"t",0,0,{}]]', '{1}')"""
+    )
+    done = status("--json")
+    (mail,) = json.loads(done.stdout)["queues"]
+    assert 0 <= mail.pop("oldest_s") < 60
+    assert mail == {
+        "name": "mail", "paused": False, "exact": True,
+        "ready": 3, "running": 2, "scheduled": 1, "retrying": 2, "failed": 2,
+    }  # fmt: skip
+
+
+def test_table_is_aligned_and_says_that_no_worker_runs(db: Db) -> None:
+    """Numbers end where their header ends; thousands are grouped; paused queues say so."""
+    fill(db, "mail", 1234)
+    db.execute("insert into fastq.queue (name, paused) values ('slow', true)")
+    header, mail, slow = status().stdout.splitlines()[:3]
+    assert mail.index("1,234") + 5 == header.index("READY") + 5
+    assert slow.startswith("slow (paused)")
+    assert "start one with `fastq worker MODULE:app`" in status().stdout
+
+
+def test_workers_and_leader_are_shown(db: Db) -> None:
+    """A worker's host, pid, counters and remaining lease; the leader; the schema."""
+    counters = {"claimed": 5000, "succeeded": 4999, "failed": 0, "retried": 1, "lost": 0, "returned": 0, "running": 1}
+    db.execute(
+        "insert into fastq.worker (slot, id, host, pid, name, expires_at, counters)"
+        " values (0, 1, 'here', 77, 'blue', now() + interval '20s', %s),"
+        " (0, 2, 'there', 78, '', now() - interval '1s', null)",
+        [json.dumps(counters)],
+    )
+    db.execute("insert into fastq.leader values ('steward', 'here:1', now() + interval '10s')")
+    shown = status().stdout
+    here = next(line.split() for line in shown.splitlines() if line.startswith("here"))
+    assert here[:3] == ["here", "77", "blue"]
+    assert here[-7:] == ["1", "5,000", "4,999", "0", "1", "0", "0"]
+    assert "expired" in next(line for line in shown.splitlines() if line.startswith("there"))
+    assert "leader  here:1" in shown
+    told = json.loads(status("--json").stdout)
+    assert (told["leader"], told["schema"], told["workers"][0]["counters"]) == ("here:1", 1, counters)
+
+
+def test_missing_schema_is_exit_4(empty_dsn: str) -> None:
+    """It says what to run."""
+    done = status("--dsn", empty_dsn)
+    assert (done.returncode, "run `fastq migrate`" in done.stderr) == (4, True)
+
+
+def test_unreachable_database_is_exit_3() -> None:
+    """One sentence, no traceback."""
+    assert status("--dsn", "host=127.0.0.1 port=1").returncode == 3
+
+
+def test_count_is_exact_below_the_cap(db: Db) -> None:
+    """A small queue beside a large one keeps its exact count."""
+    fill(db, "large", 30_000)
+    fill(db, "small", 7)
+    assert queue_of(db, "small", count_most=4000).ready == Count(7)
+    assert queue_of(db, "large", count_most=100_000).ready == Count(30_000)
+
+
+def test_count_at_the_cap_is_exact(db: Db) -> None:
+    """Only one job more makes it an estimate."""
+    fill(db, "mail", 1000)
+    assert queue_of(db, "mail", count_most=1000).ready == Count(1000)
+    fill(db, "mail", 1)
+    assert queue_of(db, "mail", count_most=1000).ready == Count(1001, exact=False)
+
+
+def test_count_is_estimated_above_the_cap(db: Db) -> None:
+    """A sample of pages tells how many there are; all pages of a table this small."""
+    fill(db, "large", 30_000)
+    fill(db, "larger", 60_000)
+    for name, jobs in (("large", 30_000), ("larger", 60_000)):
+        ready = queue_of(db, name, count_most=4000).ready
+        assert not ready.exact
+        assert abs(ready.jobs - jobs) <= 0.02 * jobs
+
+
+def test_waiting_and_failed_jobs_are_estimated_above_the_cap(db: Db) -> None:
+    """Scheduled and failed jobs have caps of their own."""
+    db.execute("insert into fastq.scheduled (slot, run_at, task) select 0, now(), 't' from generate_series(1, 5000)")
+    db.execute(
+        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
+        " select 0, n, 'failed', 4, 1, 0, 'default', '', 't' from generate_series(1, 6000) n"
+    )
+    found = queue_of(db, "default", count_most=1000)
+    assert (found.scheduled, found.failed) == (Count(5000, exact=False), Count(6000, exact=False))
+
+
+def test_oldest_is_found_at_the_front_of_any_priority(db: Db) -> None:
+    """A starving job of low priority is the oldest although it stands last."""
+    fill(db, "mail", 100, priority=0)
+    db.execute(
+        "insert into fastq.ready_0 (queue, priority, task, enqueued_ms)"
+        " values ('mail', 9, 't', (extract(epoch from now()) * 1000 - 3600000)::int8)"
+    )
+    assert 3599 < (queue_of(db, "mail", count_most=1000).oldest_s or 0) < 3700
+
+
+def test_survey_leaves_the_connection_as_it_was(db: Db) -> None:
+    """It may write again afterwards."""
+    survey(db)
+    fill(db, "mail", 1)
+    assert queue_of(db, "mail").ready == Count(1)

@@ -1,0 +1,218 @@
+"""Large enqueues: a stream through COPY, all or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row, scalar_row
+from scene import LANE, Conn, ask, hire, ids_of, jobs_of, put, states, take
+
+from fastq.errors import ArgumentError, PayloadTooLarge
+from fastq.job import JobIds, JobSpec, Options
+from fastq.protocol import enqueue
+from fastq.protocol.enqueue import CopyText
+
+pytestmark = pytest.mark.protocol
+
+PLAIN = Options()
+RICH = Options(queue="a\\b", group_key="g\\t", headers={"h": 'x\\\n"\t'}, priority=1)
+LATER = Options(delay_s=3600.0, queue="back\\N")
+NOON = Options(run_at=datetime(2030, 1, 2, 12, tzinfo=UTC))
+ODD = 'tab\t newline\n nul\0 back\\slash \\N \\. "quote" \U0001f600 ü'
+
+
+def text() -> CopyText:
+    """Return a writer with a small limit."""
+    return CopyText(slot=0, limit_bytes=10_000)
+
+
+def specs(count: int, options: Options = PLAIN) -> Iterator[JobSpec]:
+    """Yield jobs whose argument is their number."""
+    return (JobSpec("t", {"n": n}, options) for n in range(count))
+
+
+def mixed(count: int) -> Iterator[JobSpec]:
+    """Yield jobs of all kinds in turn."""
+    kinds = [PLAIN, RICH, LATER, NOON, PLAIN]
+    return (JobSpec("t\\n", {"n": n, "s": ODD}, kinds[n % 5]) for n in range(count))
+
+
+class Stop(Exception):
+    """What a caller's generator raises."""
+
+
+def broken(count: int) -> Iterator[JobSpec]:
+    """Yield jobs and then fail."""
+    yield from specs(count)
+    raise Stop
+
+
+@pytest.mark.parametrize("count", [0, 1, 1024, 1025, 7000])
+async def test_ids_in_order_over_chunks(conn: Conn, count: int) -> None:
+    """Whatever the number, ids come in the order of the stream, and each names its job."""
+    ids = await enqueue.copy_jobs(conn, specs(count), text(), slot=0)
+    assert len(ids) == count
+    assert list(ids) == sorted(set(ids))
+    rows = await ask(conn, "select pos, (payload->>'n')::int from fastq.ready order by pos")
+    assert rows == list(zip(ids, range(count), strict=True))
+
+
+async def test_all_kinds_mixed_over_chunks(conn: Conn) -> None:
+    """Plain, rich and scheduled jobs of one stream keep ids, names, headers, times and arguments."""
+    ids = await enqueue.copy_jobs(conn, mixed(6000), text(), slot=0)
+    rows = await ask(
+        conn, "select id, state, queue, priority, group_key, task, payload::text, meta, run_at from fastq.job"
+    )
+    assert len(rows) == 6000
+    found = {row[0]: row[1:] for row in rows}
+    kinds = [
+        ("ready", "default", 4, "", "t\\n"),
+        ("ready", "a\\b", 1, "g\\t", "t\\n"),
+        ("scheduled", "back\\N", 4, "", "t\\n"),
+        ("scheduled", "default", 4, "", "t\\n"),
+        ("ready", "default", 4, "", "t\\n"),
+    ]
+    body = enqueue.payload(JobSpec("t", {"s": ODD}, PLAIN), 1000).decode()[1:]
+    for n, job in enumerate(ids):
+        row = found[job]
+        assert row[:5] == kinds[n % 5]
+        assert row[5] == f'{{"n":{n},{body}'
+        assert row[6] == ({"headers": RICH.headers} if n % 5 == 1 else None)
+        assert row[7] == NOON.run_at if n % 5 == 3 else True
+    ((low, high),) = await ask(
+        conn, "select min(run_at) - now(), max(run_at) - now() from fastq.scheduled where queue = %s", "back\\N"
+    )
+    assert 3500 < low.total_seconds() <= high.total_seconds() <= 3600
+
+
+async def test_copied_jobs_can_be_claimed(conn: Conn) -> None:
+    """What COPY wrote decodes to what was given."""
+    ids = await enqueue.copy_jobs(conn, mixed(10), text(), slot=0)
+    rows = jobs_of(await take(conn, await hire(conn)))
+    assert [(row[0], row[4]) for row in rows] == [(ids[n], {"n": n, "s": ODD}) for n in (0, 4, 5, 9)]
+
+
+async def test_copied_and_inserted_jobs_stand_in_one_line(conn: Conn) -> None:
+    """Positions of both ways never overlap, and the later call stands behind."""
+    first = list(await enqueue.copy_jobs(conn, specs(3000), text(), slot=0))
+    second = await put(conn, "{}", "{}")
+    third = list(await enqueue.copy_jobs(conn, specs(3), text(), slot=0))
+    assert first + second + third == sorted({*first, *second, *third})
+
+
+async def test_the_head_segment_is_used(conn: Conn) -> None:
+    """COPY goes straight into the head's table."""
+    await conn.execute("update fastq.ring set head = 3")
+    await enqueue.copy_jobs(conn, chain(specs(3), specs(3, RICH)), text(), slot=0)
+    assert await ask(conn, "select segment, count(*) from fastq.ready group by 1") == [(3, 6)]
+
+
+async def test_progress_is_told(conn: Conn) -> None:
+    """The number sent so far grows to the whole."""
+    told: list[int] = []
+    await enqueue.copy_jobs(conn, specs(3000), text(), slot=0, progress=told.append)
+    assert told == [1024, 2048, 3000]
+
+
+# -- all or none
+
+
+@pytest.mark.parametrize("count", [0, 5, 1024, 5000])
+async def test_an_iterable_that_raises_enqueues_nothing(conn: Conn, count: int) -> None:
+    """Its own exception comes out, at whatever place of the stream, and the connection stays good."""
+    with pytest.raises(Stop):
+        await enqueue.copy_jobs(conn, broken(count), text(), slot=0)
+    assert await states(conn) == {}
+    assert len(await enqueue.copy_jobs(conn, specs(1), text(), slot=0)) == 1
+
+
+@pytest.mark.parametrize(("bad", "error"), [(object(), ArgumentError), ("x" * 10_000, PayloadTooLarge)])
+@pytest.mark.parametrize("place", [0, 1500, 5000])
+async def test_a_refused_job_enqueues_nothing(conn: Conn, bad: object, error: type[Exception], place: int) -> None:
+    """One job that cannot be written takes the whole call back, and a caller's transaction goes on."""
+    stream = chain(mixed(place), [JobSpec("t", {"a": bad}, PLAIN)], specs(10))
+    async with conn.transaction():
+        (before,) = await put(conn)
+        with pytest.raises(error, match="nothing was enqueued"):
+            await enqueue.copy_jobs(conn, stream, text(), slot=0)
+        (after,) = await put(conn)
+    assert set(await states(conn)) == {before, after}
+
+
+async def test_rolled_back_with_the_callers_transaction(conn: Conn, other: Conn) -> None:
+    """Nobody else ever sees the jobs of a transaction that is rolled back."""
+    async with conn.transaction(force_rollback=True):
+        ids = await enqueue.copy_jobs(conn, mixed(2000), text(), slot=0)
+        assert set(await states(conn)) == set(ids)
+        assert await states(other) == {}
+    assert await states(other) == {}
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="conn.transaction() on an idle connection that is not in autocommit mode commits at its end: the jobs are"
+    " committed before the caller's transaction has begun, and its rollback leaves them",
+)
+@pytest.mark.parametrize("sync", [False, True])
+async def test_a_connection_without_autocommit(dsn: str, conn: Conn, sync: bool) -> None:
+    """On psycopg's default connection, whose transaction begins with the enqueue, a rollback takes the jobs back."""
+    if sync:
+        with psycopg.connect(dsn) as theirs:
+            enqueue.copy_jobs_sync(theirs, specs(3), text(), slot=0)
+            theirs.rollback()
+    else:
+        async with await psycopg.AsyncConnection.connect(dsn) as own:
+            await enqueue.copy_jobs(own, specs(3), text(), slot=0)
+            await own.rollback()
+    assert await states(conn) == {}
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        dict_row,
+        pytest.param(scalar_row, marks=pytest.mark.xfail(strict=True, raises=IndexError, reason="_place takes row[1]")),
+    ],
+)
+async def test_a_caller_with_any_row_factory(dsn: str, factory: Any) -> None:
+    """The caller's connection may make of rows what it likes."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, row_factory=factory) as theirs:
+        assert len(await enqueue.copy_jobs(theirs, mixed(10), text(), slot=0)) == 10
+    with psycopg.connect(dsn, autocommit=True, row_factory=factory) as sync:
+        assert len(enqueue.copy_jobs_sync(sync, mixed(10), text(), slot=0)) == 10
+
+
+# -- the synchronous twin
+
+
+def test_sync_all_kinds(db: psycopg.Connection[Any]) -> None:
+    """The synchronous twin writes the same, and tells its progress."""
+    told: list[int] = []
+    ids = enqueue.copy_jobs_sync(db, mixed(3000), text(), slot=0, progress=told.append)
+    rows = db.execute("select id from fastq.job order by id").fetchall()
+    assert [row[0] for row in rows] == list(ids)
+    assert told == [1024, 2048, 3000]
+
+
+def test_sync_all_or_none(db: psycopg.Connection[Any]) -> None:
+    """An exception midway leaves nothing, and a caller's transaction usable."""
+    with db.transaction():
+        with pytest.raises(Stop):
+            enqueue.copy_jobs_sync(db, broken(3000), text(), slot=0)
+        db.execute("select 1")
+    assert db.execute("select count(*) from fastq.job").fetchone() == (0,)
+
+
+async def test_ids_are_ranges(conn: Conn) -> None:
+    """The ids of a long stream are a handful of ranges, though others take positions meanwhile."""
+    ids = await enqueue.copy_jobs(conn, specs(6000), text(), slot=0)
+    assert isinstance(ids, JobIds)
+    assert (ids[0], ids[-1]) == (min(ids), max(ids))
+    assert len(ids._ranges) <= 2
+    got = ids_of(await take(conn, await hire(conn), lane=LANE, limit=10))
+    assert got == ids[:10]

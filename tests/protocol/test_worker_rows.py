@@ -1,0 +1,130 @@
+"""The life of a worker row, and the lead of the fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from scene import Conn, ask, hire, until_blocked
+
+from fastq.protocol import reap, upkeep, worker
+
+pytestmark = pytest.mark.protocol
+
+
+async def test_register_in_every_slot(conn: Conn) -> None:
+    """One process has one id in all slots, never used before, and its lease of life."""
+    first = await worker.register(conn, host="h", pid=7, name="n", lease_s=60, slots=3)
+    rows = await ask(conn, "select slot, id, host, pid, name from fastq.worker order by slot")
+    assert rows == [(slot, first, "h", 7, "n") for slot in range(3)]
+    assert await ask(conn, "select distinct expires_at = started_at + interval '60 s' from fastq.worker") == [(True,)]
+    await worker.unregister(conn, worker=first, slots=3)
+    assert not await ask(conn, "select id from fastq.worker")
+    assert await hire(conn) > first
+
+
+async def test_renewal_prolongs_and_notes_counters(conn: Conn) -> None:
+    """A renewed worker lives on from now, with its latest counters; others are left alone."""
+    who, neighbour = await hire(conn, lease_s=1), await hire(conn, lease_s=1)
+    assert await worker.renew(conn, slot=0, workers={who: '{"claimed":3}'}, lease_s=600) == {who}
+    rows = await ask(conn, "select id, counters, expires_at > now() + interval '5 min' from fastq.worker order by id")
+    assert rows == [(who, {"claimed": 3}, True), (neighbour, None, False)]
+
+
+async def test_an_expired_worker_is_never_revived(conn: Conn) -> None:
+    """Past its time a worker can only be reaped, though nobody has done so yet; unknown ones are not made."""
+    dead, alive = await hire(conn, lease_s=-1), await hire(conn)
+    workers = {dead: "{}", alive: "{}", 9999: "{}"}
+    assert await worker.renew(conn, slot=0, workers=workers, lease_s=30) == {alive}
+    assert await reap.expired_workers(conn, slot=0) == [dead]
+
+
+async def test_renewing_nobody(conn: Conn) -> None:
+    """A host without workers asks nothing of the database."""
+    assert await worker.renew(conn, slot=0, workers={}, lease_s=30) == set()
+
+
+async def test_many_renewals_at_once(conn: Conn) -> None:
+    """A whole host's workers are renewed with one statement, whatever stands in their counters."""
+    many = {await hire(conn): json.dumps({"n": n, "s": 'ü"\\,{}'}) for n in range(50)}
+    assert await worker.renew(conn, slot=0, workers=many, lease_s=30) == set(many)
+    rows = await ask(conn, "select id, counters from fastq.worker")
+    assert dict(rows) == {who: json.loads(text) for who, text in many.items()}
+
+
+async def test_a_renewal_in_flight_saves_no_worker_from_a_reaper(conn: Conn, other: Conn, third: Conn) -> None:
+    """A reaper that waits for a heartbeat takes the worker all the same; the next heartbeat hears of it."""
+    who = await hire(conn)
+    async with other.transaction():
+        assert await worker.renew(other, slot=0, workers={who: "{}"}, lease_s=30) == {who}
+        reaping = asyncio.create_task(
+            reap.reap(third, slot=0, worker=who, verdict=lambda _: pytest.fail("it had no jobs"))
+        )
+        await until_blocked(conn, third)
+    assert await reaping == 0
+    assert await worker.renew(conn, slot=0, workers={who: "{}"}, lease_s=30) == set()
+
+
+async def test_unregister_of_one_that_is_gone(conn: Conn) -> None:
+    """Signing off twice, or after the reaper came, does nothing."""
+    who = await hire(conn)
+    await worker.unregister(conn, worker=who, slots=1)
+    await worker.unregister(conn, worker=who, slots=2)
+
+
+# -- the lead
+
+
+async def test_one_holder(conn: Conn, other: Conn) -> None:
+    """While one host leads, another is refused, and the first may renew as often as it likes."""
+    assert await upkeep.lead(conn, holder="a", lease_s=30)
+    assert not await upkeep.lead(other, holder="b", lease_s=30)
+    assert await upkeep.lead(conn, holder="a", lease_s=60)
+    rows = await ask(conn, "select holder, expires_at > now() + interval '45 s' from fastq.leader")
+    assert rows == [("a", True)]
+
+
+async def test_an_expired_lead_is_vacant(conn: Conn) -> None:
+    """Another host takes over when the time has run out; the old one is refused then."""
+    assert await upkeep.lead(conn, holder="a", lease_s=-1)
+    assert await upkeep.lead(conn, holder="b", lease_s=30)
+    assert not await upkeep.lead(conn, holder="a", lease_s=30)
+
+
+async def test_resigning(conn: Conn) -> None:
+    """A leader that resigns is followed at once; a host that does not lead cannot resign for the one that does."""
+    assert await upkeep.lead(conn, holder="a", lease_s=30)
+    await upkeep.resign(conn, holder="b")
+    assert not await upkeep.lead(conn, holder="b", lease_s=30)
+    await upkeep.resign(conn, holder="a")
+    await upkeep.resign(conn, holder="a")
+    assert await upkeep.lead(conn, holder="b", lease_s=30)
+
+
+async def test_two_candidates_at_once(conn: Conn, other: Conn, third: Conn) -> None:
+    """Of two that stand for a vacant lead at the same time one wins, the other hears so."""
+    for _ in range(2):
+        async with other.transaction():
+            assert await upkeep.lead(other, holder="a", lease_s=30)
+            standing = asyncio.create_task(upkeep.lead(third, holder="b", lease_s=30))
+            await until_blocked(conn, third)
+        assert await standing is False
+        await conn.execute("update fastq.leader set expires_at = now() - interval '1 s'")
+
+
+async def test_a_candidate_behind_a_renewal_that_failed(conn: Conn, other: Conn, third: Conn) -> None:
+    """When the first's statement is rolled back, the second has the lead."""
+    async with other.transaction(force_rollback=True):
+        assert await upkeep.lead(other, holder="a", lease_s=30)
+        standing = asyncio.create_task(upkeep.lead(third, holder="b", lease_s=30))
+        await until_blocked(conn, third)
+    assert await standing is True
+
+
+async def test_notify(conn: Conn, other: Conn) -> None:
+    """A notification reaches who listens."""
+    await other.execute("listen fastq")
+    await upkeep.notify(conn)
+    heard = [note.channel async for note in other.notifies(timeout=5, stop_after=1)]
+    assert heard == ["fastq"]

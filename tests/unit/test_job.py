@@ -1,0 +1,126 @@
+"""Options, ids and refs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fastq.errors import FastqError, UsageError
+from fastq.job import JobIds, JobRef, JobSpec, Options, check_name
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("name", ["q", "a b", "ü/\\'\"%s", "x" * 255, "тест", "\U0001f600"])
+def test_names_that_work(name: str) -> None:
+    """Anything printable."""
+    assert check_name("queue", name) == name
+
+
+@pytest.mark.parametrize("name", ["", "a\tb", "a\nb", "a\0b", "x" * 256, "\x85", "\u2028", "\ud800", None, 7])
+def test_names_that_do_not(name: Any) -> None:
+    """Nothing that could break a line of an enqueue, or that is no text."""
+    with pytest.raises(UsageError, match="1 to 255 printable characters"):
+        check_name("queue", name)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"queue": ""}, "queue must be"),
+        ({"group_key": "a\tb"}, "group_key must be"),
+        ({"priority": 10}, "priority must be"),
+        ({"priority": -1}, "priority must be"),
+        ({"priority": True}, "priority must be"),
+        ({"priority": "1"}, "priority must be"),
+        ({"run_at": datetime(2024, 1, 1)}, "time zone"),
+        ({"run_at": datetime(2024, 1, 1, tzinfo=UTC), "delay_s": 1.0}, "not both"),
+    ],
+)
+def test_options_that_cannot_work(options: dict[str, Any], words: str) -> None:
+    """Each is refused in one sentence."""
+    with pytest.raises(UsageError, match=words):
+        Options(**options)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="4.0 in range(10) is true and reaches the database as '4.0'::int2; delay_s given directly is not checked",
+)
+@pytest.mark.parametrize("options", [{"priority": 4.0}, {"delay_s": -1.0}, {"delay_s": float("nan")}])
+def test_more_options_that_cannot_work(options: dict[str, Any]) -> None:
+    """A priority that is no int, and delays out of bounds."""
+    with pytest.raises(UsageError):
+        Options(**options)
+
+
+@pytest.mark.xfail(
+    strict=True, raises=TypeError, reason="orjson's error comes out as it is, at the time of the enqueue"
+)
+def test_headers_that_cannot_be_written() -> None:
+    """Headers that are no JSON are a usage error."""
+    with pytest.raises(FastqError):
+        Options(headers={"a": object()}).meta()
+
+
+def test_but_replaces() -> None:
+    """Only what is named; delay and run_at exclude each other, the later call wins."""
+    noon = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    options = Options(queue="mail", priority=1).but(delay=timedelta(minutes=2), headers={"a": 1})
+    assert (options.queue, options.priority, options.delay_s, options.waits) == ("mail", 1, 120.0, True)
+    moved = options.but(run_at=noon)
+    assert (moved.run_at, moved.delay_s, moved.headers) == (noon, None, {"a": 1})
+    again = moved.but(delay=5)
+    assert (again.run_at, again.delay_s) == (None, 5.0)
+    assert not again.but(delay=None).waits
+    assert not again.but(delay=0).waits
+    assert options.but() == options
+
+
+@pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), timedelta(days=-1), 101 * 366 * 86400])
+def test_delays_out_of_bounds(delay: float | timedelta) -> None:
+    """0 seconds to 100 years."""
+    with pytest.raises(UsageError, match="delay must be between"):
+        Options().but(delay=delay)
+
+
+def test_unknown_options_are_named() -> None:
+    """A typo is answered with what there is."""
+    with pytest.raises(UsageError, match="unknown option prioritty; there are: delay, queue"):
+        Options().but(prioritty=1)
+
+
+def test_meta() -> None:
+    """Nothing where there is nothing."""
+    assert Options().meta() == b""
+    assert Options(headers={}).meta() == b""
+    assert Options(headers={"a": "\0"}).meta() == rb'{"headers":{"a":"\u0000"}}'
+
+
+def test_job_ids() -> None:
+    """A sequence over ranges: length, places from both ends, slices, containment; adjoining ranges become one."""
+    ids = JobIds()
+    assert (len(ids), list(ids), ids[:]) == (0, [], [])
+    for part in (range(10, 13), range(13, 15), range(0), range(100, 102)):
+        ids.add(part)
+    everything = [10, 11, 12, 13, 14, 100, 101]
+    assert list(ids) == everything
+    assert len(ids._ranges) == 2
+    assert [ids[n] for n in range(-7, 7)] == everything * 2
+    assert ids[2:6] == everything[2:6]
+    assert ids[::-2] == everything[::-2]
+    assert 14 in ids
+    assert 15 not in ids
+    assert ids.index(100) == 5
+    for place in (7, -8):
+        with pytest.raises(IndexError, match="of 7"):
+            ids[place]
+    assert repr(ids) == "<JobIds of 7 jobs>"
+
+
+def test_values() -> None:
+    """A ref is its id; a spec's text is short."""
+    assert JobRef(7) == JobRef(7, duplicate=False)
+    assert len(repr(JobSpec("t", {"a": "x" * 1000}, Options()))) < 130

@@ -1,0 +1,140 @@
+"""Which lane to claim from next."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from fastq.protocol.claim import Lane
+from fastq.worker.lanes import Lanes
+
+pytestmark = pytest.mark.unit
+
+
+def lane(queue: str = "q", priority: int = 4, group: str = "", segment: int = 0) -> Lane:
+    """Return a lane."""
+    return Lane(0, segment, queue, priority, group)
+
+
+def serve(lanes: Lanes, rounds: int, *, jobs: int = 1) -> Counter[Lane]:
+    """Claim `rounds` times from lanes that never run dry; returns how many jobs each gave."""
+    given: Counter[Lane] = Counter()
+    for _ in range(rounds):
+        picked = lanes.pick()
+        assert picked is not None
+        lanes.took(picked[0], picked[1] + jobs, jobs, dry=False)
+        given[picked[0]] += jobs
+    return given
+
+
+def test_nothing_known() -> None:
+    """Without discovery there is no lane, and no hunch."""
+    lanes = Lanes({})
+    assert (lanes.pick(), lanes.hunch(), len(lanes)) == (None, None, 0)
+
+
+def test_low_marks() -> None:
+    """A mark begins before the first job, follows the claims, and is moved back by discovery."""
+    lanes, only = Lanes({}), lane()
+    lanes.learn([(only, 100)])
+    assert lanes.pick() == (only, 99)
+    lanes.took(only, 150, 10, dry=False)
+    assert lanes.pick() == (only, 150)
+    lanes.learn([(only, 20)])
+    assert lanes.pick() == (only, 19)
+
+
+def test_a_dry_lane_is_forgotten_until_it_is_found_again() -> None:
+    """But it is where the next job is looked for when a doorbell rings."""
+    lanes, only = Lanes({}), lane()
+    lanes.learn([(only, 1)])
+    lanes.took(only, 5, 5, dry=True)
+    assert lanes.pick() is None
+    assert lanes.hunch() == (only, 5)
+    lanes.took(only, 0, 0, dry=True)
+    assert lanes.hunch() == (only, 5)
+
+
+def test_a_claim_that_gave_nothing_leaves_the_hunch() -> None:
+    """The hunch is the lane that gave jobs last."""
+    lanes, first, second = Lanes({}), lane("a"), lane("b")
+    lanes.learn([(first, 1), (second, 2)])
+    lanes.took(first, 9, 1, dry=True)
+    lanes.took(second, 0, 0, dry=True)
+    assert lanes.hunch() == (first, 9)
+
+
+def test_queues_share_by_weight() -> None:
+    """A queue of weight 3 gets three jobs for each of a queue of weight 1, of any claim sizes."""
+    lanes = Lanes({"mail": 3})
+    mail, other = lane("mail"), lane("other")
+    lanes.learn([(mail, 1), (other, 1)])
+    given = serve(lanes, 400, jobs=10)
+    assert abs(given[mail] - 3 * given[other]) <= 40
+
+
+def test_large_claims_are_paid_for() -> None:
+    """A queue that gave a large batch waits until the others have had as much."""
+    lanes, big, small = Lanes({}), lane("a"), lane("b")
+    lanes.learn([(big, 1), (small, 1)])
+    lanes.took(big, 100, 100, dry=False)
+    assert [serve(lanes, 1).popitem()[0] for _ in range(5)] == [small] * 5
+
+
+def test_priority_is_strict_within_a_queue() -> None:
+    """While there are urgent jobs, only these are claimed, from all groups."""
+    lanes = Lanes({})
+    urgent, normal, late = lane(priority=0, group="g"), lane(priority=4), lane(priority=9)
+    lanes.learn([(late, 1), (normal, 2), (urgent, 3)])
+    assert set(serve(lanes, 20)) == {urgent}
+    lanes.took(urgent, 99, 1, dry=True)
+    assert set(serve(lanes, 20)) == {normal}
+
+
+def test_groups_are_fair() -> None:
+    """Of groups of one queue each gets the same number of jobs."""
+    lanes = Lanes({})
+    groups = [lane(group=f"g{n}") for n in range(5)]
+    lanes.learn([(each, 1) for each in groups])
+    assert set(serve(lanes, 100).values()) == {20}
+
+
+def test_a_queue_that_was_idle_gets_no_arrears() -> None:
+    """A queue that comes back, or a new one, shares from now on; it does not catch up."""
+    lanes, old, new = Lanes({}), lane("old"), lane("new")
+    lanes.learn([(old, 1)])
+    serve(lanes, 1000)
+    lanes.learn([(old, 1), (new, 1)])
+    given = serve(lanes, 100)
+    assert abs(given[old] - given[new]) <= 2
+
+
+def test_discovery_does_not_forget_who_had_his_turn() -> None:
+    """Rescanning between claims does not favour the first queue."""
+    lanes, found = Lanes({}), [(lane("a"), 1), (lane("b"), 1), (lane("b", group="g"), 1)]
+    given: Counter[str] = Counter()
+    for _ in range(100):
+        lanes.learn(found)
+        given += Counter({key.queue: n for key, n in serve(lanes, 1).items()})
+    assert given == {"a": 50, "b": 50}
+
+
+def test_the_older_segment_first() -> None:
+    """One line of jobs that is spread over segments is claimed in the order of its positions."""
+    lanes, older, newer = Lanes({}), lane(segment=3), lane(segment=0)
+    lanes.learn([(newer, 500), (older, 20)])
+    assert lanes.pick() == (older, 19)
+    lanes.took(older, 400, 10, dry=False)
+    assert lanes.pick() == (older, 400)
+    lanes.took(older, 500, 10, dry=True)
+    assert lanes.pick() == (newer, 499)
+
+
+def test_memory_is_bounded_by_what_is_found() -> None:
+    """Queues and groups that are gone are not remembered for ever."""
+    lanes = Lanes({})
+    for n in range(100):
+        lanes.learn([(lane(f"q{n}", group=f"g{n}"), 1)])
+        serve(lanes, 1)
+    assert len(lanes) == len(lanes._queue_turns) == len(lanes._group_turns) == len(lanes._marks) == 1

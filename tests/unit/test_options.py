@@ -1,0 +1,68 @@
+"""The parameter types of the command line: queues with weights, durations, sizes, times."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import pytest
+
+from fastq.cli.enqueue import Moment
+from fastq.cli.options import Bytes, Queues, Seconds
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Queues(), "mail:3,default:1", {"mail": 3, "default": 1}),
+        (Queues(), "mail", {"mail": 1}),
+        (Queues(), " mail:2 , , a:b:4", {"mail": 2, "a:b": 4}),
+        (Queues(), "tenant:x", {"tenant:x": 1}),
+        (Seconds(), "90", 90.0),
+        (Seconds(), "1.5", 1.5),
+        (Seconds(), "250ms", 0.25),
+        (Seconds(), "5m", 300.0),
+        (Seconds(), " 2h ", 7200.0),
+        (Seconds(), "1d", 86400.0),
+        (Seconds(), 30.0, 30.0),
+        (Bytes(), "1048576", 2**20),
+        (Bytes(), "512M", 2**29),
+        (Bytes(), "2g", 2**31),
+        (Bytes(), "1KiB", 1024),
+        (Moment(), "2026-05-01T09:00+02:00", datetime(2026, 5, 1, 7, tzinfo=UTC)),
+        (Moment(), "2026-05-01T09:00Z", datetime(2026, 5, 1, 9, tzinfo=UTC)),
+    ],
+)
+def test_text_becomes_a_value(kind: click.ParamType, text: Any, value: object) -> None:
+    """What a person types becomes what the program wants."""
+    assert kind.convert(text, None, None) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Queues(), "mail:0"),
+        (Queues(), ":3"),
+        (Seconds(), "-1"),
+        (Seconds(), "soon"),
+        (Seconds(), "5 m"),
+        (Seconds(), ""),
+        (Bytes(), "many"),
+        (Bytes(), "1.5G"),
+        (Moment(), "tomorrow"),
+        (Moment(), ""),
+    ],
+)
+def test_nonsense_is_refused(kind: click.ParamType, text: str) -> None:
+    """A value that means nothing is a usage error, not a guess."""
+    with pytest.raises(click.BadParameter):
+        kind.convert(text, None, None)
+
+
+def test_time_without_an_offset_is_in_this_machines_zone() -> None:
+    """The time is aware, and local."""
+    moment = Moment().convert("2026-05-01T09:00", None, None)
+    assert moment == datetime(2026, 5, 1, 9).astimezone()
