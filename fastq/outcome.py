@@ -10,15 +10,19 @@ run ──► success                    acknowledged
 
 from __future__ import annotations
 
+import logging
 import signal
 import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Any, TypedDict
 
 from fastq.backoff import Backoff, Exponential
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes, JobState
+
+log = logging.getLogger("fastq.worker")
 
 
 class _Place(TypedDict):
@@ -30,14 +34,17 @@ MOST_ERRORS = 10
 MOST_TRACEBACK = 4000
 MOST_MESSAGE = 1000
 MAX_CRASHES = 3
+MOST_DELAY_S = 100 * 365.25 * 86400.0
 
 
 class Flow(Exception):
     """Raised by a handler to say what should become of its job."""
 
 
-def _delay_s(delay: float | timedelta | None) -> float | None:
-    return delay.total_seconds() if isinstance(delay, timedelta) else delay
+def _seconds(delay: float | timedelta) -> float:
+    """Return a delay as seconds that the database can add to its time; what is not a number means at once."""
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    return 0.0 if isnan(seconds) else min(max(0.0, seconds), MOST_DELAY_S)
 
 
 class Retry(Flow):
@@ -45,7 +52,7 @@ class Retry(Flow):
 
     def __init__(self, delay: float | timedelta | None = None, reason: str = "") -> None:
         super().__init__(reason or "the handler asked for a retry")
-        self.delay_s = _delay_s(delay)
+        self.delay_s = None if delay is None else _seconds(delay)
 
 
 class Snooze(Flow):
@@ -53,7 +60,7 @@ class Snooze(Flow):
 
     def __init__(self, delay: float | timedelta) -> None:
         super().__init__(f"snoozed for {delay}")
-        self.delay_s = _delay_s(delay) or 0.0
+        self.delay_s = _seconds(delay)
 
 
 class Discard(Flow):
@@ -88,10 +95,14 @@ def _clip(text: str, most: int) -> str:
 
 def error_record(error: BaseException, attempt: int) -> dict[str, Any]:
     """Return what is kept of an exception."""
-    lines = traceback.format_exception(error) if error.__traceback__ else []
+    try:
+        message = str(error)
+        lines = traceback.format_exception(error) if error.__traceback__ else []
+    except Exception as broken:  # noqa: BLE001 - an exception that cannot be told is still a failed run
+        message, lines = f"its own text cannot be made: {type(broken).__qualname__}", []
     return {
         "type": type(error).__qualname__,
-        "message": _clip(str(error), MOST_MESSAGE),
+        "message": _clip(message, MOST_MESSAGE),
         "traceback": _clip("".join(lines), MOST_TRACEBACK),
         "attempt": attempt,
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -102,6 +113,15 @@ def _with_error(meta: dict[str, Any] | None, record: dict[str, Any]) -> dict[str
     meta = dict(meta or {})
     meta["errors"] = [*meta.get("errors", []), record][-MOST_ERRORS:]
     return meta
+
+
+def _backoff_s(backoff: Backoff, attempt: int) -> float:
+    """Return what the task's own backoff says; the default's if it fails."""
+    try:
+        return _seconds(backoff(attempt))
+    except Exception:
+        log.exception("a task's backoff failed; the default is taken")
+        return Exponential()(attempt)
 
 
 def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Settlement:
@@ -128,7 +148,7 @@ def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Sett
         )
     delay_s = error.delay_s if isinstance(error, Retry) else None
     if delay_s is None:
-        delay_s = max(0.0, float(policy.backoff(attempt)))
+        delay_s = _backoff_s(policy.backoff, attempt)
     return Settlement(
         **place, goes=Goes.SCHEDULED, state=JobState.RETRYING, delay_s=delay_s, attempt=attempt, meta=meta
     )

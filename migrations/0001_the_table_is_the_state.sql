@@ -200,6 +200,25 @@ create view fastq.job as
          fastq.at_ms(enqueued_ms), null, null, finished_at, null, payload, result, meta
   from fastq.finished;
 
+-- Refuse a payload that workers could not take: too large, or nested so deeply that the batch around it overflows the
+-- parser's stack.
+create function fastq.check_payload(caller text, payload text) returns void language plpgsql as $$
+declare
+  most int8 := (select value::text::int8 from fastq.setting where name = 'payload_limit_bytes');
+begin
+  if octet_length(payload) > most then
+    raise exception '%: the payload has % bytes; the limit is % (setting payload_limit_bytes)', caller, octet_length(payload), most
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if octet_length(payload) > 4096 then
+    begin
+      perform (repeat('[', 500) || payload || repeat(']', 500))::json;
+    exception when statement_too_complex then
+      raise exception '%: the payload is nested too deeply', caller using errcode = 'invalid_parameter_value';
+    end;
+  end if;
+end $$;
+
 -- Enqueue one job from any language, inside the caller's transaction; returns its id.
 create function fastq.enqueue(
   task      text,
@@ -220,10 +239,7 @@ begin
     raise exception 'fastq.enqueue: payload must be a json object of the task''s arguments, not %',
       coalesce(json_typeof(enqueue.payload), 'null') using errcode = 'invalid_parameter_value';
   end if;
-  if octet_length(enqueue.payload::text) > (select value::text::int8 from fastq.setting where name = 'payload_limit_bytes') then
-    raise exception 'fastq.enqueue: the payload has % bytes; the limit is the setting payload_limit_bytes',
-      octet_length(enqueue.payload::text) using errcode = 'invalid_parameter_value';
-  end if;
+  perform fastq.check_payload('fastq.enqueue', enqueue.payload::text);
   if due is not null and due > now() then
     insert into fastq.scheduled (slot, run_at, priority, queue, group_key, task, payload, meta)
     values (0, due, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload,
@@ -250,6 +266,7 @@ begin
   if exists (select from json_array_elements(enqueue_many.payloads) v where json_typeof(v) <> 'object') then
     raise exception 'fastq.enqueue_many: every payload must be a json object' using errcode = 'invalid_parameter_value';
   end if;
+  perform fastq.check_payload('fastq.enqueue_many', v::text) from json_array_elements(enqueue_many.payloads) v;
   insert into fastq.ready (segment, slot, priority, queue, task, payload)
   select r.head, 0, enqueue_many.priority, enqueue_many.queue, enqueue_many.task, v
   from fastq.ring r cross join lateral json_array_elements(enqueue_many.payloads) v

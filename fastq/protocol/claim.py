@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,31 @@ class Claimed:
     alive: bool
 
 
+@dataclass(slots=True)
+class Window:
+    """From which queue and group on discovery looks. It moves on while there are more lanes than one look shows."""
+
+    queue: str = ""
+    group_key: str = ""
+
+    @property
+    def at_start(self) -> bool:
+        """Whether the next look begins with the first lane."""
+        return not (self.queue or self.group_key)
+
+    def move(self, seen: Iterable[Lane], limit: int) -> None:
+        """Step behind what was seen: through the groups first, then through the queues, then back to the start."""
+        groups: defaultdict[tuple[int, str, int], list[str]] = defaultdict(list)
+        lines: defaultdict[int, dict[tuple[str, int], None]] = defaultdict(dict)
+        for lane in seen:
+            if lane.group_key is not None:
+                groups[lane.segment, lane.queue, lane.priority].append(lane.group_key)
+            lines[lane.segment][lane.queue, lane.priority] = None
+        self.group_key = min((max(keys) for keys in groups.values() if len(keys) >= limit), default="")
+        if not self.group_key:
+            self.queue = min((max(pairs)[0] for pairs in lines.values() if len(pairs) >= limit), default="")
+
+
 async def discover(
     conn: AsyncConnection[Any],
     *,
@@ -44,15 +70,28 @@ async def discover(
     exclude: Iterable[str],
     unknown: Iterable[str],
     limit: int = 256,
+    window: Window | None = None,
 ) -> list[tuple[Lane, int]]:
-    """Return the lanes that have jobs, each with the position of its first job. No queues means all."""
-    params: dict[str, Any] = {"slot": slot, "unknown": list(unknown), "limit": limit}
+    """Return the lanes that have jobs, each with the position of its first job. No queues means all.
+
+    `limit` bounds the lines (queue and priority) and the groups of each; `window` moves on to the next ones.
+    """
+    window = window or Window()
+    params: dict[str, Any] = {
+        "slot": slot,
+        "unknown": list(unknown),
+        "limit": limit,
+        "from_queue": window.queue,
+        "from_group": window.group_key,
+    }
     if queues:
         text, params["queues"] = over_segments("discover_lanes_of_queues"), list(queues)
     else:
         text, params["exclude"] = over_segments("discover_lanes"), list(exclude)
     cur = await conn.execute(text, params, prepare=True)
-    return [(Lane(slot, row[0], row[1], row[2], row[3]), row[4]) for row in await cur.fetchall()]
+    found = [(Lane(slot, *row[:4]), row[4], row[5]) for row in await cur.fetchall()]
+    window.move((lane for lane, _, _ in found), limit)
+    return [(lane, first) for lane, first, paused in found if not paused and first is not None]
 
 
 async def claim(

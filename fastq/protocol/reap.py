@@ -31,6 +31,7 @@ async def reap(conn: AsyncConnection[Any], *, slot: int, worker: int, verdict: V
     async with conn.transaction():
         if await (await conn.execute(statement("lock_worker"), who)).fetchone() is None:
             return None
+        await conn.execute(statement("lock_leases"), who)
         rows = await (await conn.execute(statement("list_leased_jobs"), who)).fetchall()
         jobs = [
             LeasedJob(
@@ -43,8 +44,7 @@ async def reap(conn: AsyncConnection[Any], *, slot: int, worker: int, verdict: V
             )
             for r in rows
         ]
-        if jobs:
-            await settle(conn, slot=slot, worker=worker, settlements=[verdict(job) for job in jobs])
+        moved = await settle(conn, slot=slot, worker=worker, settlements=[verdict(job) for job in jobs]) if jobs else ()
         await conn.execute(statement("delete_leases"), who)
         await conn.execute(statement("delete_worker"), who)
-    return len(jobs)
+    return len(moved)

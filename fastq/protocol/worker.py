@@ -28,6 +28,9 @@ async def renew(conn: AsyncConnection[Any], *, slot: int, workers: dict[int, str
 
 
 async def unregister(conn: AsyncConnection[Any], *, worker: int, slots: int) -> None:
-    """Delete a worker's rows; its leases must be settled before."""
+    """Delete a worker's rows, except where it still holds leases: those are reaped when it is gone."""
     for slot in range(slots):
-        await conn.execute(statement("delete_worker"), {"slot": slot, "worker": worker})
+        who = {"slot": slot, "worker": worker}
+        async with conn.transaction():
+            await conn.execute(statement("lock_worker"), who)
+            await conn.execute(statement("delete_worker"), who)

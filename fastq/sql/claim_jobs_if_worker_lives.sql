@@ -1,6 +1,7 @@
 -- Claim up to `limit` jobs of one lane of one segment: out of ready, into one lease row, packed as one json array.
 -- Also deletes the leases in `acks`, whose jobs are all finished: one round trip for both.
 -- A batch ends before it passes `max_bytes` (its first job always comes along).
+-- A paused queue gives nothing.
 -- Fence: nothing is claimed when the worker's row is gone; the key-share lock makes a reaper wait for this statement.
 -- Locks: worker row key share; ready rows for update skip locked; lease rows by delete.
 -- Index: ready_{segment}_pkey from `low` on. Caller: protocol.claim.
@@ -8,13 +9,16 @@ with alive as materialized (
   select w.id from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s for key share
 ),
 acked as (
-  delete from fastq.lease l where l.slot = %(slot)s and l.id = any (%(acks)s) returning l.id
+  delete from fastq.lease l where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s)
+  returning l.id
 ),
 pick as materialized (
-  select r.ctid, r.pos, pg_column_size(r.payload) as bytes
+  select r.ctid, r.pos, case when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
+                             else octet_length(r.payload::text) end as bytes
   from fastq.ready_{segment} r
   where r.slot = %(slot)s and r.queue = %(queue)s and r.priority = %(priority)s and r.group_key = %(group_key)s
     and r.pos > %(low)s and r.task <> all (%(unknown)s) and exists (select from alive)
+    and not exists (select from fastq.queue q where q.name = %(queue)s and q.paused)
   order by r.pos
   limit %(limit)s
   for update skip locked
@@ -29,7 +33,7 @@ cut as materialized (
 ),
 gone as (
   delete from fastq.ready_{segment} r using pick p
-  where r.ctid = p.ctid and p.pos <= (select c.hi from cut c)
+  where r.slot = %(slot)s and r.ctid = p.ctid and p.pos <= (select c.hi from cut c)
   returning r.pos, r.id, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta
 ),
 pack as (

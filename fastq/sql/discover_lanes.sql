@@ -1,19 +1,36 @@
--- Find up to `limit` lanes of one segment of one slot that have jobs, each with the place of its first job.
--- A loose index scan: one probe per lane. Queues in `exclude` and tasks in `unknown` do not count, paused queues neither.
+-- Find lanes of one segment of one slot that have jobs, each with the place of its first job: up to `limit` pairs of
+-- queue and priority from `from_queue` on, and of each up to `limit` groups from `from_group` on (null: none there).
+-- A loose index scan: one probe per lane. Queues in `exclude` and tasks in `unknown` do not count.
 -- Run over all segments at once: `over_segments`. See discover_lanes_of_queues for workers with a list of queues.
 -- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.claim.
-with recursive lane as (
+with recursive line as (
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
-   where r.slot = %(slot)s and r.task <> all (%(unknown)s) and r.queue <> all (%(exclude)s)
+   where r.slot = %(slot)s and r.queue >= %(from_queue)s and r.task <> all (%(unknown)s) and r.queue <> all (%(exclude)s)
    order by r.queue, r.priority, r.group_key, r.pos limit 1)
   union all
-  select n.queue, n.priority, n.group_key, n.pos from lane l cross join lateral (
+  select n.queue, n.priority, n.group_key, n.pos from line l cross join lateral (
     select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
-    where r.slot = %(slot)s and (r.queue, r.priority, r.group_key) > (l.queue, l.priority, l.group_key)
+    where r.slot = %(slot)s and (r.queue, r.priority) > (l.queue, l.priority)
       and r.task <> all (%(unknown)s) and r.queue <> all (%(exclude)s)
     order by r.queue, r.priority, r.group_key, r.pos limit 1) n
 )
-select {segment} as segment, l.queue, l.priority, l.group_key, l.pos
-from lane l
-where not exists (select from fastq.queue q where q.name = l.queue and q.paused)
-limit %(limit)s
+select {segment} as segment, l.queue, l.priority, f.group_key, f.pos,
+       exists (select from fastq.queue q where q.name = l.queue and q.paused) as paused
+from (select i.queue, i.priority, i.group_key, i.pos from line i limit %(limit)s) l
+left join lateral (
+  with recursive lane as (
+    (select l.group_key, l.pos where l.group_key >= %(from_group)s
+     union all
+     (select r.group_key, r.pos from fastq.ready_{segment} r
+      where l.group_key < %(from_group)s and r.group_key >= %(from_group)s
+        and r.slot = %(slot)s and r.queue = l.queue and r.priority = l.priority and r.task <> all (%(unknown)s)
+      order by r.group_key, r.pos limit 1))
+    union all
+    select n.group_key, n.pos from lane p cross join lateral (
+      select r.group_key, r.pos from fastq.ready_{segment} r
+      where r.slot = %(slot)s and r.queue = l.queue and r.priority = l.priority and r.group_key > p.group_key
+        and r.task <> all (%(unknown)s)
+      order by r.group_key, r.pos limit 1) n
+  )
+  select p.group_key, p.pos from lane p limit %(limit)s
+) f on true

@@ -1,19 +1,33 @@
--- As discover_lanes, for the queues in `queues` alone: up to `limit` lanes of each.
+-- As discover_lanes, for the queues in `queues` alone.
 -- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.claim.
-select {segment} as segment, w.queue, f.priority, f.group_key, f.pos
+select {segment} as segment, w.queue, l.priority, f.group_key, f.pos,
+       exists (select from fastq.queue q where q.name = w.queue and q.paused) as paused
 from unnest(%(queues)s::text[]) as w(queue)
 cross join lateral (
-  with recursive lane as (
-    (select r.priority, r.group_key, r.pos from fastq.ready_{segment} r
+  with recursive line as (
+    (select r.priority from fastq.ready_{segment} r
      where r.slot = %(slot)s and r.queue = w.queue and r.task <> all (%(unknown)s)
      order by r.priority, r.group_key, r.pos limit 1)
     union all
-    select n.priority, n.group_key, n.pos from lane l cross join lateral (
-      select r.priority, r.group_key, r.pos from fastq.ready_{segment} r
-      where r.slot = %(slot)s and r.queue = w.queue and (r.priority, r.group_key) > (l.priority, l.group_key)
-        and r.task <> all (%(unknown)s)
+    select n.priority from line l cross join lateral (
+      select r.priority from fastq.ready_{segment} r
+      where r.slot = %(slot)s and r.queue = w.queue and r.priority > l.priority and r.task <> all (%(unknown)s)
       order by r.priority, r.group_key, r.pos limit 1) n
   )
-  select l.priority, l.group_key, l.pos from lane l limit %(limit)s
+  select line.priority from line
+) l
+cross join lateral (
+  with recursive lane as (
+    (select r.group_key, r.pos from fastq.ready_{segment} r
+     where r.slot = %(slot)s and r.queue = w.queue and r.priority = l.priority and r.group_key >= %(from_group)s
+       and r.task <> all (%(unknown)s)
+     order by r.group_key, r.pos limit 1)
+    union all
+    select n.group_key, n.pos from lane p cross join lateral (
+      select r.group_key, r.pos from fastq.ready_{segment} r
+      where r.slot = %(slot)s and r.queue = w.queue and r.priority = l.priority and r.group_key > p.group_key
+        and r.task <> all (%(unknown)s)
+      order by r.group_key, r.pos limit 1) n
+  )
+  select p.group_key, p.pos from lane p limit %(limit)s
 ) f
-where not exists (select from fastq.queue q where q.name = w.queue and q.paused)

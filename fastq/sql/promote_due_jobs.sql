@@ -13,8 +13,8 @@ moved as (
 ),
 put as (
   insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
-  select r.head, r.slot, m.priority, m.attempt, m.id, m.enqueued_ms, m.queue, m.group_key, m.task, m.payload, m.meta
-  from moved m join fastq.ring r on r.slot = %(slot)s
+  select coalesce((select r.head from fastq.ring r where r.slot = %(slot)s), 0), %(slot)s, m.priority, m.attempt, m.id, m.enqueued_ms, m.queue, m.group_key, m.task, m.payload, m.meta
+  from moved m
   order by m.run_at
 )
 select (select count(*) from moved) as promoted,

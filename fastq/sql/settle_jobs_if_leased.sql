@@ -2,9 +2,9 @@
 -- The parameters from `lease` to `keep_s` are parallel arrays, one place per job; the job itself is read from the lease,
 -- so what was claimed and what is written cannot differ.
 -- Fence: jobs of a lease that is gone, or that are done already, are left out; returned are those that moved.
--- Locks: lease rows for update, in order of id. Index: lease_pkey. Caller: protocol.settle.
+-- Locks: lease rows for no key update, in order of id (a handler's open transaction holds them key share). Index: lease_pkey. Caller: protocol.settle.
 with item as materialized (
-  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta::json as meta, i.keep_s
+  select distinct on (i.lease, i.ord) i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta::json as meta, i.keep_s
   from unnest(%(lease)s::int8[], %(ord)s::int2[], %(goes)s::text[], %(state)s::text[], %(delay_s)s::float8[],
               %(attempt)s::int2[], %(meta)s::text[], %(keep_s)s::float8[])
        as i(lease, ord, goes, state, delay_s, attempt, meta, keep_s)
@@ -14,7 +14,7 @@ held as materialized (
   from fastq.lease l
   where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(lease)s)
   order by l.id
-  for update
+  for no key update
 ),
 job as materialized (
   select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta, i.keep_s,
@@ -30,8 +30,8 @@ marked as (
 ),
 to_ready as (
   insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
-  select r.head, r.slot, j.priority, j.attempt, j.id, j.enqueued_ms, j.queue, j.group_key, j.task, j.payload, j.meta
-  from job j join fastq.ring r on r.slot = %(slot)s
+  select coalesce((select r.head from fastq.ring r where r.slot = %(slot)s), 0), %(slot)s, j.priority, j.attempt, j.id, j.enqueued_ms, j.queue, j.group_key, j.task, j.payload, j.meta
+  from job j
   where j.goes = 'ready'
   order by j.lease, j.ord
 ),

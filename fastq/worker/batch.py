@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from operator import length_hint
 from typing import Any
 
@@ -23,14 +23,14 @@ class Batch:
     which the whole lease can be acknowledged.
     """
 
-    __slots__ = ("_rows", "_untaken", "acked", "claimed_at", "lane", "lease", "left", "remaining", "settled", "size")
+    __slots__ = ("_order", "_untaken", "acked", "claimed_at", "lane", "lease", "left", "remaining", "settled", "size")
 
     def __init__(self, lane: Lane, lease: int, rows: list[Row], claimed_at: float) -> None:
         self.lane = lane
         self.lease = lease
         self.claimed_at = claimed_at
         self.size = self.left = len(rows)
-        self._rows = rows
+        self._order: Sequence[int] = range(self.size)
         self._untaken: Iterator[Any] = iter(rows)
         self.remaining: Iterator[tuple[int, Row]] = enumerate(self._untaken, lease << KEY_ORDINAL_BITS)
         self.settled: set[int] = set()
@@ -45,7 +45,9 @@ class Batch:
         """Take the jobs with these ordinals out of those that wait; only before a slot took any."""
         pairs = list(self.remaining)
         base = self.lease << KEY_ORDINAL_BITS
-        self.remaining = self._untaken = iter([pair for pair in pairs if pair[0] - base not in ordinals])
+        rest = [pair for pair in pairs if pair[0] - base not in ordinals]
+        self._order = [key - base for key, _ in rest]
+        self.remaining = self._untaken = iter(rest)
         return [pair for pair in pairs if pair[0] - base in ordinals]
 
     def take_rest(self) -> list[LeasedJob]:
@@ -65,6 +67,6 @@ class Batch:
         base = self.lease << KEY_ORDINAL_BITS
         return [
             ordinal
-            for ordinal in range(self.size - self.waiting)
+            for ordinal in self._order[: len(self._order) - self.waiting]
             if base + ordinal not in running and ordinal not in self.settled and ordinal not in self.acked
         ]

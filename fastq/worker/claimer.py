@@ -16,7 +16,7 @@ from fastq.config import WorkerConfig
 from fastq.link import Link
 from fastq.outcome import Failure, RetryPolicy, after_failure
 from fastq.protocol import claim
-from fastq.protocol.claim import Claimed, Lane
+from fastq.protocol.claim import Claimed, Lane, Window
 from fastq.worker.appetite import Appetite
 from fastq.worker.batch import Batch, Row
 from fastq.worker.executor import Executor
@@ -49,6 +49,7 @@ class Claimer:
         self._ledger = ledger
         self._lanes = Lanes(config.queues)
         self._appetite = Appetite(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)
+        self._windows = [Window() for _ in range(config.slots)]
         self._signal = asyncio.Event()
         self._rung = False
         self._poll_s = _POLL_FIRST_S
@@ -117,14 +118,23 @@ class Claimer:
     # -- database
 
     async def _discover(self) -> None:
-        """Look at all lanes of all slots from the beginning."""
+        """Look at the lanes of all slots: at all of them, or where they are many, at the next windowful."""
         self._rung = False
-        started, found = monotonic(), []
-        for slot in range(self._config.slots):
-            found += await self._link.call(partial(self._discover_slot, slot=slot))
+        started = monotonic()
+        behind_start = any(not window.at_start for window in self._windows)
+        found = await self._look()
+        if not found and behind_start:
+            self._windows = [Window() for _ in self._windows]
+            found = await self._look()
         self._lanes.learn(found)
         now = monotonic()
         self._rescan_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)
+
+    async def _look(self) -> list[tuple[Lane, int]]:
+        found = []
+        for slot in range(self._config.slots):
+            found += await self._link.call(partial(self._discover_slot, slot=slot))
+        return found
 
     async def _discover_slot(self, conn: AsyncConnection[Any], *, slot: int) -> list[tuple[Lane, int]]:
         return await claim.discover(
@@ -133,6 +143,7 @@ class Claimer:
             queues=list(self._config.queues),
             exclude=self._config.exclude_queues,
             unknown=self._executor.unknown,
+            window=self._windows[slot],
         )
 
     async def _claim(self, lane: Lane, low: int, limit: int) -> int:
@@ -207,10 +218,10 @@ class Claimer:
         self._breaks, self._adopt_at = self._link.breaks, now + _ADOPT_EVERY_S
         for slot in range(self._config.slots):
             held = await self._link.call(partial(claim.list_leases, slot=slot, worker=self._worker))
-            for found in held:
-                if not self._ledger.knows(slot, found.lease):
-                    log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
-                    await self._accept(found.lane, found.claimed)
+            # Judged before the next await: what is acknowledged meanwhile must not look unknown.
+            for found in [lease for lease in held if not self._ledger.knows(slot, lease.lease)]:
+                log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
+                await self._accept(found.lane, found.claimed)
 
     # -- waiting
 
@@ -223,7 +234,8 @@ class Claimer:
             self.stopping = True
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._signal.wait(), 0.05)
+            async with asyncio.timeout(0.05):
+                await self._signal.wait()
 
     async def _wait_for_jobs(self) -> bool:
         """Wait for the doorbell, or for the poll that stands behind it; False when a burst is over."""
@@ -233,7 +245,8 @@ class Claimer:
             return True
         self._signal.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._signal.wait(), self._poll_s)
+            async with asyncio.timeout(self._poll_s):
+                await self._signal.wait()
         if not self._rung:
             self._poll_s = min(self._config.poll_interval_s, self._poll_s * 2)
         return True

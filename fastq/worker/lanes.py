@@ -8,8 +8,24 @@ them and moves the mark back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from fastq.protocol.claim import Lane
+
+T = TypeVar("T")
+
+
+MOST_TURNS = 10_000
+
+
+def _seat(turns: dict[T, float], present: set[T]) -> None:
+    """Let those present take part: a newcomer, or one who comes back, has had as many turns as the least served."""
+    if len(turns) > MOST_TURNS:
+        for gone in turns.keys() - present:
+            del turns[gone]
+    floor = min((turns[one] for one in present if one in turns), default=0.0)
+    for one in present:
+        turns[one] = max(floor, turns.get(one, floor))
 
 
 class Lanes:
@@ -29,12 +45,8 @@ class Lanes:
     def learn(self, found: Iterable[tuple[Lane, int]]) -> None:
         """Replace what is known by what discovery found: lanes with the position of their first job."""
         self._low = {lane: first - 1 for lane, first in found}
-        queues = {lane.queue for lane in self._low}
-        floor = min((turn for queue, turn in self._queue_turns.items() if queue in queues), default=0.0)
-        self._queue_turns = {queue: max(floor, self._queue_turns.get(queue, floor)) for queue in queues}
-        groups = {(lane.queue, lane.group_key) for lane in self._low}
-        lowest = min((turn for group, turn in self._group_turns.items() if group in groups), default=0.0)
-        self._group_turns = {group: max(lowest, self._group_turns.get(group, lowest)) for group in groups}
+        _seat(self._queue_turns, {lane.queue for lane in self._low})
+        _seat(self._group_turns, {(lane.queue, lane.group_key) for lane in self._low})
 
     def pick(self) -> tuple[Lane, int] | None:
         """Return the lane to claim from and its low mark, or None when no lane is known to have jobs."""

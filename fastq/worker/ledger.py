@@ -35,6 +35,7 @@ class Ledger:
         self._worker = worker
         self._finished: defaultdict[int, dict[int, Batch]] = defaultdict(dict)
         self._settling: list[tuple[Batch, Settlement]] = []
+        self._acking: set[int] = set()
         self._transacted: defaultdict[int, set[int]] = defaultdict(set)
         self._dirty = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -47,8 +48,8 @@ class Ledger:
         return self._finished_jobs + sum(batch.size - batch.left for batch in self.open.values())
 
     def knows(self, slot: int, lease: int) -> bool:
-        """Tell whether a lease is open here, or finished and not yet acknowledged."""
-        return lease in self.open or lease in self._finished.get(slot, {})
+        """Tell whether a lease is open here, or finished and not surely acknowledged."""
+        return lease in self.open or lease in self._acking or lease in self._finished.get(slot, {})
 
     @property
     def clean(self) -> bool:
@@ -80,22 +81,28 @@ class Ledger:
 
     def take_acks(self, slot: int) -> dict[int, Batch]:
         """Take the leases to acknowledge, to let them ride on a claim; say `acked` or `put_back` afterwards."""
-        return self._finished.pop(slot, {})
+        acks = self._finished.pop(slot, {})
+        self._acking.update(acks)
+        return acks
 
     def put_back(self, slot: int, acks: dict[int, Batch]) -> None:
         """Keep acks for later, whose statement may not have happened."""
+        self._acking.difference_update(acks)
         self._finished[slot].update(acks)
         self._dirty.set()
 
     def acked(self, sent: dict[int, Batch], ours: set[int], *, sure: bool) -> None:
         """Note which leases were still ours. `sure` is False when an earlier try may have deleted them."""
+        self._acking.difference_update(sent)
         if len(ours) == len(sent) or not sure:
             return
         for lease, batch in sent.items():
             if lease not in ours:
-                self._lost(batch.size)
+                self._lost(batch.size - len(batch.settled))
 
     def _lost(self, jobs: int) -> None:
+        if not jobs:
+            return
         self._cell.words[Word.LOST] += jobs
         log.warning("the outcome of %s job(s) was refused: their lease had been taken from this worker", jobs)
 
@@ -104,7 +111,8 @@ class Ledger:
         parts_at = monotonic()
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), PART_AFTER_S)
+                async with asyncio.timeout(PART_AFTER_S):
+                    await self._dirty.wait()
             if self._dirty.is_set():
                 self._dirty.clear()
                 if not self._settling:
@@ -123,10 +131,14 @@ class Ledger:
                 acks = self.take_acks(slot)
                 if acks:
                     await self._flush_acks(slot, acks)
-            for slot in list(self._transacted):
-                leases = [lease for lease in self._transacted.pop(slot) if lease not in self.open]
-                if leases:
-                    await self._link.call(partial(completion.forget, slot=slot, leases=leases))
+            for slot in self._transacted:
+                await self._forget(slot)
+
+    async def _forget(self, slot: int) -> None:
+        over = [lease for lease in self._transacted[slot] if not self.knows(slot, lease)]
+        if over:
+            await self._link.call(partial(completion.forget, slot=slot, leases=over))
+            self._transacted[slot].difference_update(over)
 
     async def _flush_acks(self, slot: int, acks: dict[int, Batch]) -> None:
         breaks = self._link.breaks

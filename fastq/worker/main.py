@@ -35,8 +35,11 @@ from fastq.worker.threads import Threads
 
 log = logging.getLogger("fastq.worker")
 
-SETUP = "set synchronous_commit = off"
-"""Losing a claim or an ack in a crash of the database only repeats jobs; enqueues are durable all the same."""
+SETUP = "set synchronous_commit = off; set enable_seqscan = off; set enable_bitmapscan = off; set jit = off"
+"""Losing a claim or an ack in a crash of the database only repeats jobs; enqueues are durable all the same.
+
+Every statement here has its index; a plan that was cached while a table was empty must not scan it once it is full.
+"""
 
 EXIT_CLEAN, EXIT_CRASH, EXIT_LATE = 0, 1, 5
 _CANCEL_GRACE_S = 1.0

@@ -62,11 +62,6 @@ async def test_completing_twice_is_completing(conn: Conn) -> None:
     assert await ask(conn, "select lease, completed from fastq.progress") == [(2, True)]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="reap lists the unfinished jobs before it waits for the lease (in settle): a handler's transaction that"
-    " commits meanwhile completes a job that is then given back, and runs twice",
-)
 async def test_a_reaper_waits_for_a_handlers_transaction_and_sees_it_completed(
     conn: Conn, other: Conn, third: Conn
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from psycopg import conninfo
 
 from fastq.sql import over_segments, statement
+from fastq.worker.main import SETUP
 
 pytestmark = pytest.mark.protocol
 
@@ -68,6 +69,7 @@ def explain(
         str(v) if isinstance(v, int) else "'{}'" if v == [] else "'" + v.replace("'", "''") + "'" for v in values
     ]
     conn.execute("deallocate all")
+    conn.execute(SETUP.encode())
     with conn.transaction(force_rollback=True):
         conn.execute(f"set local plan_cache_mode = {mode}".encode())
         conn.execute(f"prepare p ({', '.join(kinds)}) as {text}".encode())
@@ -99,6 +101,7 @@ def check(plan: list[dict[str, Any]], table: str, *, most_rows: int) -> None:
     assert not sorts
 
 
+DISCOVER = {"slot": 0, "unknown": [], "exclude": [], "limit": 256, "from_queue": "", "from_group": ""}
 CLAIM = {
     "slot": 0,
     "worker": 1,
@@ -141,31 +144,17 @@ def test_acks_on_the_way(large: psycopg.Connection[Any], mode: str) -> None:
     check(explain(large, statement("ack_leases"), params, mode), "lease", most_rows=3)
 
 
-@pytest.fixture
-def generic_is_bad(request: pytest.FixtureRequest, mode: str) -> None:
-    """Expect the generic plan with fresh statistics to fail; the server does not choose it, by its cost."""
-    if (request.node.callspec.params["large"], mode) == ("fresh", "force_generic_plan"):
-        reason = (
-            "with an unknown list the generic plan takes `task <> all ($n)` for very selective and scans the table for"
-            " each lane; only the cost of custom plans, planned anew each time, keeps the server from it"
-        )
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-
-
 @MODES
-@pytest.mark.usefixtures("generic_is_bad")
 def test_discover(large: psycopg.Connection[Any], mode: str) -> None:
     """One probe per lane: as many rows are read as there are lanes."""
-    params = {"slot": 0, "unknown": [], "exclude": [], "limit": 256}
-    plan = explain(large, over_segments("discover_lanes"), params, mode)
+    plan = explain(large, over_segments("discover_lanes"), DISCOVER, mode)
     check(plan, "ready_0", most_rows=200)
 
 
 @MODES
-@pytest.mark.usefixtures("generic_is_bad")
 def test_discover_of_queues(large: psycopg.Connection[Any], mode: str) -> None:
     """The same for workers with a list of queues."""
-    params = {"slot": 0, "unknown": [], "queues": "{default,q100,none}", "limit": 256}
+    params = {"slot": 0, "unknown": [], "queues": "{default,q100,none}", "limit": 256, "from_group": ""}
     check(explain(large, over_segments("discover_lanes_of_queues"), params, mode), "ready_0", most_rows=20)
 
 
@@ -198,12 +187,6 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
 # -- plans made for an empty table
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="vacuum leaves a drained segment with 0 pages and 0 rows; a plan that is cached then scans and sorts the"
-    " whole segment, and stays when a million jobs come, until the next autovacuum of that table (naptime 1 min). Links"
-    " should `set enable_seqscan = off, enable_bitmapscan = off`",
-)
 @pytest.mark.parametrize("name", ["claim_jobs_if_worker_lives", "discover_lanes"])
 def test_a_plan_from_when_the_segment_was_empty(db: psycopg.Connection[Any], name: str) -> None:
     """A worker that waited on an empty, vacuumed segment claims by the index when many jobs come at once."""
@@ -213,5 +196,5 @@ def test_a_plan_from_when_the_segment_was_empty(db: psycopg.Connection[Any], nam
     def fill() -> None:
         db.execute("insert into fastq.ready_0 (pos, task) select n, 't' from generate_series(1, 50000) n")
 
-    params = CLAIM if name.startswith("claim") else {"slot": 0, "unknown": [], "exclude": [], "limit": 256}
+    params = CLAIM if name.startswith("claim") else DISCOVER
     check(explain(db, statement(name, 0), params, "auto", between=fill), "ready_0", most_rows=500)

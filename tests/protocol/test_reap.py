@@ -159,7 +159,6 @@ async def test_ack_first(conn: Conn, other: Conn, third: Conn) -> None:
     assert not await ask(conn, "select id from fastq.lease")
 
 
-@pytest.mark.xfail(strict=True, reason="reap returns how many jobs it listed, not how many `settle` says went back")
 async def test_the_count_is_of_those_that_went_back(conn: Conn, other: Conn, third: Conn) -> None:
     """A job that was acknowledged while the reaper waited is not counted as given back."""
     await put(conn, "{}", "{}")
@@ -214,11 +213,6 @@ async def test_a_renewal_behind_the_reaper_renews_nothing(conn: Conn, other: Con
     assert await beating == set()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a lease whose worker row is gone is found by nobody: expired_workers reads worker rows alone, and"
-    " `unregister` deletes the row although leases are left (a claim whose answer was lost just before the drain)",
-)
 async def test_a_lease_left_behind_by_unregister_is_given_back(conn: Conn) -> None:
     """A worker that signs off while the database holds a lease of its leaves no job behind for ever."""
     (place,) = await put(conn)
@@ -231,12 +225,6 @@ async def test_a_lease_left_behind_by_unregister_is_given_back(conn: Conn) -> No
     assert await states(conn) == {place: "ready"}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the undertaker tries one worker again for as long as its lease is locked (LockNotAvailable is retried by"
-    " Link for ever): a dead host's open ctx.transaction() keeps all other dead workers' jobs back until the server"
-    " drops it",
-)
 async def test_one_worker_that_cannot_be_reaped_does_not_hold_up_the_others(conn: Conn, other: Conn, dsn: str) -> None:
     """While a transaction nobody ends holds one dead worker's lease, the next dead worker's jobs go back."""
     stuck, free = await put(conn), await put(conn)

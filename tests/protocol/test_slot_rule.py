@@ -22,20 +22,10 @@ WRITTEN = re.compile(rf"\binsert into fastq\.({'|'.join(HOT)})(?:\s+as\s+\w+)?\s
 WHOLE_TABLES = {"lock_segment", "truncate_segment", "check_segment_empty", "list_truncatable_segments"}
 """Upkeep of a segment as a whole: it is the table that is locked and truncated."""
 
-NO_SLOT_ON_GONE = pytest.mark.xfail(
-    strict=True,
-    reason="claim deletes by ctid alone (`gone`): over shards or partitions a ctid is not unique, so this deletes other"
-    " slots' jobs; needs `r.slot = %(slot)s`",
-)
-
 
 def hot_statements() -> list[Any]:
     """Return the statements that the rule is for."""
-    return [
-        pytest.param(name, marks=NO_SLOT_ON_GONE) if name == "claim_jobs_if_worker_lives" else name
-        for name in names()
-        if name not in WHOLE_TABLES and not name.startswith("survey_")
-    ]
+    return [name for name in names() if name not in WHOLE_TABLES and not name.startswith("survey_")]
 
 
 @pytest.mark.parametrize("name", hot_statements())
@@ -131,10 +121,6 @@ SINGLE = {"hold_lease": {"lease": "1"}, "complete_job": {"lease": "1", "ord": "0
 EVERY_SLOT = {"register_worker"}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="claim deletes by ctid alone: its delete scans the ready partitions of all slots (see above)",
-)
 def test_each_statement_touches_one_partition(partitioned: psycopg.Connection[Any]) -> None:
     """The planner, shown tables partitioned by slot, leaves only one slot's partition in every plan."""
     strays = []

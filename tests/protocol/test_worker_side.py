@@ -104,11 +104,6 @@ async def test_a_lease_whose_answer_was_lost_is_adopted_once(rig: Rig, conn: Con
     assert rig.hands.leases == [lost.lease]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="while list_leases is under way, the ledger takes a finished lease out (take_acks) to acknowledge it behind"
-    " that statement on the same connection; Ledger.knows then says no, and the finished lease is run a second time",
-)
 async def test_a_lease_being_acknowledged_is_not_adopted(rig: Rig, conn: Conn, other: Conn) -> None:
     """A lease whose ack is on its way when the database lists our leases is not taken for a lost one."""
     await put(conn)
@@ -127,11 +122,6 @@ async def test_a_lease_being_acknowledged_is_not_adopted(rig: Rig, conn: Conn, o
     assert rig.hands.leases == [batch.lease]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a doorbell makes the claimer claim from its last lane without discovery, and the claim does not look"
-    " whether the queue is paused: with NOTIFY on, a paused queue is worked on as its jobs come",
-)
 async def test_a_doorbell_does_not_open_a_paused_queue(rig: Rig, conn: Conn) -> None:
     """A job that comes for a paused queue stays, though the worker knows the lane and was told of it."""
     await put(conn)
@@ -160,11 +150,6 @@ async def test_a_payload_that_cannot_be_decoded_fails_alone(rig: Rig, conn: Conn
     assert rows == [(payload, 1, True)]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Batch.newly_done takes the first size - waiting ordinals for taken; after `skim` those that were skimmed"
-    " count as taken, so that jobs nobody has started are marked done, and lost when the worker dies or drains",
-)
 async def test_jobs_beside_a_bad_payload_are_not_said_to_be_done(rig: Rig, conn: Conn) -> None:
     """While a batch with one bad payload waits for a slot, a crash brings back all its good jobs."""
     places = await put(conn, "{}", "{}", '{"a":1e999}')
@@ -175,11 +160,6 @@ async def test_jobs_beside_a_bad_payload_are_not_said_to_be_done(rig: Rig, conn:
     assert set(await states(conn)) == set(places)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Ledger.flush pops a slot's transacted leases and drops those that are still open: what their jobs wrote"
-    " into fastq.progress is never deleted",
-)
 async def test_progress_is_forgotten_with_the_ack(rig: Rig, conn: Conn) -> None:
     """A job that completed in its own transaction leaves no row behind once its lease is acknowledged."""
     await put(conn, "{}", "{}")

@@ -149,11 +149,6 @@ def raising(error: Exception) -> Callable[[int], float]:
     return backoff
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="error_record calls str(error), after_failure calls the task's backoff: either may raise, in the executor's"
-    " except block; the slot dies, the job is never settled, and its lease stays open until the process ends",
-)
 @pytest.mark.parametrize(
     ("error", "policy"),
     [
@@ -168,11 +163,6 @@ def test_a_decision_is_always_made(error: Exception, policy: RetryPolicy) -> Non
     assert decide(error, policy=policy).goes in ("scheduled", "finished")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="delays are passed on as given: nan, infinity and 1e300 cannot be added to now(), which is a DataError, ends"
-    " the worker, and the next one that runs the job",
-)
 @pytest.mark.parametrize(
     ("error", "policy"),
     [
