@@ -44,14 +44,16 @@ Every statement here has its index; a plan that was cached while a table was emp
 EXIT_CLEAN, EXIT_CRASH, EXIT_LATE = 0, 1, 5
 _CANCEL_GRACE_S = 1.0
 _FLUSH_S = 5.0
+_CLOSE_S = 5.0
 
 
 def run(child: Child[WorkerConfig]) -> int:
     """Be a worker until told to stop; returns the exit code."""
     faulthandler.enable()
+    # Never closed: that would wait for a handler that swallows its cancellation, and the process ends now anyway.
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(Worker(child).run())
+        return runner.run(Worker(child).run())
     except FastqError as exc:
         log.error("%s", exc)  # noqa: TRY400 - its message is for people; a traceback is not
         return exc.exit_code
@@ -151,6 +153,8 @@ class Worker:
             return await self._leave(claiming, executor, ledger, link)
         except Fenced as exc:
             log.warning("%s: leaving, to be replaced", exc)
+            self._end_within(_CANCEL_GRACE_S + _CLOSE_S)
+            await executor.cancel(_CANCEL_GRACE_S)
             return EXIT_CRASH
         finally:
             for task in (claiming, writing, draining):
@@ -174,6 +178,7 @@ class Worker:
     async def _leave(self, claiming: asyncio.Task[None], executor: Executor, ledger: Ledger, link: Link) -> int:
         """Drain: give back what was not started, wait for the rest until the deadline, say everything, sign off."""
         self._cell.state = CellState.DRAINING
+        self._end_within(self._config.shutdown_timeout_s + _CANCEL_GRACE_S + _FLUSH_S + _CLOSE_S)
         deadline = asyncio.get_running_loop().time() + self._config.shutdown_timeout_s
         await self._until(deadline, claiming)
         returned = executor.give_back()
@@ -191,9 +196,13 @@ class Worker:
             # What could not be said or ended stays in its leases: the steward gives it back as soon as we are gone.
             return EXIT_LATE
         await registry.unregister(await link.open_or_kept(), worker=self._worker_id, slots=self._config.slots)
-        self._cell.clear()
         self._cell.state = CellState.FREE
         return EXIT_LATE if late else EXIT_CLEAN
+
+    def _end_within(self, seconds: float) -> None:
+        """Let the kernel end this process if it has not left by then: handlers and lifespans may hang."""
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
     async def _until(self, deadline: float, task: asyncio.Task[None]) -> bool:
         """Wait for a task until the loop's time `deadline`; False when it was too late or failed."""
