@@ -79,7 +79,7 @@ def exposition(cells: Sequence[Cell], totals: Totals, *, leading: bool, beat_age
     for word in COUNTERS:
         samples = [(f'{{cell="{index}"}}', counts[word]) for index, counts in by_cell.items()]
         lines += _family(f"fastq_jobs_{word.name.lower()}_total", "counter", _HELP[word], samples)
-    running = [(f'{{cell="{cell.index}"}}', sum(map(bool, cell.running))) for cell in cells if cell.index in by_cell]
+    running = [(f'{{cell="{cell.index}"}}', _running(cell)) for cell in cells if cell.index in by_cell]
     lines += _family("fastq_jobs_running", "gauge", "Jobs whose handler runs now.", running)
     states = [cell.state for cell in cells]
     workers = [(f'{{state="{state.name.lower()}"}}', states.count(state)) for state in CellState if state]
@@ -92,6 +92,11 @@ def exposition(cells: Sequence[Cell], totals: Totals, *, leading: bool, beat_age
         lines += _family("fastq_heartbeat_age_seconds", "gauge", help_text, [("", round(beat_age_s, 3))])
     lines += _family("fastq_up", "gauge", "1 while the steward answers.", [("", 1)])
     return "\n".join([*lines, ""])
+
+
+def _running(cell: Cell) -> int:
+    """Return how many jobs run in a cell; a dead worker's table tells what it was running."""
+    return sum(map(bool, cell.running)) if cell.state in _ALIVE else 0
 
 
 def _family(name: str, kind: str, help_text: str, samples: Sequence[tuple[str, float]]) -> list[str]:

@@ -4,6 +4,7 @@
     undertaker  gives back what dead workers held                 (every host)
     listener    hears NOTIFY once per host, rings the workers     (every host)
     leader      promotes due jobs, rotates segments, prunes       (one host of the fleet)
+    pages       serves /metrics and /health                       (where asked for)
 
-`main` is the child's entry.
+Each has a connection of its own, so that none stands in a transaction of another. `main` is the child's entry.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
+from time import monotonic
 
 import orjson
 
@@ -26,6 +27,12 @@ class Heartbeat:
         self._link = link
         self._lease_s = lease_s
         self._slots = slots
+        self._beaten_at: float | None = None
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the database last took a heartbeat; None when it never did."""
+        return None if self._beaten_at is None else monotonic() - self._beaten_at
 
     async def run(self) -> None:
         """Beat five times per lease, until cancelled."""
@@ -48,6 +55,7 @@ class Heartbeat:
                 if cell[Word.WORKER_ID] == worker_id and cell.state in _ALIVE and not cell[Word.FENCED]:
                     log.warning("worker %s (pid %s) was given up by the fleet", worker_id, cell[Word.PID])
                     cell[Word.FENCED] = 1
+        self._beaten_at = monotonic()
 
 
 def _counters(cell: Cell) -> str:

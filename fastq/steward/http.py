@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ log = logging.getLogger("fastq.steward")
 REQUEST_BYTES_MOST = 8192
 REQUEST_TIMEOUT_S = 5.0
 CONNECTIONS_MOST = 64
+OPEN_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +66,14 @@ class Http:
     """Serves `routes` (path to page) on `addr`."""
 
     def __init__(self, addr: str, routes: Mapping[str, Page]) -> None:
-        self._address = parse_address(addr)
+        self._addr = addr
         self._routes = dict(routes)
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
+
+    @property
+    def _pages(self) -> str:
+        return ", ".join(sorted(self._routes))
 
     @property
     def port(self) -> int:
@@ -80,22 +86,30 @@ class Http:
         """Listen.
 
         Raises:
-            UsageError: the address is taken, or not ours.
+            UsageError: it is not an address, or taken, or not ours.
 
         """
+        at = parse_address(self._addr)
         try:
             self._server = await asyncio.start_server(
-                self._connected, self._address.host or None, self._address.port, limit=REQUEST_BYTES_MOST
+                self._connected, at.host or None, at.port, limit=REQUEST_BYTES_MOST
             )
         except OSError as exc:
-            raise UsageError(f"cannot listen on {self._address}: {exc.strerror or exc}") from None
-        log.info("serving %s on %s", ", ".join(sorted(self._routes)), Address(self._address.host, self.port))
+            why = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror or str(exc)
+            raise UsageError(f"cannot listen on {at}: {why}") from None
+        log.info("serving %s on %s", self._pages, Address(at.host, self.port))
 
     async def run(self) -> None:
-        """Serve until cancelled; opens what is not open yet."""
-        if self._server is None:
-            await self.open()
-        assert self._server is not None
+        """Serve until cancelled. While the address cannot be had, say so once and go on trying: jobs matter more."""
+        told = False
+        while self._server is None:
+            try:
+                await self.open()
+            except UsageError as exc:
+                if not told:
+                    log.error("%s; the jobs run all the same, %s is tried again", exc, self._pages)  # noqa: TRY400
+                told = True
+                await asyncio.sleep(OPEN_EVERY_S)
         await self._server.serve_forever()
 
     async def close(self) -> None:

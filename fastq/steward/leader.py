@@ -20,10 +20,14 @@ _PRUNE_EVERY_S = 10.0
 
 
 class Leader:
-    """Leads while its row in `fastq.leader` says so. Every duty is safe to do twice: a late handover harms nothing."""
+    """Leads while its row in `fastq.leader` says so. Every duty is safe to do twice: a late handover harms nothing.
 
-    def __init__(self, link: Link, *, holder: str, slots: int) -> None:
+    Turning the ring has a link of its own: what is promoted or renewed must not stand in a transaction that truncates.
+    """
+
+    def __init__(self, link: Link, ring: Link, *, holder: str, slots: int) -> None:
         self._link = link
+        self._ring = ring
         self._holder = holder
         self._slots = slots
         self._until = 0.0
@@ -80,11 +84,11 @@ class Leader:
 
     async def rotate(self) -> None:
         """Give emptied segments back and move the head on when it has grown."""
-        for segment in await self._link.call(rotate.truncatable):
-            if await self._link.call(partial(rotate.truncate, segment=segment)):
+        for segment in await self._ring.call(rotate.truncatable):
+            if await self._ring.call(partial(rotate.truncate, segment=segment)):
                 log.debug("truncated ready_%s", segment)
         for slot in range(self._slots):
-            await self._link.call(partial(rotate.advance, slot=slot))
+            await self._ring.call(partial(rotate.advance, slot=slot))
 
     async def run_prune(self) -> None:
         """Delete kept jobs whose time is over, until cancelled."""

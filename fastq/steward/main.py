@@ -18,16 +18,27 @@ from fastq.child import Child
 from fastq.config import StewardConfig
 from fastq.errors import FastqError
 from fastq.link import Link
+from fastq.observability.exposition import Totals
 from fastq.states import CellState
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.leader import Leader
 from fastq.steward.listener import Listener
+from fastq.steward.pages import Pages
 from fastq.steward.undertaker import Undertaker
 
 log = logging.getLogger("fastq.steward")
 
-SETUP = "set lock_timeout = '5s'"
-_RESIGN_S = 2.0
+SETUP_RING = "set lock_timeout = '1s'; set jit = off"
+"""Waits for no lock longer than that: whoever holds one keeps back what it holds, not all the rest."""
+
+SETUP = f"{SETUP_RING}; set enable_seqscan = off; set enable_bitmapscan = off"
+"""A plan that was cached while a table was empty must not scan it once it is full.
+
+The ring does scan, to see whether whole segments are empty: past a million dead rows that vacuum may not remove a scan
+takes 25 ms, an index 200 ms, and nobody else gets in meanwhile.
+"""
+
+_RESIGN_S = 1.0
 _LAST_RITES_S = 3.0
 
 
@@ -58,12 +69,18 @@ class Steward:
         self._parent = os.getppid()
         self._stop = asyncio.Event()
         self._orphaned = asyncio.Event()
-        self._work = Link(cfg.dsn, "fastq steward", SETUP, _revive if cfg.embedded else None)
-        self._lead = Link(cfg.dsn, "fastq steward", SETUP)
-        self._heartbeat = Heartbeat(self._board, self._work, lease_s=cfg.lease_s, slots=cfg.slots)
-        self._undertaker = Undertaker(self._board, self._work, lease_s=cfg.lease_s, slots=cfg.slots)
-        self._leader = Leader(self._lead, holder=f"{socket.gethostname()}:{os.getpid()}", slots=cfg.slots)
+        beats = Link(cfg.dsn, "fastq heartbeat", SETUP, _revive if cfg.embedded else None)
+        reaps = Link(cfg.dsn, "fastq undertaker", SETUP)
+        leads = Link(cfg.dsn, "fastq leader", SETUP)
+        turns = Link(cfg.dsn, "fastq ring", SETUP_RING)
+        self._links = (beats, reaps, leads, turns)
+        totals = Totals()
+        self._heartbeat = Heartbeat(self._board, beats, lease_s=cfg.lease_s, slots=cfg.slots)
+        self._undertaker = Undertaker(self._board, reaps, lease_s=cfg.lease_s, slots=cfg.slots, totals=totals)
+        self._leader = Leader(leads, turns, holder=f"{socket.gethostname()}:{os.getpid()}", slots=cfg.slots)
         self._listener = Listener(cfg.dsn, self._board.ring_workers) if cfg.listen else None
+        self._pages = Pages(self._board, totals, self._heartbeat, self._leader, lease_s=cfg.lease_s)
+        self._servers = self._pages.servers(metrics_addr=cfg.metrics_addr, health_addr=cfg.health_addr)
 
     async def run(self) -> int:
         """Keep house until the supervisor says TERM, or is gone and the workers too."""
@@ -76,6 +93,8 @@ class Steward:
             self._leader.run_promote,
             self._leader.run_rotate,
             self._leader.run_prune,
+            self._pages.run,
+            *(server.run for server in self._servers),
         ]
         if self._listener is not None:
             loops.append(self._listener.run)
@@ -89,11 +108,13 @@ class Steward:
         finally:
             for task in (*tasks, ending):
                 task.cancel()
+            for server in self._servers:
+                await server.close()
             await asyncio.gather(*tasks, ending, return_exceptions=True)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._leader.resign(), _RESIGN_S)
-            await self._work.close()
-            await self._lead.close()
+            for link in self._links:
+                await link.close()
 
     def _hear(self) -> None:
         """Hear the doorbell, the lifeline and the signals."""

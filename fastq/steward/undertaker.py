@@ -5,28 +5,48 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from functools import partial
+from time import monotonic
+from typing import Any, TypeVar
+
+from psycopg import AsyncConnection
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from fastq.board import Board, Cell, Word
 from fastq.link import Link
+from fastq.observability.exposition import Totals
 from fastq.outcome import after_death, death_of
 from fastq.protocol import reap, upkeep
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import CellState
 
 log = logging.getLogger("fastq.steward")
+T = TypeVar("T")
+Running = set[tuple[int, int]]
 
 _LIVING = (CellState.RUNNING, CellState.DRAINING)
+_TELL_EVERY_S = 60.0
+
+
+class NotNowError(Exception):
+    """Somebody holds a lease of a dead worker locked: it is tried again with the next round."""
 
 
 class Undertaker:
-    """Reaps cells that the supervisor marked dead, and workers of any host whose time has run out."""
+    """Reaps cells that the supervisor marked dead, and workers of any host whose time has run out.
 
-    def __init__(self, board: Board, link: Link, *, lease_s: float, slots: int) -> None:
+    The link's setup has to have a `lock_timeout`: it bounds how long one locked lease holds up all the others.
+    """
+
+    def __init__(self, board: Board, link: Link, *, lease_s: float, slots: int, totals: Totals | None = None) -> None:
         self._board = board
         self._link = link
         self._lease_s = lease_s
         self._slots = slots
+        self._totals = totals or Totals()
+        self._turn = asyncio.Lock()
+        self._tell_at = 0.0
         self.rung = asyncio.Event()
         self.orphaned = False
 
@@ -55,37 +75,81 @@ class Undertaker:
                 await self._reap_cell(cell)
 
     async def _reap_cell(self, cell: Cell) -> None:
+        """Reap one dead cell; it stays dead when a lease of its worker is locked."""
         worker_id, running = cell[Word.WORKER_ID], set(cell.running_jobs())
-        cause = death_of(cell[Word.EXIT_STATUS])
         if worker_id:
-            back = 0
-            for slot in range(self._slots):
-                back += await self._reap(slot, worker_id, running, cause)
+            cause, back = death_of(cell[Word.EXIT_STATUS]), 0
+            try:
+                for slot in range(self._slots):
+                    back += await self._reap(slot, worker_id, running, cause) or 0
+            except NotNowError:
+                return
+            if cell.state is not CellState.DEAD or cell[Word.WORKER_ID] != worker_id:
+                return  # another step was at it too, and was first
             log.info(
                 "worker %s ended by %s: %s job(s) given back, %s of them ran", worker_id, cause, back, len(running)
             )
+        self._totals.observe([cell])
         cell.clear()
         cell.state = CellState.FREE
-
-    async def _reap(self, slot: int, worker_id: int, running: set[tuple[int, int]] | None, cause: str) -> int:
-        """Reap one worker; `running` None means that nobody knows what ran, so everything is charged."""
-
-        def verdict(job: LeasedJob) -> Settlement:
-            return after_death(job, running=running is None or (job.lease, job.ord) in running, cause=cause)
-
-        back = await self._link.call(partial(reap.reap, slot=slot, worker=worker_id, verdict=verdict))
-        if back:
-            await self._link.call(upkeep.notify)
-            self._board.ring_workers()
-        return back or 0
 
     async def step_expired(self) -> None:
         """Reap every worker whose time has run out, of whatever host."""
         for slot in range(self._slots):
-            expired = await self._link.call(partial(reap.expired_workers, slot=slot))
-            for worker_id in expired:
-                back = await self._reap(slot, worker_id, None, "the end of its lease")
-                log.warning("worker %s stopped renewing its lease: %s job(s) given back", worker_id, back)
+            for worker_id in await self._call(partial(reap.expired_workers, slot=slot)):
+                try:
+                    back = await self._reap(slot, worker_id, self._running_here(worker_id), "the end of its lease")
+                except NotNowError:
+                    continue
+                if back is not None:
+                    log.warning("worker %s stopped renewing its lease: %s job(s) given back", worker_id, back)
+
+    async def _reap(self, slot: int, worker_id: int, running: Running | None, cause: str) -> int | None:
+        """Reap one worker; `running` None means that nobody knows what ran, so everything is charged.
+
+        Returns how many jobs went back; None when the worker was gone already.
+
+        Raises:
+            NotNowError: a lease of its is locked; nothing was changed.
+
+        """
+
+        def verdict(job: LeasedJob) -> Settlement:
+            return after_death(job, running=running is None or (job.lease, job.ord) in running, cause=cause)
+
+        async def attempt(conn: AsyncConnection[Any]) -> int | None:
+            try:
+                return await reap.reap(conn, slot=slot, worker=worker_id, verdict=verdict)
+            except (LockNotAvailable, QueryCanceled):  # the link would try just this one again, and nothing else
+                raise NotNowError from None
+
+        try:
+            back = await self._call(attempt)
+        except NotNowError:
+            self._tell(worker_id)
+            raise
+        if back:
+            await self._call(upkeep.notify)
+            self._board.ring_workers()
+        return back
+
+    async def _call(self, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
+        """Use the connection alone: a statement of one loop must not stand in a transaction of the other."""
+        async with self._turn:
+            return await self._link.call(operation)
+
+    def _tell(self, worker_id: int) -> None:
+        """Say once in a while what holds up a reap."""
+        if monotonic() >= self._tell_at:
+            self._tell_at = monotonic() + _TELL_EVERY_S
+            log.warning("the jobs of worker %s have to wait: an open transaction holds one of its leases", worker_id)
+
+    def _running_here(self, worker_id: int) -> Running | None:
+        """Return what a worker of this host is running, by its own word; None for one of another host."""
+        for cell in self._board.cells:
+            if cell[Word.WORKER_ID] == worker_id and cell.state is not CellState.FREE:
+                return set(cell.running_jobs())
+        return None
 
     def _find_dead(self) -> None:
         """Without a supervisor nobody reports deaths: look for processes that are gone."""

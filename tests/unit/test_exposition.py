@@ -111,6 +111,14 @@ def test_text_without_a_heartbeat_yet(board: Board) -> None:
     assert "heartbeat" not in exposition(board.cells, Totals(), leading=False, beat_age_s=None)
 
 
+@pytest.mark.unit
+def test_dead_worker_runs_nothing(board: Board) -> None:
+    """What a dead worker was running is still in its cell, but it does not run."""
+    worker(board, 0, pid=11, state=CellState.DEAD).running[2] = 99
+    text = exposition(board.cells, Totals(), leading=False, beat_age_s=None)
+    assert 'fastq_jobs_running{cell="0"} 0' in text.splitlines()
+
+
 # -- health
 
 

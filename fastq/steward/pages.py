@@ -1,0 +1,63 @@
+"""The pages that a host serves of itself: /metrics for Prometheus, /health for probes."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+from fastq import codec
+from fastq.board import Board
+from fastq.observability.exposition import CONTENT_TYPE, Totals, exposition, health
+from fastq.steward.heartbeat import Heartbeat
+from fastq.steward.http import Http, Page, Response
+from fastq.steward.leader import Leader
+
+_LOOK_EVERY_S = 0.25
+
+
+class Pages:
+    """What the pages show: the board, the totals of all workers it ever had, and how housekeeping goes."""
+
+    def __init__(self, board: Board, totals: Totals, heartbeat: Heartbeat, leader: Leader, *, lease_s: float) -> None:
+        self._board = board
+        self._totals = totals
+        self._heartbeat = heartbeat
+        self._leader = leader
+        self._lease_s = lease_s
+
+    async def run(self) -> None:
+        """Look at the counters until cancelled: a worker that leaves takes with it what nobody saw."""
+        while True:
+            self._totals.observe(self._board.cells)
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    def metrics(self) -> Response:
+        """Return the numbers of this host."""
+        text = exposition(
+            self._board.cells, self._totals, leading=self._leader.leading, beat_age_s=self._heartbeat.age_s
+        )
+        return Response(body=text.encode(), content_type=CONTENT_TYPE)
+
+    def health(self) -> Response:
+        """Return whether this host is well: 200, or 503 with the reasons."""
+        found = health(self._board.cells, beat_age_s=self._heartbeat.age_s, lease_s=self._lease_s)
+        body = {
+            "status": found.status,
+            "workers": found.workers,
+            "heartbeat_age_s": found.heartbeat_age_s,
+            "reasons": found.reasons,
+        }
+        return Response(
+            body=codec.dumps(body) + b"\n",
+            content_type="application/json",
+            status=HTTPStatus.OK if found.ok else HTTPStatus.SERVICE_UNAVAILABLE,
+        )
+
+    def servers(self, *, metrics_addr: str | None, health_addr: str | None) -> list[Http]:
+        """Return a server for each address: one for both pages where they share it."""
+        routes: dict[str, dict[str, Page]] = {}
+        if metrics_addr:
+            routes.setdefault(metrics_addr, {})["/metrics"] = self.metrics
+        if health_addr:
+            routes.setdefault(health_addr, {})["/health"] = self.health
+        return [Http(addr, pages) for addr, pages in routes.items()]

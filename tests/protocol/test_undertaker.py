@@ -1,0 +1,137 @@
+"""The undertaker on a real board and a real database: what is locked waits, everything else goes back."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+from scene import Conn, ask, hire, ids_of, jobs_of, put, states, take
+
+from fastq.board import Board, Word, running_key
+from fastq.link import Link
+from fastq.observability.exposition import Totals
+from fastq.outcome import MAX_CRASHES
+from fastq.protocol import completion
+from fastq.states import CellState
+from fastq.steward.undertaker import Undertaker
+
+pytestmark = pytest.mark.protocol
+
+
+@pytest.fixture
+async def link(dsn: str) -> AsyncIterator[Link]:
+    """A link that does not wait long for a lock."""
+    opened = Link(dsn, "fastq test", "set lock_timeout = '50ms'")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def board() -> Board:
+    """Two cells for two running jobs each."""
+    return Board(cells=2, running=2)
+
+
+def kill(board: Board, index: int, worker: int, *, running: int = 0) -> None:
+    """Leave a cell as a killed worker leaves it."""
+    cell = board.cells[index]
+    cell[Word.PID], cell[Word.WORKER_ID], cell[Word.EXIT_STATUS] = 100 + index, worker, int(signal.SIGKILL)
+    cell.running[0], cell[Word.SUCCEEDED], cell.state = running, 7, CellState.DEAD
+
+
+async def test_a_locked_lease_waits_and_the_other_dead_do_not(
+    conn: Conn, other: Conn, link: Link, board: Board
+) -> None:
+    """A dead cell whose lease a transaction holds stays dead, the next is freed; after the transaction it goes too."""
+    (stuck,), (free,) = await put(conn), await put(conn)
+    first, second = await hire(conn), await hire(conn)
+    lease = (await take(conn, first, limit=1)).lease
+    await take(conn, second)
+    kill(board, 0, first)
+    kill(board, 1, second)
+    undertaker = Undertaker(board, link, lease_s=30.0, slots=1)
+    async with other.transaction():
+        await completion.hold(other, slot=0, lease=lease)
+        await undertaker.step()
+        assert [cell.state for cell in board.cells] == [CellState.DEAD, CellState.FREE]
+        assert await states(conn) == {stuck: "running", free: "ready"}
+    await undertaker.step()
+    assert board.cells[0].state is CellState.FREE
+    assert await states(conn) == {stuck: "ready", free: "ready"}
+    assert link.breaks == 0
+
+
+async def test_a_statement_timeout_of_the_role_is_no_endless_retry(conn: Conn, other: Conn, dsn: str) -> None:
+    """Where the server's own timeout ends the wait for the lock, the reap waits for the next round as well."""
+    await put(conn)
+    who = await hire(conn, lease_s=-1)
+    lease = (await take(conn, who)).lease
+    link = Link(dsn, "fastq test", "set statement_timeout = '50ms'")
+    undertaker = Undertaker(Board(cells=1, running=1), link, lease_s=30.0, slots=1)
+    async with asyncio.timeout(10):
+        async with other.transaction():
+            await completion.hold(other, slot=0, lease=lease)
+            await undertaker.step_expired()
+        while await ask(conn, "select state from fastq.job") != [("ready",)]:
+            await undertaker.step_expired()
+    await link.close()
+
+
+async def test_a_worker_in_a_transaction_of_its_own_may_complete_before_it_is_reaped(
+    conn: Conn, other: Conn, link: Link, board: Board
+) -> None:
+    """The job whose completion held the lease is not run again once that has committed."""
+    await put(conn, "{}", "{}")
+    who = await hire(conn)
+    claimed = await take(conn, who)
+    _, second = ids_of(claimed)
+    kill(board, 0, who)
+    undertaker = Undertaker(board, link, lease_s=30.0, slots=1)
+    async with other.transaction():
+        await completion.hold(other, slot=0, lease=claimed.lease)
+        await undertaker.step()
+        await completion.complete(other, slot=0, lease=claimed.lease, ordinal=0)
+    await undertaker.step()
+    assert await states(conn) == {second: "ready"}
+
+
+async def test_steps_at_the_same_time_reap_once(conn: Conn, link: Link, board: Board) -> None:
+    """The doorbell, the lease's end and the last rites share one connection: none stands in another's transaction."""
+    places = await put(conn, *["{}"] * 20)
+    who, expired = await hire(conn), await hire(conn, lease_s=-1)
+    await take(conn, who, limit=10)
+    await take(conn, expired, limit=10)
+    kill(board, 0, who)
+    undertaker = Undertaker(board, link, lease_s=30.0, slots=1)
+    await asyncio.gather(undertaker.step(), undertaker.step_expired(), undertaker.step(), undertaker.step_expired())
+    assert await states(conn) == dict.fromkeys(places, "ready")
+    assert link.breaks == 0
+
+
+async def test_a_worker_of_this_host_whose_lease_ended_is_charged_for_what_it_runs(
+    conn: Conn, link: Link, board: Board
+) -> None:
+    """After an outage longer than the lease the board still knows what ran; on other hosts everything is charged."""
+    await put(conn, "{}", "{}")
+    who = await hire(conn, lease_s=-1)
+    claimed = await take(conn, who)
+    cell = board.cells[0]
+    cell[Word.WORKER_ID], cell.running[0] = who, running_key(claimed.lease, 1)
+    cell.state = CellState.RUNNING
+    await Undertaker(board, link, lease_s=30.0, slots=1).step_expired()
+    waited, ran = jobs_of(await take(conn, await hire(conn)))
+    assert waited[6] is None
+    assert ran[6]["crashes"] == 1 < MAX_CRASHES
+
+
+async def test_a_dead_workers_counters_are_seen_before_its_cell_is_cleared(
+    conn: Conn, link: Link, board: Board
+) -> None:
+    """What it had counted stays in the totals of its cell."""
+    kill(board, 0, await hire(conn))
+    totals = Totals()
+    await Undertaker(board, link, lease_s=30.0, slots=1, totals=totals).step()
+    assert board.cells[0][Word.SUCCEEDED] == 0
+    assert totals.by_cell()[0][Word.SUCCEEDED] == 7
