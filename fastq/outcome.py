@@ -110,7 +110,8 @@ def error_record(error: BaseException, attempt: int) -> dict[str, Any]:
 
 
 def _with_error(meta: dict[str, Any] | None, record: dict[str, Any]) -> dict[str, Any]:
-    meta = dict(meta or {})
+    """Return `meta` with one error more. A run that ended by itself clears the suspicion of killing workers."""
+    meta = {key: value for key, value in (meta or {}).items() if key != "crashes"}
     meta["errors"] = [*meta.get("errors", []), record][-MOST_ERRORS:]
     return meta
 

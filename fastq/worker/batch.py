@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from itertools import chain
 from operator import length_hint
 from typing import Any
 
@@ -16,6 +17,12 @@ Row = list[Any]
 POS, TASK, ATTEMPT, ENQUEUED_MS, PAYLOAD, ID, META = range(7)
 
 
+def _suspects(rows: list[Row]) -> frozenset[int]:
+    """Return the ordinals of jobs that were running when a worker died."""
+    metas = ((ordinal, row[META]) for ordinal, row in enumerate(rows) if len(row) > META)
+    return frozenset(ordinal for ordinal, meta in metas if isinstance(meta, dict) and meta.get("crashes"))
+
+
 class Batch:
     """The jobs of one lease.
 
@@ -23,7 +30,20 @@ class Batch:
     which the whole lease can be acknowledged.
     """
 
-    __slots__ = ("_order", "_untaken", "acked", "claimed_at", "lane", "lease", "left", "remaining", "settled", "size")
+    __slots__ = (
+        "_order",
+        "_untaken",
+        "acked",
+        "apart",
+        "claimed_at",
+        "lane",
+        "lease",
+        "left",
+        "remaining",
+        "settled",
+        "size",
+        "suspects",
+    )
 
     def __init__(self, lane: Lane, lease: int, rows: list[Row], claimed_at: float) -> None:
         self.lane = lane
@@ -33,6 +53,8 @@ class Batch:
         self._order: Sequence[int] = range(self.size)
         self._untaken: Iterator[Any] = iter(rows)
         self.remaining: Iterator[tuple[int, Row]] = enumerate(self._untaken, lease << KEY_ORDINAL_BITS)
+        self.suspects = _suspects(rows) if max(map(len, rows)) > META else frozenset()
+        self.apart: list[int] = []
         self.settled: set[int] = set()
         self.acked: set[int] = set()
 
@@ -42,7 +64,10 @@ class Batch:
         return length_hint(self._untaken)
 
     def skim(self, ordinals: Container[int]) -> list[tuple[int, Row]]:
-        """Take the jobs with these ordinals out of those that wait; only before a slot took any."""
+        """Take the jobs with these ordinals out of those that wait; only before a slot took any.
+
+        Those that are run all the same are to be noted in `apart`.
+        """
         pairs = list(self.remaining)
         base = self.lease << KEY_ORDINAL_BITS
         rest = [pair for pair in pairs if pair[0] - base not in ordinals]
@@ -67,6 +92,6 @@ class Batch:
         base = self.lease << KEY_ORDINAL_BITS
         return [
             ordinal
-            for ordinal in self._order[: len(self._order) - self.waiting]
+            for ordinal in chain(self._order[: len(self._order) - self.waiting], self.apart)
             if base + ordinal not in running and ordinal not in self.settled and ordinal not in self.acked
         ]

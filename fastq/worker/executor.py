@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
 from msgspec.structs import astuple
 
-from fastq.board import Cell
+from fastq.board import Cell, split_key
 from fastq.outcome import Failure, after_failure, returned
 from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, ID, META, PAYLOAD, POS, TASK, Batch, Row
 from fastq.worker.ledger import Ledger
@@ -29,6 +30,9 @@ log = logging.getLogger("fastq.worker")
 _TURN_MOST = 256
 _TURN_S = (0.0005, 0.002)
 UNKNOWN_MOST = 200
+
+Suspect = tuple[Batch, int, Row]
+"""A job that ran when a worker died; key and row as slots take them."""
 
 
 class Executor:
@@ -49,6 +53,10 @@ class Executor:
         self._waking = False
         self._turn = 32
         self._all_sync = bool(runners) and not any(r.is_async for r in runners.values())
+        self._suspects: deque[Suspect] = deque()
+        self._alone = False
+        self._forked = False
+        self._halt = False
         self.closing = False
         self.unknown: list[str] = []
         self.on_room: Callable[[], None] = lambda: None
@@ -58,7 +66,7 @@ class Executor:
     @property
     def waiting(self) -> int:
         """Jobs claimed but not started."""
-        return sum(batch.waiting for batch in self._batches)
+        return sum(batch.waiting for batch in self._batches) + len(self._suspects)
 
     @property
     def busy(self) -> int:
@@ -73,6 +81,8 @@ class Executor:
     @property
     def free(self) -> int:
         """How many more jobs could run right now."""
+        if self._suspects or self._alone:
+            return 0
         if self._all_sync:
             return max(0, self._threads.size - self._threads.busy)
         if self._threads.full:
@@ -83,6 +93,9 @@ class Executor:
 
     def feed(self, batch: Batch) -> None:
         """Queue a batch and see to it that a slot looks at it."""
+        if batch.suspects:
+            self._suspects.extend((batch, key, row) for key, row in batch.skim(batch.suspects))
+            self._halt = True
         self._batches.append(batch)
         if not self._waking:
             self._wake_one()
@@ -106,7 +119,7 @@ class Executor:
 
     def _slot_ended(self, slot: asyncio.Task[None]) -> None:
         self._slots.discard(slot)
-        if self._batches and not self.closing and not self._waking:
+        if (self._batches or self._suspects) and not self.closing and not self._waking:
             self._wake_one()
 
     # -- the hot path
@@ -116,8 +129,16 @@ class Executor:
         try:
             while not self.closing:
                 self._waking = False
-                if self._batches:
-                    if not await self._serve_batch(number, self._batches[0]):
+                if self._forked:
+                    os._exit(0)  # the child of a handler's fork, which came back from the handler
+                if self._suspects or self._alone:
+                    if self._alone or self.busy > 1:
+                        await self._sleep()
+                    elif not await self._serve_alone(number):
+                        return
+                elif self._batches:
+                    batch = self._batches[0]
+                    if not await self._serve_batch(number, batch, batch.remaining):
                         return
                 else:
                     await self._sleep()
@@ -137,7 +158,7 @@ class Executor:
                 self._idle.remove(future)
 
     async def _serve_batch(  # noqa: C901 - the hot path: a call more is 50 ns more
-        self, number: int, batch: Batch
+        self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]
     ) -> bool:
         """Run jobs of one batch, sharing it with other slots; False when this slot must not run another job."""
         runners, running, idle = self._runners, self._cell.running, self._idle
@@ -145,7 +166,7 @@ class Executor:
         assert me is not None
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context
         turn, started = self._turn, perf_counter()
-        for key, row in batch.remaining:
+        for key, row in jobs:
             if not self._waking and (idle or self._numbers):
                 self._wake_one()
             running[number] = key
@@ -164,7 +185,7 @@ class Executor:
             if copy_context() != clean or me.cancelling():
                 running[number] = 0
                 return False
-            if self.closing:
+            if self._halt:
                 break
             turn -= 1
             if not turn:
@@ -173,11 +194,27 @@ class Executor:
                 await asyncio.sleep(0)
                 turn, started = self._turn, perf_counter()
         else:
-            if self._batches and self._batches[0] is batch:
+            if self._batches and self._batches[0] is batch and not batch.waiting:
                 self._batches.popleft()
             self.on_room()
         running[number] = 0
         return True
+
+    async def _serve_alone(self, number: int) -> bool:
+        """Run one suspect while nothing else runs: if it kills the process again, it alone is charged and repeated."""
+        self._alone = True
+        try:
+            await self._ledger.flush_all()
+            if not self._suspects:  # given back meanwhile
+                return True
+            batch, key, row = self._suspects.popleft()
+            batch.apart.append(split_key(key)[1])
+            return await self._serve_batch(number, batch, iter([(key, row)]))
+        finally:
+            self._alone = False
+            self._halt = self.closing or self._forked or bool(self._suspects)
+            if not self._waking and (self._suspects or self._batches):
+                self._wake_one()
 
     def _adapt_turn(self, took_s: float) -> None:
         """Let other callbacks in about every millisecond, however long the jobs are."""
@@ -249,11 +286,19 @@ class Executor:
             for job in batch.take_rest():
                 self._ledger.settle(batch, returned(job))
                 count += 1
+        while self._suspects:
+            batch, key, row = self._suspects.popleft()
+            self._ledger.settle(batch, returned(batch.job(key, row)))
+            count += 1
         return count
+
+    def forked(self) -> None:
+        """Note that this process is the child of a handler's fork: it must not go on as a second worker."""
+        self._forked = self._halt = True
 
     async def finish(self, timeout_s: float) -> bool:
         """Wait for running jobs; False if some are still running after `timeout_s`."""
-        self.closing = True
+        self.closing = self._halt = True
         for future in list(self._idle):
             if not future.done():
                 future.set_result(None)
@@ -264,7 +309,7 @@ class Executor:
 
     async def cancel(self, grace_s: float) -> int:
         """Cancel what still runs and give it `grace_s` to clean up; returns how many jobs would not end."""
-        self.closing = True
+        self.closing = self._halt = True
         for slot in self._slots:
             slot.cancel()
         if not self._slots:

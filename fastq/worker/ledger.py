@@ -167,11 +167,16 @@ class Ledger:
             if not batch.left:
                 self.finished(batch)
 
-    async def flush_parts(self) -> None:
+    async def flush_all(self) -> None:
+        """Write everything that has finished, of open batches too."""
+        await self.flush()
+        await self.flush_parts(older_s=0.0)
+
+    async def flush_parts(self, older_s: float = PART_AFTER_S) -> None:
         """Say which jobs are done in batches that a slow neighbour holds open, so that a crash does not repeat them."""
         running = {abs(key) for key in self._cell.running if key}
         by_slot: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-        old = monotonic() - PART_AFTER_S
+        old = monotonic() - older_s
         for batch in self.open.values():
             if batch.claimed_at > old:
                 continue

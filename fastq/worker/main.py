@@ -110,6 +110,7 @@ class Worker:
             cell=self._cell,
             ledger=ledger,
         )
+        os.register_at_fork(after_in_child=executor.forked)
         claimer = Claimer(cfg, worker=self._worker_id, link=link, executor=executor, ledger=ledger)
         return claimer, executor, ledger
 

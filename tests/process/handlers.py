@@ -193,3 +193,21 @@ async def outer(ctx: fastq.Context, call_next: Callable[[], Awaitable[Any]]) -> 
 async def answer() -> int:
     """Return something."""
     return 42
+
+
+@app.task
+async def poison(ctx: fastq.Context, n: int, bad: int) -> None:
+    """Tell how often it was charged, run for a moment, and kill the process if this is the bad one."""
+    await tell(f"charged {len(ctx.errors)}", n)
+    if n == bad:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    await asyncio.sleep(0.005)
+    await tell("survived", n)
+
+
+@app.task
+async def forker(n: int) -> None:
+    """Fork a child that comes back from the handler as if it were the worker."""
+    child = os.fork()
+    if child:
+        await tell("child", child)
