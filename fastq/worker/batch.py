@@ -17,6 +17,12 @@ Row = list[Any]
 POS, TASK, ATTEMPT, ENQUEUED_MS, PAYLOAD, ID, META = range(7)
 
 
+def id_of(row: Row) -> int:
+    """Return a job's id, which is its position as long as it has not been put back into line."""
+    job_id = row[ID] if len(row) > ID else None
+    return int(row[POS] if job_id is None else job_id)
+
+
 def _suspects(rows: list[Row]) -> frozenset[int]:
     """Return the ordinals of jobs that were running when a worker died."""
     metas = ((ordinal, row[META]) for ordinal, row in enumerate(rows) if len(row) > META)
@@ -32,6 +38,7 @@ class Batch:
 
     __slots__ = (
         "_order",
+        "_rows",
         "_untaken",
         "acked",
         "apart",
@@ -51,6 +58,7 @@ class Batch:
         self.claimed_at = claimed_at
         self.size = self.left = len(rows)
         self._order: Sequence[int] = range(self.size)
+        self._rows = rows
         self._untaken: Iterator[Any] = iter(rows)
         self.remaining: Iterator[tuple[int, Row]] = enumerate(self._untaken, lease << KEY_ORDINAL_BITS)
         self.suspects = _suspects(rows) if max(map(len, rows)) > META else frozenset()
@@ -82,10 +90,14 @@ class Batch:
     def job(self, key: int, row: Row) -> LeasedJob:
         """Return a job as the decisions about it want it."""
         meta = row[META] if len(row) > META else None
-        job_id = row[ID] if len(row) > ID and row[ID] is not None else row[POS]
         return LeasedJob(
-            lease=self.lease, ord=split_key(key)[1], id=job_id, task=row[TASK], attempt=row[ATTEMPT], meta=meta
+            lease=self.lease, ord=split_key(key)[1], id=id_of(row), task=row[TASK], attempt=row[ATTEMPT], meta=meta
         )
+
+    def describe(self, ordinal: int) -> str:
+        """Return which job stands at an ordinal, for people."""
+        row = self._rows[ordinal]
+        return f"job {id_of(row)} of {row[TASK]}"
 
     def newly_done(self, running: set[int]) -> list[int]:
         """Return the ordinals that finished and were not yet said to the database; `running` are the keys taken now."""

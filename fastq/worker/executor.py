@@ -20,7 +20,7 @@ from msgspec.structs import astuple
 
 from fastq.board import Cell, split_key
 from fastq.outcome import Failure, after_failure, returned
-from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, ID, META, PAYLOAD, POS, TASK, Batch, Row
+from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import PayloadMisfit, Runner
 from fastq.worker.threads import Threads
@@ -231,7 +231,7 @@ class Executor:
         meta: dict[str, Any] = (row[META] if len(row) > META else None) or {}
         lease = (batch.lane.slot, batch.lease, batch.job(key, row).ord)
         ctx = runner.context(
-            id=row[ID] if len(row) > ID and row[ID] is not None else row[POS],
+            id=id_of(row),
             task=row[TASK],
             queue=batch.lane.queue,
             attempt=row[ATTEMPT] + 1,
@@ -275,6 +275,14 @@ class Executor:
         if task not in self.unknown and len(self.unknown) < UNKNOWN_MOST:
             log.warning("this app has no task %r; its jobs are left to workers that know it", task)
             self.unknown.append(task)
+
+    def describe(self, slot: asyncio.Task[Any]) -> str | None:
+        """Return what a slot is running, for people; None if nothing, or if it is no slot. Any thread may ask."""
+        if slot not in self._slots:
+            return None
+        lease, ordinal = split_key(abs(self._cell.running[int(slot.get_name().rpartition("-")[2])]))
+        batch = self._ledger.open.get(lease)
+        return None if batch is None else batch.describe(ordinal)
 
     # -- the end
 

@@ -29,6 +29,7 @@ from fastq.states import CellState
 from fastq.worker import memory
 from fastq.worker.claimer import Claimer, Fenced
 from fastq.worker.executor import Executor
+from fastq.worker.lag import LagWatch
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import Runner
 from fastq.worker.threads import Threads
@@ -45,6 +46,8 @@ EXIT_CLEAN, EXIT_CRASH, EXIT_LATE = 0, 1, 5
 _CANCEL_GRACE_S = 1.0
 _FLUSH_S = 5.0
 _CLOSE_S = 5.0
+LAG_S = 1.0
+"""An event loop that is blocked for so long is told of."""
 
 
 def run(child: Child[WorkerConfig]) -> int:
@@ -82,6 +85,7 @@ class Worker:
             await self._register(link)
             claimer, executor, ledger = self._assemble(app, state, link)
             self._listen(claimer)
+            stack.callback(LagWatch(LAG_S, executor.describe).close)
             self._cell.state = CellState.RUNNING
             gc.freeze()
             return await self._live(claimer, executor, ledger, link)

@@ -353,6 +353,15 @@ def test_blocked_event_loop_loses_nothing(dsn: str, db: Db) -> None:
     assert told(db, "blocking") == ["1"]
 
 
+def test_a_blocked_event_loop_is_told_of(dsn: str, db: Db) -> None:
+    """After a second a log line names the job, its task and the place."""
+    (job,) = enqueue(handlers.blocking.job(n=1, seconds=2.5))
+    with Fleet(dsn) as fleet:
+        fleet.wait_line(rf"event loop is blocked for 1\.\d s by job {job} of handlers.blocking:")
+        fleet.wait_line(r"time.sleep\(seconds\)")
+        wait_empty(db)
+
+
 def test_killed_supervisor_drains_its_children(dsn: str, db: Db) -> None:
     """kill -9 of the supervisor: workers finish what runs, sign off, and nobody is left."""
     enqueue(handlers.gated.job(n=1))
