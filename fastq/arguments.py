@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -49,6 +50,7 @@ class Arguments:
         self.names = {p.name for p in named}
         self.required = {p.name for p in named if p.default is p.empty}
         self._order = [p.name for p in named]
+        self._places = tuple(p.name for p in named if p.kind is p.POSITIONAL_OR_KEYWORD)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the payload for a call, by name.
@@ -58,21 +60,23 @@ class Arguments:
 
         """
         if args:
-            if len(args) > len(self._order):
-                raise self._misfit(f"takes {len(self._order)} arguments, {len(args)} were given")
-            by_place = dict(zip(self._order, args, strict=False))
-            if twice := by_place.keys() & kwargs.keys():
-                raise self._misfit(f"got {_list(twice)} twice")
-            kwargs = {**by_place, **kwargs}
+            if len(args) > len(self._places):
+                raise self._misfit(f"takes {len(self._places)} arguments by place, {len(args)} were given")
+            by_place = dict(zip(self._places, args))  # noqa: B905 - fewer arguments than places; `strict` costs a third
+            if kwargs:
+                if twice := by_place.keys() & kwargs.keys():
+                    raise self._misfit(f"got {_list(twice)} twice")
+                by_place.update(kwargs)
+            kwargs = by_place
         if kwargs.keys() != self.names:
             self._check(kwargs.keys())
         return kwargs
 
-    def _check(self, given: Collection[str]) -> None:
-        if missing := self.required.difference(given):
-            raise self._misfit(f"needs {_list(missing)}")
-        if not self.open_ended and (extra := set(given) - self.names):
-            raise self._misfit(f"has no parameter {_list(extra)}; it takes {_list(self.names) or 'none'}")
+    def _check(self, given: AbstractSet[str]) -> None:
+        if not given >= self.required:
+            raise self._misfit(f"needs {_list(self.required - given)}")
+        if not (self.open_ended or given <= self.names):
+            raise self._misfit(f"has no parameter {_list(given - self.names)}; it takes {_list(self.names) or 'none'}")
 
     def _misfit(self, what: str) -> ArgumentError:
         return ArgumentError(f"{self._fn.__qualname__} {what}; nothing was enqueued")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,11 +51,16 @@ Backoff = Callable[[int], float]
 
 
 def as_backoff(value: Backoff | float) -> Backoff:
-    """Return a backoff from a number of seconds or from a function of the attempt."""
+    """Return a backoff from a number of seconds or from a function of the attempt.
+
+    Raises:
+        UsageError: the number is none that can be waited for.
+
+    """
     if callable(value):
         return value
-    if value < 0:
-        raise UsageError(f"backoff must not be negative, not {value}")
+    if not 0 <= value < math.inf:
+        raise UsageError(f"backoff must be a number of seconds and not negative, not {value}")
     return Fixed(delay_s=float(value))
 
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass
+from datetime import timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
+import msgspec
 import orjson
 
 from fastq.errors import ArgumentError
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+_WHOLE = frozenset({str, int, bool, type(None)})
 
 loads = orjson.loads
 
 
 def _default(value: Any) -> Any:
-    """Write what orjson does not know: Decimal, sets, bytes-free pydantic and msgspec models."""
+    """Write what orjson does not know: Decimal, timedelta (ISO 8601), sets, pydantic and msgspec models."""
     if isinstance(value, Decimal):
         return str(value)
+    if isinstance(value, timedelta):
+        return msgspec.to_builtins(value)
     if isinstance(value, (set, frozenset)):
         return sorted(value) if all(isinstance(item, str) for item in value) else list(value)
     for method in ("model_dump", "__struct_fields__"):
@@ -31,8 +39,8 @@ def _default(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def dumps(value: Any, *, _dumps: Callable[..., bytes] = orjson.dumps) -> bytes:
-    """Return `value` as compact JSON bytes.
+def encode(value: Any, *, _dumps: Callable[..., bytes] = orjson.dumps) -> bytes:
+    """Return `value` as compact JSON bytes, in which nan and infinity have become null: `check_numbers` finds them.
 
     Raises:
         ArgumentError: it cannot be written as JSON.
@@ -42,3 +50,49 @@ def dumps(value: Any, *, _dumps: Callable[..., bytes] = orjson.dumps) -> bytes:
         return _dumps(value, _default, _OPTIONS)
     except (orjson.JSONEncodeError, TypeError) as exc:
         raise ArgumentError(f"cannot be written as JSON: {exc.__cause__ or exc}") from None
+
+
+def dumps(value: Any) -> bytes:
+    """Return `value` as compact JSON bytes.
+
+    Raises:
+        ArgumentError: it cannot be written as JSON.
+
+    """
+    body = encode(value)
+    if b"null" in body:
+        check_numbers({"": value})
+    return body
+
+
+def check_numbers(args: dict[str, Any]) -> None:
+    """Refuse arguments with nan or infinity, which `encode` writes as null; needed only where its text has a null.
+
+    Raises:
+        ArgumentError: there is such a number.
+
+    """
+    for value in args.values():
+        if type(value) not in _WHOLE and not _finite(value):
+            raise ArgumentError("cannot be written as JSON: nan and infinity are no numbers there")
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return all(type(part) in _WHOLE or _finite(part) for part in _parts(value))
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """Return what is written for a value's inside: the items of a collection, the fields of an object."""
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return value
+    if isinstance(value, Enum):
+        return (value.value,)
+    if is_dataclass(value):
+        return [getattr(value, field.name, None) for field in fields(value)]
+    if hasattr(value, "model_dump") or hasattr(value, "__struct_fields__"):
+        return (_default(value),)
+    return ()

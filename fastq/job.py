@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
-
+from fastq import codec
 from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES
-from fastq.errors import UsageError
+from fastq.errors import ArgumentError, UsageError
+
+DELAY_MOST_S = 100 * 366 * 86400
 
 
 def check_name(what: str, name: str, *, longest: int = 255) -> str:
@@ -23,10 +24,10 @@ def check_name(what: str, name: str, *, longest: int = 255) -> str:
 def _seconds(delay: float | timedelta | None) -> float | None:
     if delay is None:
         return None
-    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
-    if not 0 <= seconds < 100 * 366 * 86400:
-        raise UsageError(f"delay must be between 0 seconds and 100 years, not {delay!r}")
-    return seconds
+    try:
+        return delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    except (TypeError, ValueError):
+        raise UsageError(f"delay must be seconds or a timedelta, not {delay!r:.80}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +54,17 @@ class Options:
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one sentence."""
         check_name("queue", self.queue)
-        if self.group_key:
+        if self.group_key != "":
             check_name("group_key", self.group_key)
-        if self.priority not in PRIORITIES or isinstance(self.priority, bool):
+        if not isinstance(self.priority, int) or isinstance(self.priority, bool) or self.priority not in PRIORITIES:
             raise UsageError(f"priority must be 0 (first) to 9 (last), not {self.priority!r}")
+        if self.delay_s is not None and not 0 <= self.delay_s < DELAY_MOST_S:
+            raise UsageError(f"delay must be between 0 seconds and 100 years, not {self.delay_s!r} seconds")
         if self.run_at is not None and self.run_at.tzinfo is None:
             raise UsageError("run_at needs a time zone: use datetime.now(timezone.utc) or an aware datetime")
         if self.run_at is not None and self.delay_s is not None:
             raise UsageError("give delay or run_at, not both")
+        self.meta()
 
     def but(self, **changes: Any) -> Options:
         """Return these options with some replaced; `delay` may be seconds or a timedelta."""
@@ -80,8 +84,20 @@ class Options:
         return bool(self.delay_s) or self.run_at is not None
 
     def meta(self) -> bytes:
-        """Return the rarer options as the JSON of the column `meta`; empty when there are none."""
-        return orjson.dumps({"headers": dict(self.headers)}) if self.headers else b""
+        """Return the rarer options as the JSON of the column `meta`; empty when there are none.
+
+        Raises:
+            UsageError: a header cannot be written as JSON.
+
+        """
+        if not self.headers:
+            return b""
+        if not isinstance(self.headers, Mapping):
+            raise UsageError(f"headers must be a mapping of names to values, not {self.headers!r:.80}")
+        try:
+            return codec.dumps({"headers": dict(self.headers)})
+        except ArgumentError as exc:
+            raise UsageError(f"a header {exc}; nothing was enqueued") from None
 
 
 class JobSpec:

@@ -1,16 +1,19 @@
 """How jobs get into the database: lines for one statement, or rows for COPY. Encoding is pure; drivers are thin.
 
-`Lines` serves small numbers (one statement, one commit, ids by return); `CopyRows` serves streams of any length.
+`Line` serves small numbers (one statement, one commit, ids by return); `CopyText` serves streams of any length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 
 from fastq import codec
 from fastq.errors import ArgumentError, PayloadTooLarge
@@ -32,16 +35,35 @@ def payload(spec: JobSpec, limit_bytes: int) -> bytes:
         PayloadTooLarge: they are larger than the limit.
 
     """
+    body = _written(spec, limit_bytes)
+    if body.find(b"null") >= 0:  # half the price of `in`, for bytes
+        _check_numbers(spec)
+    return body
+
+
+def _written(spec: JobSpec, limit_bytes: int) -> bytes:
+    """As payload, but nan and infinity have become null; _check_numbers finds them where there is a null."""
     try:
-        body = codec.dumps(spec.args)
+        body = codec.encode(spec.args)
     except ArgumentError as exc:
-        raise ArgumentError(f"an argument of {spec.task!r} {exc}; nothing was enqueued") from None
+        raise _unwritable(spec, exc) from None
     if len(body) > limit_bytes:
         raise PayloadTooLarge(
             f"the arguments of {spec.task!r} are {len(body):,} bytes of JSON; the limit is {limit_bytes:,}"
             " (App(payload_limit_bytes=…)). Store the data elsewhere and pass a reference; nothing was enqueued"
         )
     return body
+
+
+def _check_numbers(spec: JobSpec) -> None:
+    try:
+        codec.check_numbers(spec.args)
+    except ArgumentError as exc:
+        raise _unwritable(spec, exc) from None
+
+
+def _unwritable(spec: JobSpec, why: ArgumentError) -> ArgumentError:
+    return ArgumentError(f"an argument of {spec.task!r} {why}; nothing was enqueued")
 
 
 class Line:
@@ -51,20 +73,25 @@ class Line:
 
     def __init__(self, spec: JobSpec, limit_bytes: int) -> None:
         options = spec.options
-        body = payload(spec, limit_bytes)
-        self.waits = options.waits
-        self.text = _line_prefix(spec.task, options) + body.decode()
+        kept = _prefixes.get((spec.task, id(options)))
+        if kept is None or kept[0] is not options:
+            kept = _keep_prefix(spec.task, options)
+        _, self.waits, prefix = kept
+        body = _written(spec, limit_bytes).decode()
+        if "null" in body:
+            _check_numbers(spec)
+        self.text = prefix + body
 
 
-_prefixes: dict[tuple[str, int], tuple[Options, str]] = {}
+_Prefix = tuple[Options, bool, str]
+_prefixes: dict[tuple[str, int], _Prefix] = {}
 
 
-def _line_prefix(task: str, options: Options) -> str:
-    """Return the fields before the payload; kept per task and options object, as those are few and long-lived."""
-    key = (task, id(options))
-    kept = _prefixes.get(key)
-    if kept is not None and kept[0] is options:
-        return kept[1]
+def _keep_prefix(task: str, options: Options) -> _Prefix:
+    """Return the options, whether they wait, and the fields before the payload; kept, as options are few and live long.
+
+    An id is that of another object once its own is gone, so the options stand beside the text.
+    """
     place = f"{options.queue}\t{options.priority}\t{task}\t{options.group_key}\t{options.meta().decode()}\t"
     if options.waits:
         delay = "" if options.delay_s is None else repr(options.delay_s)
@@ -72,8 +99,8 @@ def _line_prefix(task: str, options: Options) -> str:
         place = f"{delay}\t{run_at}\t{place}"
     if len(_prefixes) >= 1000:
         _prefixes.clear()
-    _prefixes[key] = (options, place)
-    return place
+    kept = _prefixes[(task, id(options))] = (options, options.waits, place)
+    return kept
 
 
 def line_statements(lines: list[Line], slot: int) -> Iterator[tuple[str, dict[str, Any], list[int]]]:
@@ -89,30 +116,48 @@ def line_statements(lines: list[Line], slot: int) -> Iterator[tuple[str, dict[st
 async def insert_lines(conn: AsyncConnection[Any], lines: list[Line], *, slot: int = 0) -> list[int]:
     """Insert jobs in the connection's transaction, or one of its own; returns their ids in order."""
     statements = list(line_statements(lines, slot))
-    if len(statements) > 1:
-        async with conn.transaction():
-            return _scatter(lines, [((await _one(conn, name, params)), places) for name, params, places in statements])
-    return _scatter(lines, [((await _one(conn, name, params)), places) for name, params, places in statements])
+    async with all_or_none(conn) if len(statements) > 1 else nullcontext():
+        return _scatter(lines, [((await ask(conn, name, params))[0], places) for name, params, places in statements])
 
 
 def insert_lines_sync(conn: Connection[Any], lines: list[Line], *, slot: int = 0) -> list[int]:
     """As insert_lines, on a synchronous connection."""
+    statements = list(line_statements(lines, slot))
+    with all_or_none_sync(conn) if len(statements) > 1 else nullcontext():
+        return _scatter(lines, [(ask_sync(conn, name, params)[0], places) for name, params, places in statements])
+
+
+async def ask(conn: AsyncConnection[Any], name: str, params: dict[str, Any] | None = None) -> tuple[Any, ...]:
+    """Return the one row of a statement, whatever rows and cursors the connection's owner has it make."""
+    cur = AsyncCursor(conn, row_factory=tuple_row)
+    return await (await cur.execute(statement(name), params)).fetchone() or ()
+
+
+def ask_sync(conn: Connection[Any], name: str, params: dict[str, Any] | None = None) -> tuple[Any, ...]:
+    """As ask, on a synchronous connection."""
+    return Cursor(conn, row_factory=tuple_row).execute(statement(name), params).fetchone() or ()
+
+
+@asynccontextmanager
+async def all_or_none(conn: AsyncConnection[Any]) -> AsyncIterator[None]:
+    """Give a transaction, or a savepoint in the caller's.
+
+    psycopg's transaction() commits what it began itself. A connection that is not in autocommit mode begins with its
+    first statement, here one of nothing, so that the commit is left to the caller.
+    """
+    if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
+        await AsyncCursor(conn).execute(b"")
+    async with conn.transaction():
+        yield
+
+
+@contextmanager
+def all_or_none_sync(conn: Connection[Any]) -> Iterator[None]:
+    """As all_or_none, on a synchronous connection."""
+    if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
+        Cursor(conn).execute(b"")
     with conn.transaction():
-        return _scatter(
-            lines,
-            [
-                (_base(conn.execute(statement(name), params).fetchone()), places)
-                for name, params, places in line_statements(lines, slot)
-            ],
-        )
-
-
-async def _one(conn: AsyncConnection[Any], name: str, params: dict[str, Any]) -> int:
-    return _base(await (await conn.execute(statement(name), params)).fetchone())
-
-
-def _base(row: Any) -> int:
-    return int(row["base"] if isinstance(row, dict) else row[0])
+        yield
 
 
 def _scatter(lines: list[Line], inserted: list[tuple[int, list[int]]]) -> list[int]:
@@ -137,6 +182,8 @@ class CopyText:
         self._rich: list[bytes] = []
         self._scheduled: list[bytes] = []
         self.ids = JobIds()
+        self.whole = False
+        """Whether all was sent, so that only the commit is missing."""
 
     def begin(self, blocks: list[int], head: int, now_ms: int) -> None:
         """Start a chunk with the positions, the segment and the database's time that take_positions gave."""
@@ -155,26 +202,32 @@ class CopyText:
     def encode(self, specs: list[JobSpec]) -> bytes:
         """Return the plain rows among at most BLOCK specs as COPY text; keep the others aside."""
         first = pos = self._blocks.pop(0)
-        limit, dumps = self._limit_bytes, codec.dumps
+        limit, encode, plain = self._limit_bytes, codec.encode, self._plain
         task: str | None = None
         options: Options | None = None
-        prefix, rows = b"", self._plain
+        prefix, rows = b"", plain
         for spec in specs:
             if spec.options is not options or spec.task is not task:
                 options, task = spec.options, spec.task
                 prefix, rows = self._prefix(task, options)
             try:
-                body = dumps(spec.args)
+                body = encode(spec.args)
             except ArgumentError:
                 body = payload(spec, limit)
-            if len(body) > limit:
-                payload(spec, limit)
-            if b"\\" in body:
-                body = body.replace(b"\\", b"\\\\")
+            if rows is not plain or len(body) > limit:
+                body = payload(spec, limit).replace(b"\\", b"\\\\")
             rows.append(b"%d%b%b\n" % (pos, prefix, body))
             pos += 1
         self.ids.add(range(first, pos))
-        return self._take(self._plain)
+        return self._take_plain(specs)
+
+    def _take_plain(self, specs: list[JobSpec]) -> bytes:
+        """Return the plain rows. Escapes and nulls are looked for here, since once for all is a fifth of the work."""
+        text = self._take(self._plain)
+        if b"null" in text:
+            for spec in specs:
+                _check_numbers(spec)
+        return text.replace(b"\\", b"\\\\")
 
     def leftovers(self) -> Iterator[tuple[str, bytes]]:
         """Yield (COPY statement, text) for the rows that were kept aside in this chunk."""
@@ -192,10 +245,11 @@ class CopyText:
     def _prefix(self, task: str, options: Options) -> tuple[bytes, list[bytes]]:
         """Return the fields between position and payload, and the rows that such a row belongs to."""
         meta = options.meta().decode()
-        fields = ["", str(self._slot), str(self._now_ms), _escape(options.queue), str(options.priority), _escape(task)]
+        fields = ["", str(self._slot), str(self._now_ms), options.queue, str(options.priority), task]
         rows = self._plain
         if options.waits or options.group_key or meta:
-            fields += [_escape(options.group_key), _escape(meta) or r"\N"]
+            fields = [_escape(field) for field in (*fields, options.group_key, meta)]
+            fields[-1] = fields[-1] or r"\N"
             rows = self._rich
         if options.waits:
             fields.append(self._run_at(options).isoformat())
@@ -228,20 +282,21 @@ async def copy_jobs(
     """
     stream, chunk = iter(specs), 0
     specs_ahead = list(islice(stream, BLOCK))
-    async with conn.transaction():
+    async with all_or_none(conn):
         while specs_ahead:
             params = {"slot": slot, "blocks": blocks_for_chunk(chunk)}
-            text.begin(*_place(await (await conn.execute(statement("take_positions"), params)).fetchone()))
-            async with conn.cursor() as cur, cur.copy(text.plain_copy.encode()) as copy:
+            text.begin(*await ask(conn, "take_positions", params))
+            async with AsyncCursor(conn) as cur, cur.copy(text.plain_copy.encode()) as copy:
                 while specs_ahead and not text.full:
                     await copy.write(text.encode(specs_ahead))
                     if progress is not None:
                         progress(len(text.ids))
                     specs_ahead = list(islice(stream, BLOCK))
             for command, rows in text.leftovers():
-                async with conn.cursor() as cur, cur.copy(command.encode()) as copy:
+                async with AsyncCursor(conn) as cur, cur.copy(command.encode()) as copy:
                     await copy.write(rows)
             chunk += 1
+        text.whole = True
     return text.ids
 
 
@@ -251,24 +306,19 @@ def copy_jobs_sync(
     """As copy_jobs, on a synchronous connection."""
     stream, chunk = iter(specs), 0
     specs_ahead = list(islice(stream, BLOCK))
-    with conn.transaction():
+    with all_or_none_sync(conn):
         while specs_ahead:
             params = {"slot": slot, "blocks": blocks_for_chunk(chunk)}
-            text.begin(*_place(conn.execute(statement("take_positions"), params).fetchone()))
-            with conn.cursor() as cur, cur.copy(text.plain_copy.encode()) as copy:
+            text.begin(*ask_sync(conn, "take_positions", params))
+            with Cursor(conn) as cur, cur.copy(text.plain_copy.encode()) as copy:
                 while specs_ahead and not text.full:
                     copy.write(text.encode(specs_ahead))
                     if progress is not None:
                         progress(len(text.ids))
                     specs_ahead = list(islice(stream, BLOCK))
             for command, rows in text.leftovers():
-                with conn.cursor() as cur, cur.copy(command.encode()) as copy:
+                with Cursor(conn) as cur, cur.copy(command.encode()) as copy:
                     copy.write(rows)
             chunk += 1
+        text.whole = True
     return text.ids
-
-
-def _place(row: Any) -> tuple[list[int], int, int]:
-    if isinstance(row, dict):
-        return row["blocks"], row["head"], row["now_ms"]
-    return row[0], row[1], row[2]

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row, scalar_row
+from psycopg.rows import args_row, dict_row, scalar_row
 from scene import LANE, Conn, ask, hire, ids_of, jobs_of, put, states, take
 
 from fastq.errors import ArgumentError, PayloadTooLarge
@@ -153,11 +153,6 @@ async def test_rolled_back_with_the_callers_transaction(conn: Conn, other: Conn)
     assert await states(other) == {}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="conn.transaction() on an idle connection that is not in autocommit mode commits at its end: the jobs are"
-    " committed before the caller's transaction has begun, and its rollback leaves them",
-)
 @pytest.mark.parametrize("sync", [False, True])
 async def test_a_connection_without_autocommit(dsn: str, conn: Conn, sync: bool) -> None:
     """On psycopg's default connection, whose transaction begins with the enqueue, a rollback takes the jobs back."""
@@ -172,19 +167,50 @@ async def test_a_connection_without_autocommit(dsn: str, conn: Conn, sync: bool)
     assert await states(conn) == {}
 
 
-@pytest.mark.parametrize(
-    "factory",
-    [
-        dict_row,
-        pytest.param(scalar_row, marks=pytest.mark.xfail(strict=True, raises=IndexError, reason="_place takes row[1]")),
-    ],
-)
+async def test_refused_on_a_connection_without_autocommit(dsn: str, conn: Conn) -> None:
+    """What is refused leaves the transaction that began with it usable, and uncommitted."""
+    async with await psycopg.AsyncConnection.connect(dsn) as theirs:
+        with pytest.raises(Stop):
+            await enqueue.copy_jobs(theirs, broken(2000), text(), slot=0)
+        await enqueue.copy_jobs(theirs, specs(3), text(), slot=0)
+        assert len(await states(theirs)) == 3
+        assert await states(conn) == {}
+        await theirs.rollback()
+    with psycopg.connect(dsn) as theirs_sync:
+        with pytest.raises(Stop):
+            enqueue.copy_jobs_sync(theirs_sync, broken(2000), text(), slot=0)
+        enqueue.copy_jobs_sync(theirs_sync, specs(3), text(), slot=0)
+        theirs_sync.rollback()
+    assert await states(conn) == {}
+
+
+@pytest.mark.parametrize("factory", [dict_row, scalar_row, args_row(list)])
 async def test_a_caller_with_any_row_factory(dsn: str, factory: Any) -> None:
     """The caller's connection may make of rows what it likes."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, row_factory=factory) as theirs:
         assert len(await enqueue.copy_jobs(theirs, mixed(10), text(), slot=0)) == 10
     with psycopg.connect(dsn, autocommit=True, row_factory=factory) as sync:
         assert len(enqueue.copy_jobs_sync(sync, mixed(10), text(), slot=0)) == 10
+
+
+async def test_a_caller_with_other_cursors(dsn: str) -> None:
+    """The caller's cursors may want other placeholders than ours."""
+    async with await psycopg.AsyncConnection.connect(dsn, cursor_factory=psycopg.AsyncRawCursor) as theirs:
+        assert len(await enqueue.copy_jobs(theirs, mixed(10), text(), slot=0)) == 10
+    with psycopg.connect(dsn, cursor_factory=psycopg.RawCursor) as sync:
+        assert len(enqueue.copy_jobs_sync(sync, mixed(10), text(), slot=0)) == 10
+
+
+@pytest.mark.parametrize("options", [PLAIN, RICH, LATER])
+async def test_nulls_arrive_and_nan_does_not(conn: Conn, options: Options) -> None:
+    """None is null; a number that would have become null takes the whole call back."""
+    given = [JobSpec("null", {"a": None, "b": "null", "c": [None, 1.5]}, options) for _ in range(3)]
+    await enqueue.copy_jobs(conn, given, text(), slot=0)
+    assert await ask(conn, "select payload from fastq.job") == [(given[0].args,)] * 3
+    for bad in (float("nan"), [float("inf")]):
+        with pytest.raises(ArgumentError, match="nan and infinity are no numbers there; nothing was enqueued"):
+            await enqueue.copy_jobs(conn, [*given, JobSpec("t", {"a": bad}, options)], text(), slot=0)
+    assert len(await states(conn)) == 3
 
 
 # -- the synchronous twin

@@ -155,9 +155,9 @@ class Row:
 FACTORIES = [
     dict_row,
     namedtuple_row,
-    pytest.param(scalar_row, marks=pytest.mark.xfail(strict=True, raises=TypeError, reason="_base takes row[0]")),
-    pytest.param(class_row(Row), marks=pytest.mark.xfail(strict=True, raises=TypeError, reason="_base takes row[0]")),
-    pytest.param(args_row(list), marks=pytest.mark.xfail(strict=True, raises=TypeError, reason="list(base)")),
+    scalar_row,
+    class_row(Row),
+    args_row(list),
 ]
 
 
@@ -171,6 +171,21 @@ async def test_a_caller_with_any_row_factory(dsn: str, factory: RowFactory[Any])
         assert len(enqueue.insert_lines_sync(sync, [line(), line(delay_s=1)])) == 2
 
 
+async def test_a_caller_with_other_cursors(dsn: str) -> None:
+    """The caller's cursors may want other placeholders than ours."""
+    async with await psycopg.AsyncConnection.connect(dsn, cursor_factory=psycopg.AsyncRawCursor) as theirs:
+        assert len(await enqueue.insert_lines(theirs, [line(), line(delay_s=1)])) == 2
+    with psycopg.connect(dsn, cursor_factory=psycopg.RawCursor) as sync:
+        assert len(enqueue.insert_lines_sync(sync, [line(), line(delay_s=1)])) == 2
+
+
+def test_nan_is_refused() -> None:
+    """A number that would have become null."""
+    with pytest.raises(ArgumentError, match=r"an argument of 't' .* nan and infinity .*; nothing was enqueued"):
+        Line(JobSpec("t", {"a": float("nan")}, Options()), LIMIT)
+    assert Line(JobSpec("t", {"a": None}, Options()), LIMIT).text.endswith('{"a":null}')
+
+
 @pytest.fixture
 def plain(dsn: str) -> Iterator[psycopg.Connection[Any]]:
     """Give a connection as psycopg makes it by default: not in autocommit mode."""
@@ -179,15 +194,7 @@ def plain(dsn: str) -> Iterator[psycopg.Connection[Any]]:
         opened.rollback()
 
 
-NOT_AUTOCOMMIT = (
-    "conn.transaction() on an idle connection that is not in autocommit mode commits at its end: the jobs are committed"
-    " before the caller's transaction has begun, and its rollback leaves them"
-)
-
-
-@pytest.mark.parametrize(
-    "mixed", [False, pytest.param(True, marks=pytest.mark.xfail(strict=True, reason=NOT_AUTOCOMMIT))]
-)
+@pytest.mark.parametrize("mixed", [False, True])
 async def test_a_connection_without_autocommit(dsn: str, conn: Conn, mixed: bool) -> None:
     """On psycopg's default connection, whose transaction begins with the enqueue, a rollback takes the jobs back."""
     async with await psycopg.AsyncConnection.connect(dsn) as theirs:
@@ -197,10 +204,12 @@ async def test_a_connection_without_autocommit(dsn: str, conn: Conn, mixed: bool
     assert await states(conn) == {}
 
 
-@pytest.mark.xfail(strict=True, reason=NOT_AUTOCOMMIT)
-async def test_a_synchronous_connection_without_autocommit(plain: psycopg.Connection[Any], conn: Conn) -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+async def test_a_synchronous_connection_without_autocommit(
+    plain: psycopg.Connection[Any], conn: Conn, mixed: bool
+) -> None:
     """The same for the synchronous twin."""
-    enqueue.insert_lines_sync(plain, [line()])
+    enqueue.insert_lines_sync(plain, [line(), line(delay_s=1.0 if mixed else None)])
     plain.rollback()
     assert await states(conn) == {}
 
