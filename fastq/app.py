@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,11 +16,13 @@ from psycopg import AsyncConnection, Connection
 from fastq import database
 from fastq.backoff import Backoff, Exponential, as_backoff
 from fastq.client import AsyncClient, SyncClient, needs_open
+from fastq.completing import completing
 from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PAYLOAD_LIMIT_BYTES, find_dsn
 from fastq.context import Context
 from fastq.errors import UnknownTask, UsageError
 from fastq.job import JobIds, JobRef, JobSpec, Options, check_name
 from fastq.outcome import RetryPolicy
+from fastq.protocol.completion import Place
 from fastq.task import Task
 
 P = ParamSpec("P")
@@ -37,6 +40,8 @@ class App:
         lifespan: ``async def lifespan(app): …; yield state``, entered once per worker process (wrapped in
             ``contextlib.asynccontextmanager``); what it yields is ``ctx.state``.
         payload_limit_bytes: the largest JSON of one job's arguments.
+        enqueue_retry_s: for how many seconds an enqueue is tried again while no server can be reached, or it is
+            starting up or read-only. 0, the default: the error comes at once. What may be there is never sent again.
 
     Example:
         >>> app = fastq.App()
@@ -51,10 +56,14 @@ class App:
         *,
         lifespan: Lifespan | None = None,
         payload_limit_bytes: int = PAYLOAD_LIMIT_BYTES,
+        enqueue_retry_s: float = 0.0,
     ) -> None:
+        if not 0 <= enqueue_retry_s < math.inf:
+            raise UsageError(f"enqueue_retry_s must be a number of seconds and not negative, not {enqueue_retry_s!r}")
         self.dsn = dsn
         self.lifespan = lifespan
         self.payload_limit_bytes = payload_limit_bytes
+        self.enqueue_retry_s = enqueue_retry_s
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.middlewares: list[Middleware] = []
         self._provided = _provided_types(lifespan)
@@ -153,7 +162,7 @@ class App:
     async def __aenter__(self) -> Self:
         """Open the pool for asynchronous enqueues."""
         dsn = await asyncio.to_thread(database.reachable, find_dsn(self.dsn))
-        client = AsyncClient(dsn, limit_bytes=self.payload_limit_bytes)
+        client = AsyncClient(dsn, limit_bytes=self.payload_limit_bytes, retry_s=self.enqueue_retry_s)
         await client.open()
         self._async_client = client
         return self
@@ -167,7 +176,7 @@ class App:
     @asynccontextmanager
     async def serving(self, dsn: str) -> AsyncIterator[Self]:
         """Open the app inside a worker: the same database, connections only when a handler wants one."""
-        client = AsyncClient(dsn, limit_bytes=self.payload_limit_bytes, warm=False)
+        client = AsyncClient(dsn, limit_bytes=self.payload_limit_bytes, retry_s=self.enqueue_retry_s, warm=False)
         await client.open()
         self._async_client = client
         try:
@@ -177,7 +186,8 @@ class App:
 
     def __enter__(self) -> Self:
         """Open the pool for synchronous enqueues."""
-        client = SyncClient(database.reachable(find_dsn(self.dsn)), limit_bytes=self.payload_limit_bytes)
+        dsn = database.reachable(find_dsn(self.dsn))
+        client = SyncClient(dsn, limit_bytes=self.payload_limit_bytes, retry_s=self.enqueue_retry_s)
         client.open()
         self._sync_client = client
         return self
@@ -212,9 +222,9 @@ class App:
             raise needs_open("a synchronous call")
         return self._sync_client
 
-    def completing(self, lease: tuple[int, int, int]) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+    def completing(self, place: Place) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Give a connection whose commit also completes a running job; see `Context.transaction`."""
-        return self.client.completing(lease)
+        return completing(self.client.connection, place)
 
     # -- enqueue
 
@@ -226,12 +236,16 @@ class App:
 
         Raises:
             PayloadTooLarge, ArgumentError: nothing was enqueued; a transaction of yours is still usable.
-            DatabaseUnreachable: no connection could be had; nothing was enqueued.
-            EnqueueOutcomeUnknown: the connection broke while committing; the job may or may not be there.
+            DatabaseUnreachable: no connection could be had, or the server takes no writes now; nothing was enqueued.
+            SchemaError, FastqError: PostgreSQL refused the job; nothing was enqueued.
+            EnqueueOutcomeUnknown: the connection broke before the commit was answered; the job may or may not be there.
+            psycopg.Error: only with `conn`: what PostgreSQL said, and your transaction is what it is after any error.
+
+        A caller that is cancelled while it waits may have enqueued its job or not.
 
         """
         if conn is not None:
-            return JobRef((await self.client.enqueue_in(conn, [spec]))[0])
+            return JobRef(await self.client.enqueue_in(conn, spec))
         return JobRef(await self.client.enqueue(spec))
 
     async def enqueue_many(
@@ -252,14 +266,15 @@ class App:
             The ids, in order.
 
         Raises:
-            As `enqueue`; and whatever the iterable raises. Nothing was enqueued then.
+            As `enqueue`; and whatever the iterable raises: nothing was enqueued then. With `enqueue_retry_s` only the
+            connection is waited for: what has been read from the iterable cannot be read again.
 
         """
         return await self.client.enqueue_many(specs, conn, progress)
 
     def enqueue_sync(self, spec: JobSpec, *, conn: Connection[Any] | None = None) -> JobRef:
         """As `enqueue`, from synchronous code and any thread."""
-        return JobRef(self.sync_client.enqueue([spec], conn)[0])
+        return JobRef(self.sync_client.enqueue(spec, conn))
 
     def enqueue_many_sync(
         self,

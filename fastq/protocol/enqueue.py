@@ -182,12 +182,21 @@ class CopyText:
         self._rich: list[bytes] = []
         self._scheduled: list[bytes] = []
         self.ids = JobIds()
+        self.reading = False
+        """Whether the caller's iterable is being asked for more."""
         self.whole = False
         """Whether all was sent, so that only the commit is missing."""
 
     def begin(self, blocks: list[int], head: int, now_ms: int) -> None:
         """Start a chunk with the positions, the segment and the database's time that take_positions gave."""
         self._blocks, self._head, self._now_ms = list(blocks), head, now_ms
+
+    def read(self, stream: Iterator[JobSpec]) -> list[JobSpec]:
+        """Return the next specs, at most BLOCK."""
+        self.reading = True
+        specs = list(islice(stream, BLOCK))
+        self.reading = False
+        return specs
 
     @property
     def full(self) -> bool:
@@ -281,7 +290,7 @@ async def copy_jobs(
 
     """
     stream, chunk = iter(specs), 0
-    specs_ahead = list(islice(stream, BLOCK))
+    specs_ahead = text.read(stream)
     async with all_or_none(conn):
         while specs_ahead:
             params = {"slot": slot, "blocks": blocks_for_chunk(chunk)}
@@ -291,7 +300,7 @@ async def copy_jobs(
                     await copy.write(text.encode(specs_ahead))
                     if progress is not None:
                         progress(len(text.ids))
-                    specs_ahead = list(islice(stream, BLOCK))
+                    specs_ahead = text.read(stream)
             for command, rows in text.leftovers():
                 async with AsyncCursor(conn) as cur, cur.copy(command.encode()) as copy:
                     await copy.write(rows)
@@ -305,7 +314,7 @@ def copy_jobs_sync(
 ) -> JobIds:
     """As copy_jobs, on a synchronous connection."""
     stream, chunk = iter(specs), 0
-    specs_ahead = list(islice(stream, BLOCK))
+    specs_ahead = text.read(stream)
     with all_or_none_sync(conn):
         while specs_ahead:
             params = {"slot": slot, "blocks": blocks_for_chunk(chunk)}
@@ -315,7 +324,7 @@ def copy_jobs_sync(
                     copy.write(text.encode(specs_ahead))
                     if progress is not None:
                         progress(len(text.ids))
-                    specs_ahead = list(islice(stream, BLOCK))
+                    specs_ahead = text.read(stream)
             for command, rows in text.leftovers():
                 with Cursor(conn) as cur, cur.copy(command.encode()) as copy:
                     copy.write(rows)

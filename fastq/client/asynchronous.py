@@ -1,0 +1,226 @@
+"""Enqueueing from coroutines: those that enqueue at the same time share a statement, a commit and a wake-up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+
+from fastq.backoff import full_jitter_s
+from fastq.client import fate
+from fastq.client.pool import AsyncPool
+from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
+from fastq.job import JobIds, JobSpec
+from fastq.protocol import enqueue, upkeep
+from fastq.protocol.enqueue import Line, Progress
+
+NOTIFY_EVERY_S = 0.002
+"""At most one NOTIFY in this time from one process: it holds a cluster-wide lock while it commits."""
+
+BATCH_BYTES = 16 * 1024 * 1024
+"""About so much is sent at once: PostgreSQL takes no parameter of a gigabyte."""
+
+_POOL_MOST = 4
+
+Waiting = tuple[Line, "asyncio.Future[int]", float]
+"""A line, its caller, and the time until which it may be tried again."""
+
+
+class AsyncClient:
+    """Two connections for single enqueues and wake-ups, and a few for whatever takes longer.
+
+    They are apart because a handler may enqueue inside its transaction: with all connections held like that, none
+    would ever come free.
+    """
+
+    def __init__(self, dsn: str, *, limit_bytes: int, retry_s: float = 0.0, warm: bool = True) -> None:
+        self._warm = warm
+        self._short = AsyncPool(dsn, 2)
+        self._long = AsyncPool(dsn, _POOL_MOST)
+        self._limit_bytes = limit_bytes
+        self._retry_s = retry_s
+        self._waiting: deque[Waiting] = deque()
+        self._flushing: asyncio.Task[None] | None = None
+        self._notifying: asyncio.Task[None] | None = None
+        self._notify_again = False
+
+    async def open(self) -> None:
+        """Connect, unless that is left to the first use.
+
+        Raises:
+            DatabaseUnreachable: nobody answers.
+
+        """
+        if self._warm:
+            async with self._short.connection():
+                pass
+
+    async def close(self) -> None:
+        """Finish what is being sent, then disconnect. May be called twice."""
+        try:
+            while self._flushing is not None:
+                await asyncio.wait([self._flushing])
+            if self._notifying is not None:
+                await asyncio.wait([self._notifying])
+        finally:
+            await self._short.close()
+            await self._long.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """Give a connection of the client's own, in autocommit mode.
+
+        Raises:
+            DatabaseUnreachable: none can be had.
+
+        """
+        async with self._long.connection() as conn:
+            yield conn
+
+    # -- single jobs
+
+    async def enqueue(self, spec: JobSpec) -> int:
+        """Enqueue one job together with those of other coroutines; returns its id after their common commit."""
+        line = Line(spec, self._limit_bytes)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        self._waiting.append((line, future, loop.time() + self._retry_s if self._retry_s else 0.0))
+        if self._flushing is None:
+            self._flushing = loop.create_task(self._flush(), name="fastq-enqueue")
+        return await future
+
+    async def _flush(self) -> None:
+        """Send what waits, one statement and one commit at a time, until nothing waits.
+
+        Nothing is awaited between the last look at what waits and the end, so that who comes later starts a new one.
+        """
+        failures = 0
+        batch: list[Waiting] = []
+        try:
+            while batch := self._next_batch():
+                failures = await self._send(batch, failures)
+        except BaseException:
+            _fail(batch, EnqueueOutcomeUnknown("the event loop was stopped during an enqueue"))
+            _fail(self._waiting, DatabaseUnreachable("the event loop was stopped; nothing was enqueued"))
+            self._waiting.clear()
+            raise
+        finally:
+            self._flushing = None
+
+    def _next_batch(self) -> list[Waiting]:
+        """Take from the front what fits into one statement, without those whose callers were cancelled."""
+        batch: list[Waiting] = []
+        size = 0
+        while self._waiting and len(batch) < enqueue.LINES_MOST and size < BATCH_BYTES:
+            waiting = self._waiting.popleft()
+            if not waiting[1].done():
+                batch.append(waiting)
+                size += len(waiting[0].text)
+        return batch
+
+    async def _send(self, batch: list[Waiting], failures: int) -> int:
+        """Insert a batch and answer its callers; returns how often in a row the database could not be reached."""
+        try:
+            ids = await self._insert([line for line, _, _ in batch])
+        except DatabaseUnreachable as exc:
+            await self._try_later(batch, exc, failures + 1)
+            return failures + 1
+        except Exception as exc:  # noqa: BLE001 - it is given to those who asked
+            _fail(batch, exc)
+            return 0
+        for (_, future, _), job_id in zip(batch, ids, strict=True):
+            if not future.done():
+                future.set_result(job_id)
+        if any(not line.waits for line, _, _ in batch):
+            self.wake()
+        return 0
+
+    async def _insert(self, lines: list[Line]) -> list[int]:
+        async with self._short.connection() as conn:
+            try:
+                return await enqueue.insert_lines(conn, lines)
+            except psycopg.Error as exc:
+                if exc.sqlstate == fate.READ_ONLY:
+                    await conn.close()  # the next one may find the new primary
+                raise fate.of(exc) from None
+
+    async def _try_later(self, batch: list[Waiting], exc: DatabaseUnreachable, failures: int) -> None:
+        """Put back to the front whoever has time left, and pause; nothing of the batch was enqueued."""
+        now = asyncio.get_running_loop().time()
+        patient = [waiting for waiting in batch if waiting[2] > now]
+        _fail([waiting for waiting in batch if waiting[2] <= now], fate.given_up(exc))
+        if patient:
+            self._waiting.extendleft(reversed(patient))
+            await asyncio.sleep(min(full_jitter_s(failures), min(until for _, _, until in patient) - now))
+
+    async def enqueue_in(self, conn: AsyncConnection[Any], spec: JobSpec) -> int:
+        """Enqueue a job on the caller's connection, as part of its transaction if it has one."""
+        (job_id,) = await enqueue.insert_lines(conn, [Line(spec, self._limit_bytes)])
+        await enqueue.ask(conn, "notify_workers")
+        return job_id
+
+    # -- streams
+
+    async def enqueue_many(
+        self, specs: Iterable[JobSpec], conn: AsyncConnection[Any] | None, progress: Progress | None
+    ) -> JobIds:
+        """Stream jobs through COPY, all or none."""
+        text = enqueue.CopyText(slot=0, limit_bytes=self._limit_bytes)
+        if conn is not None:
+            ids = await enqueue.copy_jobs(conn, specs, text, slot=0, progress=progress)
+            await enqueue.ask(conn, "notify_workers")
+            return ids
+        async with AsyncExitStack() as stack:
+            own = await self._connect_in_time(stack)
+            try:
+                ids = await enqueue.copy_jobs(own, specs, text, slot=0, progress=progress)
+            except psycopg.Error as exc:
+                if text.reading:  # it is not ours: the iterable raised it
+                    raise
+                raise fate.of(exc, committing=text.whole) from None
+        self.wake()
+        return ids
+
+    async def _connect_in_time(self, stack: AsyncExitStack) -> AsyncConnection[Any]:
+        loop = asyncio.get_running_loop()
+        until, failures = loop.time() + self._retry_s, 0
+        while True:
+            try:
+                return await stack.enter_async_context(self._long.connection())
+            except DatabaseUnreachable as exc:
+                failures += 1
+                if (left_s := until - loop.time()) <= 0:
+                    raise fate.given_up(exc) from None
+                await asyncio.sleep(min(left_s, full_jitter_s(failures)))
+
+    # -- waking the fleet
+
+    def wake(self) -> None:
+        """Send a NOTIFY soon; calls within NOTIFY_EVERY_S share one."""
+        if self._notifying is None or self._notifying.done():
+            self._notifying = asyncio.get_running_loop().create_task(self._notify(), name="fastq-notify")
+        else:
+            self._notify_again = True
+
+    async def _notify(self) -> None:
+        while True:
+            self._notify_again = False
+            try:
+                async with self._short.connection() as conn:
+                    await upkeep.notify(conn)
+            except (psycopg.Error, DatabaseUnreachable):
+                return
+            await asyncio.sleep(NOTIFY_EVERY_S)
+            if not self._notify_again:
+                return
+
+
+def _fail(batch: Iterable[Waiting], error: Exception) -> None:
+    for _, future, _ in batch:
+        if not future.done():
+            future.set_exception(error)

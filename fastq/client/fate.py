@@ -1,0 +1,45 @@
+"""What an error during an enqueue says about the jobs: nothing was enqueued, or nobody can know. Pure."""
+
+from __future__ import annotations
+
+import psycopg
+
+from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown, FastqError, SchemaError
+
+READ_ONLY = "25006"
+_STARTING = "57P03"
+_BROKEN = ("08", "57P")
+"""Connection exceptions, and a server that shuts down: it may have committed before it said so."""
+
+_NO_SCHEMA = {"3F000", "42P01", "42703", "42883"}
+
+
+def of(exc: psycopg.Error, *, committing: bool = True) -> FastqError:
+    """Return the error that tells a producer what became of its jobs.
+
+    `committing` is False where no commit can have been sent. The message holds PostgreSQL's primary text only: its
+    context would repeat the jobs' arguments.
+    """
+    reason, state = reason_of(exc), exc.sqlstate
+    if state in {READ_ONLY, _STARTING}:
+        return DatabaseUnreachable(f"PostgreSQL takes no jobs now: {reason}")
+    if isinstance(exc, psycopg.OperationalError) and (state is None or state.startswith(_BROKEN)):
+        if committing:
+            return EnqueueOutcomeUnknown(
+                f"the connection broke during an enqueue: the jobs may or may not be there ({reason})"
+            )
+        return DatabaseUnreachable(f"the connection broke before the commit ({reason}); nothing was enqueued")
+    if state in _NO_SCHEMA:
+        return SchemaError(f"{reason}: run `fastq migrate`; nothing was enqueued")
+    return FastqError(f"PostgreSQL refused the jobs: {reason}; nothing was enqueued")
+
+
+def reason_of(exc: psycopg.Error) -> str:
+    """Return one line that holds none of a statement's parameters."""
+    return exc.diag.message_primary or str(exc).strip().partition("\n")[0] or type(exc).__name__
+
+
+def given_up(exc: DatabaseUnreachable) -> DatabaseUnreachable:
+    """Return the error for jobs that could not be sent."""
+    told = str(exc)
+    return DatabaseUnreachable(told if told.endswith("nothing was enqueued") else f"{told}; nothing was enqueued")

@@ -1,0 +1,111 @@
+"""Enqueueing from synchronous code, in any thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import Connection
+
+from fastq.backoff import full_jitter_s
+from fastq.client import fate
+from fastq.client.pool import SyncPool
+from fastq.errors import DatabaseUnreachable
+from fastq.job import JobIds, JobSpec
+from fastq.protocol import enqueue
+from fastq.protocol.enqueue import Line, Progress
+
+NOTIFY_EVERY_S = 0.002
+"""At most one NOTIFY in this time from one process; the workers' poll covers what is skipped."""
+
+_POOL_MOST = 4
+T = TypeVar("T")
+
+
+class SyncClient:
+    """A few connections for producers without an event loop. Safe to share between threads."""
+
+    def __init__(self, dsn: str, *, limit_bytes: int, retry_s: float = 0.0) -> None:
+        self._pool = SyncPool(dsn, _POOL_MOST)
+        self._limit_bytes = limit_bytes
+        self._retry_s = retry_s
+        self._notified_at = 0.0
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Connect.
+
+        Raises:
+            DatabaseUnreachable: nobody answers.
+
+        """
+        with self._pool.connection():
+            pass
+
+    def close(self) -> None:
+        """Disconnect. May be called twice."""
+        self._pool.close()
+
+    def enqueue(self, spec: JobSpec, conn: Connection[Any] | None = None) -> int:
+        """Enqueue one job, in the caller's transaction if a connection is given; returns its id."""
+        line = Line(spec, self._limit_bytes)
+        if conn is None:
+            return self._in_time(lambda: self._insert(line))
+        (job_id,) = enqueue.insert_lines_sync(conn, [line])
+        enqueue.ask_sync(conn, "notify_workers")
+        return job_id
+
+    def _insert(self, line: Line) -> int:
+        with self._pool.connection() as own:
+            try:
+                (job_id,) = enqueue.insert_lines_sync(own, [line])
+            except psycopg.Error as exc:
+                if exc.sqlstate == fate.READ_ONLY:
+                    own.close()  # the next one may find the new primary
+                raise fate.of(exc) from None
+            self._notify(own)
+        return job_id
+
+    def enqueue_many(self, specs: Iterable[JobSpec], conn: Connection[Any] | None, progress: Progress | None) -> JobIds:
+        """Stream jobs through COPY, all or none."""
+        text = enqueue.CopyText(slot=0, limit_bytes=self._limit_bytes)
+        if conn is not None:
+            ids = enqueue.copy_jobs_sync(conn, specs, text, slot=0, progress=progress)
+            enqueue.ask_sync(conn, "notify_workers")
+            return ids
+        with ExitStack() as stack:
+            own = self._in_time(lambda: stack.enter_context(self._pool.connection()))
+            try:
+                ids = enqueue.copy_jobs_sync(own, specs, text, slot=0, progress=progress)
+            except psycopg.Error as exc:
+                if text.reading:  # it is not ours: the iterable raised it
+                    raise
+                raise fate.of(exc, committing=text.whole) from None
+            self._notify(own, always=True)
+        return ids
+
+    def _in_time(self, attempt: Callable[[], T]) -> T:
+        """Return what `attempt` does, tried again for `retry_s` seconds while the database cannot be reached."""
+        until, failures = time.monotonic() + self._retry_s, 0
+        while True:
+            try:
+                return attempt()
+            except DatabaseUnreachable as exc:
+                failures += 1
+                if (left_s := until - time.monotonic()) <= 0:
+                    raise fate.given_up(exc) from None
+                time.sleep(min(left_s, full_jitter_s(failures)))
+
+    def _notify(self, conn: Connection[Any], *, always: bool = False) -> None:
+        """Wake the fleet unless that was just done. The jobs are there already, whatever becomes of it."""
+        with self._lock:
+            due = always or time.monotonic() - self._notified_at > NOTIFY_EVERY_S
+            if due:
+                self._notified_at = time.monotonic()
+        if due:
+            with suppress(psycopg.Error):
+                enqueue.ask_sync(conn, "notify_workers")
