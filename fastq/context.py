@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from fastq.errors import UsageError
 from fastq.job import JobRef, JobSpec
 from fastq.producer import Producer
+from fastq.protocol.completion import Place
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -43,9 +45,9 @@ class Context:
     headers: dict[str, Any]
     enqueued_ms: int
     state: Any
+    place: Place
     deadline: float | None = None
     cancelled: bool = False
-    lease: tuple[int, int, int] = (0, 0, 0)
     completed: bool = field(default=False, init=False)
 
     @property
@@ -63,8 +65,11 @@ class Context:
 
         Raises:
             LeaseLost: the job was taken from this worker; nothing was written.
+            UsageError: this run has completed its job already; a job completes once.
 
         """
-        async with self.app.completing(self.lease) as conn:
+        if self.completed:
+            raise UsageError(f"job {self.id} is completed already: a run has one ctx.transaction()")
+        async with self.app.completing(self.place) as conn:
             yield conn
         self.completed = True

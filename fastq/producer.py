@@ -10,6 +10,8 @@ from fastq.job import JobRef, JobSpec
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from fastq.protocol.completion import Place
+
 
 class Producer(Protocol):
     """The enqueueing side of an app."""
@@ -26,6 +28,6 @@ class Producer(Protocol):
         """Tell whether a parameter annotated with `kind` is injected."""
         ...
 
-    def completing(self, lease: tuple[int, int, int]) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
-        """Give a connection whose commit also completes the job (slot, lease, ordinal)."""
+    def completing(self, place: Place) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+        """Give a connection whose commit also completes the job that stands there."""
         ...

@@ -146,10 +146,11 @@ async def read_lease(conn: AsyncConnection[Any], *, slot: int, lease: int) -> li
 
 @dataclass(frozen=True, slots=True)
 class HeldLease:
-    """A lease that the database believes a worker holds."""
+    """A lease that the database believes a worker holds; `done` are the ordinals of its finished jobs."""
 
     lane: Lane
     claimed: Claimed
+    done: frozenset[int]
 
     @property
     def lease(self) -> int:
@@ -161,6 +162,6 @@ async def list_leases(conn: AsyncConnection[Any], *, slot: int, worker: int) -> 
     """Return everything the database believes this worker holds."""
     cur = await conn.execute(statement("list_leases"), {"slot": slot, "worker": worker}, binary=True)
     return [
-        HeldLease(Lane(slot, 0, row[1], row[2], row[3]), Claimed(row[0], row[4], 0, [], alive=True))
+        HeldLease(Lane(slot, 0, row[1], row[2], row[3]), Claimed(row[0], row[4], 0, [], alive=True), frozenset(row[5]))
         for row in await cur.fetchall()
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -9,17 +10,28 @@ from psycopg import AsyncConnection
 from fastq.sql import statement
 
 
-async def hold(conn: AsyncConnection[Any], *, slot: int, lease: int) -> bool:
-    """Keep the lease from being reaped until the transaction ends; False when it is gone already."""
-    cur = await conn.execute(statement("hold_lease"), {"slot": slot, "lease": lease})
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a running job stands: `ord` is its place in the lease."""
+
+    slot: int
+    lease: int
+    ord: int
+
+
+async def hold(conn: AsyncConnection[Any], place: Place) -> bool:
+    """Keep the lease from being reaped until the transaction ends; False when it is gone, or the job is done."""
+    cur = await conn.execute(statement("hold_lease"), asdict(place))
     return await cur.fetchone() is not None
 
 
-async def complete(conn: AsyncConnection[Any], *, slot: int, lease: int, ordinal: int) -> None:
-    """Write down that the job is done, in the same transaction."""
-    await conn.execute(statement("complete_job"), {"slot": slot, "lease": lease, "ord": ordinal})
+async def complete(conn: AsyncConnection[Any], place: Place) -> bool:
+    """Write down that the job is done, in the same transaction; False when it was done before."""
+    cur = await conn.execute(statement("complete_job"), asdict(place))
+    return await cur.fetchone() is not None
 
 
-async def forget(conn: AsyncConnection[Any], *, slot: int, leases: list[int]) -> None:
-    """Delete what was written down for leases that are acknowledged."""
-    await conn.execute(statement("delete_progress"), {"slot": slot, "leases": leases})
+async def resolve(conn: AsyncConnection[Any], place: Place) -> bool:
+    """Tell whether the job was completed, after waiting for a transaction of its that may still be committing."""
+    row = await (await conn.execute(statement("resolve_completion"), asdict(place))).fetchone()
+    return row is not None and bool(row[0])

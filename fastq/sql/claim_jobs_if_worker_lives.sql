@@ -1,9 +1,9 @@
 -- Claim up to `limit` jobs of one lane of one segment: out of ready, into one lease row, packed as one json array.
--- Also deletes the leases in `acks`, whose jobs are all finished: one round trip for both.
+-- Also deletes the leases in `acks`, whose jobs are all finished, as ack_leases does: one round trip for both.
 -- A batch ends before it passes `max_bytes` (its first job always comes along).
 -- A paused queue gives nothing.
 -- Fence: nothing is claimed when the worker's row is gone; the key-share lock makes a reaper wait for this statement.
--- Locks: worker row key share; ready rows for update skip locked; lease rows by delete.
+-- Locks: worker row key share; ready rows for update skip locked; lease and progress rows by delete.
 -- Index: ready_{segment}_pkey from `low` on. Caller: protocol.claim.
 with alive as materialized (
   select w.id from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s for key share
@@ -11,6 +11,9 @@ with alive as materialized (
 acked as (
   delete from fastq.lease l where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s)
   returning l.id
+),
+forgotten as (
+  delete from fastq.progress p using acked a where p.slot = %(slot)s and p.lease = a.id
 ),
 pick as materialized (
   select r.ctid, r.pos, case when pg_column_compression(r.payload) is null then pg_column_size(r.payload)

@@ -1,4 +1,8 @@
--- Keep a lease from being deleted or reaped until this transaction ends; no row when it is gone.
--- Locks: the lease row key share (an ack of its neighbours goes on, a reaper waits). Index: lease_pkey.
+-- Keep a lease from being deleted or reaped until this transaction ends; no row when it is gone, or the job is done.
+-- Locks: the lease row key share (an ack of its neighbours goes on, a reaper waits). Index: lease_pkey, progress_pkey.
 -- Caller: protocol.completion.
-select l.id from fastq.lease l where l.slot = %(slot)s and l.id = %(lease)s for key share
+select l.id from fastq.lease l
+where l.slot = %(slot)s and l.id = %(lease)s and %(ord)s <> all (l.done)
+  and not exists (select from fastq.progress p
+                  where p.slot = %(slot)s and p.lease = %(lease)s and p.ord = %(ord)s and p.completed)
+for key share

@@ -1,7 +1,10 @@
 -- Move claimed jobs out of their leases: back to ready, to scheduled (retry, snooze), or to finished.
 -- The parameters from `lease` to `keep_s` are parallel arrays, one place per job; the job itself is read from the lease,
 -- so what was claimed and what is written cannot differ.
--- Fence: jobs of a lease that is gone, or that are done already, are left out; returned are those that moved.
+-- Fence: jobs of a lease that is gone, or that are done already, are left out; returned are those that moved. A job that
+-- completed in its own transaction is marked as done and goes nowhere.
+-- Durable whatever the connection's setting: were it lost in a crash of the server, the lease would come back without
+-- the mark, and the worker, which lives on, would acknowledge it as a whole.
 -- Locks: lease rows for no key update, in order of id (a handler's open transaction holds them key share). Index: lease_pkey. Caller: protocol.settle.
 with item as materialized (
   select distinct on (i.lease, i.ord) i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta::json as meta, i.keep_s
@@ -18,7 +21,9 @@ held as materialized (
 ),
 job as materialized (
   select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta, i.keep_s,
-         h.queue, h.priority, h.group_key, u.id, u.task, u.enqueued_ms, u.payload
+         h.queue, h.priority, h.group_key, u.id, u.task, u.enqueued_ms, u.payload,
+         exists (select from fastq.progress p where p.slot = %(slot)s and p.lease = i.lease and p.ord = i.ord and p.completed)
+           as completed
   from held h
   cross join lateral fastq.unpack(h.batch, h.done) u
   join item i on i.lease = h.id and i.ord = u.ord
@@ -32,7 +37,7 @@ to_ready as (
   insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
   select coalesce((select r.head from fastq.ring r where r.slot = %(slot)s), 0), %(slot)s, j.priority, j.attempt, j.id, j.enqueued_ms, j.queue, j.group_key, j.task, j.payload, j.meta
   from job j
-  where j.goes = 'ready'
+  where j.goes = 'ready' and not j.completed
   order by j.lease, j.ord
 ),
 to_scheduled as (
@@ -40,13 +45,13 @@ to_scheduled as (
   select %(slot)s, j.id, now() + j.delay_s * interval '1 second', j.state, j.priority, j.attempt, j.enqueued_ms, j.queue,
          j.group_key, j.task, j.payload, j.meta
   from job j
-  where j.goes = 'scheduled'
+  where j.goes = 'scheduled' and not j.completed
 ),
 to_finished as (
   insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, expires_at, queue, group_key, task, payload, meta)
   select %(slot)s, j.id, j.state, j.priority, j.attempt, j.enqueued_ms, now() + j.keep_s * interval '1 second', j.queue,
          j.group_key, j.task, j.payload, j.meta
   from job j
-  where j.goes = 'finished'
+  where j.goes = 'finished' and not j.completed
 )
-select j.lease, j.ord from job j
+select j.lease, j.ord, set_config('synchronous_commit', 'on', true) as durable from job j

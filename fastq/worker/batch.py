@@ -83,6 +83,12 @@ class Batch:
         self.remaining = self._untaken = iter(rest)
         return [pair for pair in pairs if pair[0] - base in ordinals]
 
+    def leave_out(self, done: Container[int]) -> None:
+        """Count jobs as finished that were finished before this batch was made."""
+        over = {split_key(key)[1] for key, _ in self.skim(done)}
+        self.settled |= over
+        self.left -= len(over)
+
     def take_rest(self) -> list[LeasedJob]:
         """Take all waiting jobs out, to be given back."""
         return [self.job(key, row) for key, row in self.remaining]

@@ -16,7 +16,7 @@ from fastq.config import WorkerConfig
 from fastq.link import Link
 from fastq.outcome import Failure, RetryPolicy, after_failure
 from fastq.protocol import claim
-from fastq.protocol.claim import Claimed, Lane, Window
+from fastq.protocol.claim import Claimed, HeldLease, Lane, Window
 from fastq.worker.appetite import Appetite
 from fastq.worker.batch import Batch, Row
 from fastq.worker.executor import Executor
@@ -172,43 +172,46 @@ class Claimer:
         self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit)
         return jobs
 
-    async def _accept(self, lane: Lane, claimed: Claimed) -> int:
-        """Decode a claimed batch and feed it to the executor."""
+    async def _accept(self, lane: Lane, claimed: Claimed, done: frozenset[int] = frozenset()) -> int:
+        """Decode a claimed batch and feed it to the executor, without the jobs in `done`."""
         if claimed.batch is None:
             return 0
         try:
             rows: list[Row] = orjson.loads(claimed.batch)
         except orjson.JSONDecodeError:
-            return await self._accept_singly(lane, claimed.lease)
-        batch = Batch(lane, claimed.lease, rows, monotonic())
+            return await self._accept_singly(lane, claimed.lease, done)
+        return self._feed(Batch(lane, claimed.lease, rows, monotonic()), done)
+
+    def _feed(self, batch: Batch, done: frozenset[int]) -> int:
         self.claimed += batch.size
         self._ledger.opened(batch)
-        self._executor.feed(batch)
+        if done:
+            batch.leave_out(done)
+        if batch.left:
+            self._executor.feed(batch)
+        else:
+            self._ledger.finished(batch)
         return batch.size
 
-    async def _accept_singly(self, lane: Lane, lease: int) -> int:
+    async def _accept_singly(self, lane: Lane, lease: int, done: frozenset[int]) -> int:
         """Decode the jobs of a batch one by one, because one of them cannot be; that one fails, alone and at once."""
         loose = await self._link.call(partial(claim.read_lease, slot=lane.slot, lease=lease))
         rows: list[Row] = []
-        misfits: list[tuple[int, Exception]] = []
+        bad: dict[int, Exception] = {}
         for job in loose:
             payload, meta = None, None
             try:
                 meta = None if job.meta is None else orjson.loads(job.meta)
                 payload = orjson.loads(job.payload)
             except orjson.JSONDecodeError as exc:
-                misfits.append((job.ord, ValueError(f"the payload cannot be decoded: {exc}")))
+                bad[job.ord] = ValueError(f"the payload cannot be decoded: {exc}")
             rows.append([job.pos, job.task, job.attempt, job.enqueued_ms, payload, job.id, meta])
         batch = Batch(lane, lease, rows, monotonic())
-        self.claimed += batch.size
-        self._ledger.opened(batch)
-        bad = dict(misfits)
-        for key, row in batch.skim(bad):
+        for key, row in batch.skim(bad.keys() - done):
             job_here = batch.job(key, row)
             failure = Failure(error=bad[job_here.ord], final=True)
             self._ledger.settle(batch, after_failure(job_here, failure, RetryPolicy()))
-        self._executor.feed(batch)
-        return batch.size
+        return self._feed(batch, done)
 
     async def _adopt_if_due(self) -> None:
         """Find leases whose claim committed while the connection broke, and run their jobs."""
@@ -220,8 +223,13 @@ class Claimer:
             held = await self._link.call(partial(claim.list_leases, slot=slot, worker=self._worker))
             # Judged before the next await: what is acknowledged meanwhile must not look unknown.
             for found in [lease for lease in held if not self._ledger.knows(slot, lease.lease)]:
-                log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
-                await self._accept(found.lane, found.claimed)
+                await self._adopt(found)
+
+    async def _adopt(self, found: HeldLease) -> None:
+        if await self._ledger.acked_before(found.lane.slot, found.lease):
+            return
+        log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
+        await self._accept(found.lane, found.claimed, found.done)
 
     # -- waiting
 

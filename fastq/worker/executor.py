@@ -20,6 +20,7 @@ from msgspec.structs import astuple
 
 from fastq.board import Cell, split_key
 from fastq.outcome import Failure, after_failure, returned
+from fastq.protocol.completion import Place
 from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import PayloadMisfit, Runner
@@ -229,7 +230,6 @@ class Executor:
         """Run a job that wants more than its payload: a context, a thread, a timeout, middleware."""
         running = self._cell.running
         meta: dict[str, Any] = (row[META] if len(row) > META else None) or {}
-        lease = (batch.lane.slot, batch.lease, batch.job(key, row).ord)
         ctx = runner.context(
             id=id_of(row),
             task=row[TASK],
@@ -239,7 +239,7 @@ class Executor:
             errors=meta.get("errors", []),
             headers=meta.get("headers", {}),
             enqueued_ms=row[ENQUEUED_MS],
-            lease=lease,
+            place=Place(batch.lane.slot, batch.lease, split_key(key)[1]),
         )
 
         async def in_thread(work: Callable[[], Any]) -> Any:
@@ -253,8 +253,6 @@ class Executor:
             if not ctx.completed:
                 raise
             log.exception("%s %s raised after it had completed in its own transaction", row[TASK], ctx.id)
-        if ctx.completed:
-            self._ledger.transacted(batch.lane.slot, batch.lease)
 
     def _failed(self, batch: Batch, key: int, row: Row, exc: BaseException) -> None:
         """Settle a job whose run raised, or that nobody here can run."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
 from contextlib import suppress
 from functools import partial
 from time import monotonic
 
 from fastq.board import Cell, Word
 from fastq.link import Link
-from fastq.protocol import ack, completion
+from fastq.protocol import ack
 from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
 from fastq.worker.batch import Batch
@@ -24,6 +24,8 @@ log = logging.getLogger("fastq.worker")
 
 ACK_AFTER_S = 0.003
 PART_AFTER_S = 0.1
+REMEMBERED = 10_000
+"""Of so many acknowledged leases it is known that they were, should a crash of the server undo it."""
 
 
 class Ledger:
@@ -36,7 +38,7 @@ class Ledger:
         self._finished: defaultdict[int, dict[int, Batch]] = defaultdict(dict)
         self._settling: list[tuple[Batch, Settlement]] = []
         self._acking: set[int] = set()
-        self._transacted: defaultdict[int, set[int]] = defaultdict(set)
+        self._acked: deque[int] = deque(maxlen=REMEMBERED)
         self._dirty = asyncio.Event()
         self._writing = asyncio.Lock()
         self._finished_jobs = 0
@@ -50,6 +52,13 @@ class Ledger:
     def knows(self, slot: int, lease: int) -> bool:
         """Tell whether a lease is open here, or finished and not surely acknowledged."""
         return lease in self.open or lease in self._acking or lease in self._finished.get(slot, {})
+
+    async def acked_before(self, slot: int, lease: int) -> bool:
+        """Acknowledge a lease once more that came back in a crash of the server; False if it never was."""
+        if lease not in self._acked:
+            return False
+        await self._link.call(partial(ack.ack, slot=slot, worker=self._worker, leases=[lease]))
+        return True
 
     @property
     def clean(self) -> bool:
@@ -75,10 +84,6 @@ class Ledger:
         self._settling.append((batch, settlement))
         self._dirty.set()
 
-    def transacted(self, slot: int, lease: int) -> None:
-        """Note a lease in which a job completed in its own transaction; what that wrote is deleted after the ack."""
-        self._transacted[slot].add(lease)
-
     def take_acks(self, slot: int) -> dict[int, Batch]:
         """Take the leases to acknowledge, to let them ride on a claim; say `acked` or `put_back` afterwards."""
         acks = self._finished.pop(slot, {})
@@ -94,6 +99,7 @@ class Ledger:
     def acked(self, sent: dict[int, Batch], ours: set[int], *, sure: bool) -> None:
         """Note which leases were still ours. `sure` is False when an earlier try may have deleted them."""
         self._acking.difference_update(sent)
+        self._acked.extend(sent)
         if len(ours) == len(sent) or not sure:
             return
         for lease, batch in sent.items():
@@ -131,14 +137,6 @@ class Ledger:
                 acks = self.take_acks(slot)
                 if acks:
                     await self._flush_acks(slot, acks)
-            for slot in self._transacted:
-                await self._forget(slot)
-
-    async def _forget(self, slot: int) -> None:
-        over = [lease for lease in self._transacted[slot] if not self.knows(slot, lease)]
-        if over:
-            await self._link.call(partial(completion.forget, slot=slot, leases=over))
-            self._transacted[slot].difference_update(over)
 
     async def _flush_acks(self, slot: int, acks: dict[int, Batch]) -> None:
         breaks = self._link.breaks

@@ -12,6 +12,7 @@ from fastq.board import Board
 from fastq.link import Link
 from fastq.outcome import MAX_CRASHES, after_death
 from fastq.protocol import ack, completion, reap, worker
+from fastq.protocol.completion import Place
 from fastq.settlement import LeasedJob, Settlement
 from fastq.steward.undertaker import Undertaker
 
@@ -233,7 +234,7 @@ async def test_one_worker_that_cannot_be_reaped_does_not_hold_up_the_others(conn
     link = Link(dsn, "fastq test", "set lock_timeout = '50ms'")
     undertaker = Undertaker(Board(cells=1, running=1), link, lease_s=30.0, slots=1)
     async with other.transaction():
-        await completion.hold(other, slot=0, lease=lease)
+        await completion.hold(other, Place(0, lease, 0))
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await undertaker.step_expired()

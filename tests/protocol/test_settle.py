@@ -11,6 +11,7 @@ from scene import LANE, Conn, ask, back, failed, hire, ids_of, jobs_of, later, p
 from fastq.outcome import Retry
 from fastq.protocol import ack, completion, upkeep
 from fastq.protocol.claim import Lane
+from fastq.protocol.completion import Place
 from fastq.states import JobState
 
 pytestmark = pytest.mark.protocol
@@ -209,7 +210,7 @@ async def test_a_neighbours_open_transaction_does_not_hold_up_settling(conn: Con
     lease = (await take(conn, who)).lease
     await conn.execute("set lock_timeout = '300ms'")
     async with other.transaction():
-        assert await completion.hold(other, slot=0, lease=lease)
+        assert await completion.hold(other, Place(0, lease, 0))
         assert await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(lease, 0)]) == {lease}
         assert await ack.settle(conn, slot=0, worker=who, settlements=[later(lease, 1)]) == {(lease, 1)}
 
@@ -259,3 +260,17 @@ async def test_every_final_state_can_be_kept(conn: Conn, state: JobState) -> Non
     lease = (await take(conn, who)).lease
     await ack.settle(conn, slot=0, worker=who, settlements=[failed(lease, state=state)])
     assert await states(conn) == {place: state}
+
+
+async def test_settling_is_durable_on_a_worker_s_connection(conn: Conn) -> None:
+    """A worker does not wait for the disk, except for what it settles: that commit is flushed when it is answered."""
+    await put(conn)
+    who = await hire(conn)
+    lease = (await take(conn, who)).lease
+    await conn.execute("set synchronous_commit = off")
+    async with conn.transaction():
+        assert await ack.settle(conn, slot=0, worker=who, settlements=[later(lease)])
+        assert await ask(conn, "show synchronous_commit") == [("on",)]
+        ((written,),) = await ask(conn, "select pg_current_wal_insert_lsn()::text")
+    assert await ask(conn, "select pg_current_wal_flush_lsn() >= %s::pg_lsn", written) == [(True,)]
+    assert await ask(conn, "show synchronous_commit") == [("off",)]

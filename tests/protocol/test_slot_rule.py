@@ -117,7 +117,8 @@ VALUES = {
     "goes": "'{ready}'",
     "state": "'{x}'",
 }
-SINGLE = {"hold_lease": {"lease": "1"}, "complete_job": {"lease": "1", "ord": "0"}, "read_lease_jobs": {"lease": "1"}}
+ONE_JOB = {"lease": "1", "ord": "0::int2"}
+SINGLE = dict.fromkeys(("hold_lease", "complete_job", "resolve_completion", "read_lease_jobs"), ONE_JOB)
 EVERY_SLOT = {"register_worker"}
 
 

@@ -14,6 +14,7 @@ from fastq.link import Link
 from fastq.observability.exposition import Totals
 from fastq.outcome import MAX_CRASHES
 from fastq.protocol import completion
+from fastq.protocol.completion import Place
 from fastq.states import CellState
 from fastq.steward.undertaker import Undertaker
 
@@ -53,7 +54,7 @@ async def test_a_locked_lease_waits_and_the_other_dead_do_not(
     kill(board, 1, second)
     undertaker = Undertaker(board, link, lease_s=30.0, slots=1)
     async with other.transaction():
-        await completion.hold(other, slot=0, lease=lease)
+        await completion.hold(other, Place(0, lease, 0))
         await undertaker.step()
         assert [cell.state for cell in board.cells] == [CellState.DEAD, CellState.FREE]
         assert await states(conn) == {stuck: "running", free: "ready"}
@@ -72,7 +73,7 @@ async def test_a_statement_timeout_of_the_role_is_no_endless_retry(conn: Conn, o
     undertaker = Undertaker(Board(cells=1, running=1), link, lease_s=30.0, slots=1)
     async with asyncio.timeout(10):
         async with other.transaction():
-            await completion.hold(other, slot=0, lease=lease)
+            await completion.hold(other, Place(0, lease, 0))
             await undertaker.step_expired()
         while await ask(conn, "select state from fastq.job") != [("ready",)]:
             await undertaker.step_expired()
@@ -90,9 +91,9 @@ async def test_a_worker_in_a_transaction_of_its_own_may_complete_before_it_is_re
     kill(board, 0, who)
     undertaker = Undertaker(board, link, lease_s=30.0, slots=1)
     async with other.transaction():
-        await completion.hold(other, slot=0, lease=claimed.lease)
+        await completion.hold(other, Place(0, claimed.lease, 0))
         await undertaker.step()
-        await completion.complete(other, slot=0, lease=claimed.lease, ordinal=0)
+        await completion.complete(other, Place(0, claimed.lease, 0))
     await undertaker.step()
     assert await states(conn) == {second: "ready"}
 

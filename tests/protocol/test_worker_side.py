@@ -13,7 +13,8 @@ from scene import LANE, Conn, ask, back, hire, ids_of, put, states, take, until_
 from fastq.board import Board, Word
 from fastq.config import WorkerConfig
 from fastq.link import Link
-from fastq.protocol import completion
+from fastq.protocol import ack, completion
+from fastq.protocol.completion import Place
 from fastq.worker.batch import Batch
 from fastq.worker.claimer import Claimer, Fenced
 from fastq.worker.ledger import Ledger
@@ -160,20 +161,46 @@ async def test_jobs_beside_a_bad_payload_are_not_said_to_be_done(rig: Rig, conn:
     assert set(await states(conn)) == set(places)
 
 
-async def test_progress_is_forgotten_with_the_ack(rig: Rig, conn: Conn) -> None:
-    """A job that completed in its own transaction leaves no row behind once its lease is acknowledged."""
+async def test_an_ack_undone_by_a_crash_of_the_server_is_said_again(rig: Rig, conn: Conn) -> None:
+    """A lease that comes back after it was acknowledged is acknowledged once more, and its jobs do not run again."""
     await put(conn, "{}", "{}")
     await rig.claimer.step()
     (batch,) = rig.hands.fed
-    await completion.complete(conn, slot=0, lease=batch.lease, ordinal=0)
-    rig.ledger.transacted(0, batch.lease)
-    batch.left = 1
-    await rig.ledger.flush()  # another batch's outcomes are written while this one is open
+    await conn.execute("create temp table crash as select * from fastq.lease")
     batch.left = 0
     rig.ledger.finished(batch)
     await rig.ledger.flush()
-    assert not await ask(conn, "select id from fastq.lease")
-    assert not await ask(conn, "select lease from fastq.progress")
+    await conn.execute("insert into fastq.lease select * from crash")
+    rig.link.breaks += 1
+    await rig.claimer._adopt_if_due()
+    assert rig.hands.fed == [batch]
+    assert await ask(conn, "select id from fastq.lease") == []
+
+
+async def test_of_an_adopted_lease_only_what_is_not_done_runs(rig: Rig, conn: Conn) -> None:
+    """Jobs that are done, or completed in their own transactions, are left out; with the others the lease ends."""
+    places = await put(conn, "{}", "{}", "{}")
+    lease = (await take(conn, rig.worker)).lease
+    await ack.ack_jobs(conn, slot=0, worker=rig.worker, jobs=[(lease, 0)])
+    await completion.complete(conn, Place(0, lease, 2))
+    rig.link.breaks += 1
+    await rig.claimer._adopt_if_due()
+    (batch,) = rig.hands.fed
+    assert [row[0] for _, row in batch.remaining] == [places[1]]
+    assert batch.left == 1
+
+
+async def test_an_adopted_lease_without_work_is_acknowledged(rig: Rig, conn: Conn) -> None:
+    """When everything in it is done there is only the ack to say."""
+    await put(conn)
+    lease = (await take(conn, rig.worker)).lease
+    await completion.complete(conn, Place(0, lease, 0))
+    rig.link.breaks += 1
+    await rig.claimer._adopt_if_due()
+    await rig.ledger.flush()
+    assert rig.hands.fed == []
+    assert await ask(conn, "select id from fastq.lease") == []
+    assert await ask(conn, "select lease from fastq.progress") == []
 
 
 async def test_what_was_refused_is_lost_and_not_tried_again(rig: Rig, conn: Conn) -> None:
