@@ -40,6 +40,6 @@ def reason_of(exc: psycopg.Error) -> str:
 
 
 def given_up(exc: DatabaseUnreachable) -> DatabaseUnreachable:
-    """Return the error for jobs that could not be sent."""
-    told = str(exc)
+    """Return the error for jobs that could not be sent, in one line."""
+    told = " ".join(str(exc).split())
     return DatabaseUnreachable(told if told.endswith("nothing was enqueued") else f"{told}; nothing was enqueued")
