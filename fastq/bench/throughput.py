@@ -11,7 +11,7 @@ from fastq.bench.bench import Bench
 from fastq.bench.claimant import Orders
 from fastq.bench.jobs import QUEUE, app, email_for, noop_job
 from fastq.bench.meter import Spent, between
-from fastq.bench.plan import Scenario
+from fastq.bench.plan import BenchError, Scenario
 from fastq.bench.result import Result
 from fastq.job import JobIds
 
@@ -60,9 +60,12 @@ def _ceiling(bench: Bench, jobs: int, place: str) -> Spent:
     with ceiling.ready(orders, bench.plan.processes) as claimants:
         bench.progress.say(f"{place} claims alone")
         before = bench.meter.read(claimants.pids)
+        bench.ground.unpause()
         started = time.monotonic()
         done_at = claimants.run()
         spent = between(before, bench.meter.read(claimants.pids))
+    if left := bench.ground.segments():
+        raise BenchError(f"the ceiling was not measured: jobs were left in {len(left)} segment(s)")
     return _timed(spent, done_at - started)
 
 
