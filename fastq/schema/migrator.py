@@ -18,6 +18,7 @@ from psycopg import AsyncConnection, Connection
 from fastq.errors import SchemaError, UsageError
 
 _LOCK = 0x6661737471
+_ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 _LEDGER = """create schema if not exists fastq;
 create table if not exists fastq.migration (
   version    int4 primary key,
@@ -71,33 +72,57 @@ def script() -> str:
 
 
 def migrate(conn: Connection[Any], *, slots: int | None = None, report: Callable[[str], None] = lambda _: None) -> int:
-    """Bring the schema up to date; returns how many migrations were applied.
+    """Bring the schema up to date; returns how many migrations were applied. Writes nothing when none is missing.
 
     Raises:
-        SchemaError: the database is newer than this code, or an applied migration is not the one we have.
+        SchemaError: the database is newer than this code, or an applied migration is not the one we have, or the
+            server refused, because the role may not or the database is read-only.
 
     """
-    applied = 0
-    for m in migrations():
-        with conn.transaction():
-            conn.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
-            conn.execute("set local client_min_messages = warning")
-            conn.execute(_LEDGER)
-            known = {row[0]: row[1] for row in conn.execute("select version, checksum from fastq.migration").fetchall()}
-            _judge(max(known, default=None), applying=True)
-            if m.version in known:
-                _same(m, known[m.version])
-                continue
-            conn.execute(m.sql.encode())
-            conn.execute(
-                "insert into fastq.migration (version, name, checksum) values (%s, %s, %s)",
-                [m.version, m.name, m.checksum],
-            )
-        applied += 1
-        report(f"applied {m.version:04d} {m.name}")
-    if slots is not None:
-        set_slots(conn, slots)
+    try:
+        applied = 0 if _complete(conn) else sum(_apply(conn, m, report) for m in migrations())
+        if slots is not None:
+            set_slots(conn, slots)
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise SchemaError(
+            f"this role may not change the schema ({exc.diag.message_primary}): run `fastq migrate` as its owner"
+        ) from None
+    except psycopg.Error as exc:
+        raise SchemaError(f"PostgreSQL refused the migration: {str(exc).strip()}") from None
     return applied
+
+
+def _complete(conn: Connection[Any]) -> bool:
+    """Tell whether every migration has been applied, as we have it. Needs no more than the right to look."""
+    row = conn.execute("select to_regclass('fastq.migration')").fetchone()
+    known = _known(conn) if row is not None and row[0] is not None else {}
+    return all(m.version in known for m in migrations())
+
+
+def _known(conn: Connection[Any]) -> dict[int, str]:
+    """Return the checksums of the applied migrations; refuses those of a newer or another fastq."""
+    known = {row[0]: row[1] for row in conn.execute("select version, checksum from fastq.migration").fetchall()}
+    _judge(max(known, default=None), applying=True)
+    for m in migrations():
+        _same(m, known.get(m.version, m.checksum))
+    return known
+
+
+def _apply(conn: Connection[Any], m: Migration, report: Callable[[str], None]) -> bool:
+    """Apply one migration unless somebody has; tell whether it was us."""
+    with conn.transaction():
+        conn.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        conn.execute("set local client_min_messages = warning")
+        conn.execute(_LEDGER)
+        if m.version in _known(conn):
+            return False
+        conn.execute(m.sql.encode())
+        conn.execute(
+            "insert into fastq.migration (version, name, checksum) values (%s, %s, %s)",
+            [m.version, m.name, m.checksum],
+        )
+    report(f"applied {m.version:04d} {m.name}")
+    return True
 
 
 def set_slots(conn: Connection[Any], slots: int) -> None:
@@ -123,8 +148,10 @@ def check(conn: Connection[Any]) -> None:
     """Raise SchemaError unless the schema is the one this code needs."""
     try:
         row = conn.execute("select max(version) from fastq.migration").fetchone()
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+    except _ABSENT:
         row = None
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise _no_grants(exc) from None
     _judge(None if row is None else row[0])
 
 
@@ -132,8 +159,10 @@ async def check_async(conn: AsyncConnection[Any]) -> None:
     """As `check`, on an asynchronous connection."""
     try:
         row = await (await conn.execute("select max(version) from fastq.migration")).fetchone()
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+    except _ABSENT:
         row = None
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise _no_grants(exc) from None
     _judge(None if row is None else row[0])
 
 
@@ -149,6 +178,12 @@ def _judge(found: int | None, *, applying: bool = False) -> None:
         raise SchemaError("the database has no fastq schema: run `fastq migrate`")
     if found < newest():
         raise SchemaError(f"the database has fastq schema {found}, this code needs {newest()}: run `fastq migrate`")
+
+
+def _no_grants(exc: psycopg.Error) -> SchemaError:
+    return SchemaError(
+        f"this role may not use the fastq schema ({exc.diag.message_primary}): docs/roles.md has the grants"
+    )
 
 
 def _same(m: Migration, checksum: str) -> None:
