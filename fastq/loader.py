@@ -19,6 +19,9 @@ def load_app(target: str) -> App:
 
     """
     module_name, _, attr = target.partition(":")
+    names = (*module_name.split("."), *(attr or "app").split("."))
+    if module_name.endswith(".py") or not all(name.isidentifier() for name in names):
+        raise TargetError(f"TARGET is module:attr, such as jobs:app for the app of jobs.py, not {target!r}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -47,7 +47,7 @@ SCENARIOS = ("throughput", "enqueue", "latency")
     type=click.Path(file_okay=False, path_type=Path),
     help="Write <date>-<commit>-<scenario>.json with raw samples there.",
 )
-def bench(scenario: str | None, dsn: str | None, as_json: bool, output: Path | None, **settings: Any) -> None:
+def bench(scenario: str | None, dsn: str | None, json: bool, output: Path | None, **settings: Any) -> None:
     """Measure YOUR database: throughput, enqueue, latency; all three without SCENARIO.
 
     \b
@@ -72,11 +72,11 @@ def bench(scenario: str | None, dsn: str | None, as_json: bool, output: Path | N
             measured = scenarios.run(name, opened)
             found[name.value] = measured.as_dict(plan, opened.conditions)
             progress.clear()
-            if not as_json:
+            if not json:
                 click.echo(measured.text())
             if output is not None:
                 click.echo(f"wrote {result.save(found[name.value], output)}", err=True)
-    if as_json:
+    if json:
         click.echo(result.dumps(found[scenario] if scenario else _all(found)))
 
 

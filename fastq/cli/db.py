@@ -29,7 +29,7 @@ def db() -> None:
 @db.command()
 @_base_option
 @json_option
-def start(base: str | None, as_json: bool) -> None:
+def start(base: str | None, json: bool) -> None:
     """Start the server, bring its schema up to date, and leave it running until `fastq db stop`."""
     from fastq import database, embedded
     from fastq.schema import migrator
@@ -37,7 +37,7 @@ def start(base: str | None, as_json: bool) -> None:
     dsn = embedded.start_detached(base)
     with database.connect(dsn, "fastq db start") as conn:
         migrator.migrate(conn)
-    if as_json:
+    if json:
         _write_json({"dsn": dsn})
         return
     click.echo(embedded.describe(embedded.status(base)))
@@ -56,12 +56,12 @@ def stop(base: str | None) -> None:
 @db.command()
 @_base_option
 @json_option
-def status(base: str | None, as_json: bool) -> None:
+def status(base: str | None, json: bool) -> None:
     """Say whether the server runs, where it lies and how large it is."""
     from fastq import embedded
 
     found = embedded.status(base)
-    if as_json:
+    if json:
         _write_json(_as_json(found))
         return
     click.echo(embedded.describe(found))

@@ -12,18 +12,14 @@ PROCESSES_MOST = 8
 
 @click.command()
 @click.option("--files", type=click.IntRange(1), help="Index at most so many files.  [default: all]")
-@click.option(
-    "--path", "below", multiple=True, type=click.Path(exists=True), help="Index the files below this instead."
-)
+@click.option("--path", multiple=True, type=click.Path(exists=True), help="Index the files below this instead.")
 @click.option("--noop", type=click.IntRange(0), default=300_000, show_default=True, help="Drain so many no-op jobs.")
 @click.option(
     "-p", "--processes", type=click.IntRange(1, 64), help="Worker processes.  [default: one per CPU, at most 8]"
 )
 @click.option("--keep", is_flag=True, help="Keep the server's directory, to look at the tables afterwards.")
 @json_option
-def demo(
-    files: int | None, below: tuple[str, ...], noop: int, processes: int | None, keep: bool, as_json: bool
-) -> None:
+def demo(files: int | None, path: tuple[str, ...], noop: int, processes: int | None, keep: bool, json: bool) -> None:
     """See fastq do real work: index this machine's Python files, then drain no-op jobs.
 
     It starts a PostgreSQL of its own in a temporary directory, enqueues one job per .py file of the standard library
@@ -36,9 +32,9 @@ def demo(
     from fastq.supervisor import processes_here
 
     processes = processes or min(processes_here(), PROCESSES_MOST)
-    options = Options(processes=processes, below=below, files=files, noops=noop, keep=keep)
+    options = Options(processes=processes, below=path, files=files, noops=noop, keep=keep)
     summary = run(options, sys.stderr)
-    if as_json:
+    if json:
         import orjson
 
         click.echo(orjson.dumps(summary.to_json()).decode())

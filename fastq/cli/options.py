@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import click
 
+# No envvar: FASTQ_DSN comes after the app's own, which `find_dsn` sees to; FASTQ_<COMMAND>_DSN is as good as typed.
 dsn_option = click.option(
     "--dsn",
-    envvar=["FASTQ_DSN"],
     help="PostgreSQL to use. Default: the app's, FASTQ_DSN, DATABASE_URL, PGHOST…, then the embedded one.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Write one JSON object, for machines.")
+json_option = click.option("--json", is_flag=True, help="Write one JSON object, for machines.")
 
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ _COUNTERS = ("claimed", "succeeded", "failed", "retried", "returned", "lost")
 @click.command()
 @dsn_option
 @json_option
-def status(dsn: str | None, as_json: bool) -> None:
+def status(dsn: str | None, json: bool) -> None:
     """Show how many jobs stand where, and who works on them. Fast at any backlog: ~ marks an estimate.
 
     \b
@@ -39,7 +39,7 @@ def status(dsn: str | None, as_json: bool) -> None:
             seen = survey(conn)
         except psycopg.Error as exc:
             raise FastqError(f"PostgreSQL did not answer: {str(exc).strip()}") from None
-    click.echo(codec.dumps(as_dict(seen)).decode() if as_json else render(seen))
+    click.echo(codec.dumps(as_dict(seen)).decode() if json else render(seen))
 
 
 def as_dict(seen: Survey) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,11 @@ from fastq.cli.options import Bytes, Queues, Seconds, dsn_option, log_options
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What the preflight is asked: whether this app can be served from this database."""
+    """What the preflight is asked: can this app be served from this database, and its pages at these addresses?"""
 
     target: str
     dsn: str | None
+    addresses: tuple[str, ...] = ()
 
 
 def answer(start: Start) -> dict[str, object]:
@@ -24,14 +26,18 @@ def answer(start: Start) -> dict[str, object]:
     from fastq.config import find_dsn
     from fastq.loader import load_app
     from fastq.schema import migrator
+    from fastq.steward.http import parse_address
 
+    for address in start.addresses:
+        parse_address(address)
     app = load_app(start.target)
     found = find_dsn(start.dsn or app.dsn)
+    source = "--dsn" if start.dsn else "App(dsn=…)" if app.dsn else found.source.value
     dsn = database.reachable(found)
     with database.connect(dsn, "fastq preflight") as conn:
         migrator.check(conn)
         slots = migrator.slots(conn)
-    return {"dsn": dsn, "source": found.source.value, "slots": slots, "tasks": sorted(app.tasks)}
+    return {"dsn": dsn, "source": source, "slots": slots, "tasks": sorted(app.tasks)}
 
 
 @click.command()
@@ -99,21 +105,46 @@ def worker(**options: Any) -> int:
     exit: 0 drained, 1 crash, 2 usage or import error, 3 database unreachable, 4 schema missing or wrong,
           5 drain ran past its deadline, 6 workers crash-looping
     """
+    from fastq.errors import UsageError
     from fastq.observability import logs
     from fastq.supervisor import preflight
 
+    if options["queues"] and options["exclude_queues"]:
+        raise UsageError("give -Q/--queues or -X/--exclude-queues, not both: -Q leaves all others out already")
+    cpus = _cpus(options["cpus"])
     logs.configure(format=options["log_format"], level=options["log_level"])
-    checked = preflight(_entry("fastq.cli.worker:answer", Start(target=options["target"], dsn=options["dsn"])))
+    checked = preflight(_entry("fastq.cli.worker:answer", _start(options)))
     if checked["source"] == "embedded":
         from fastq import embedded
 
         checked["dsn"] = embedded.ensure()  # this process holds the server's lease now, and its children with it
         click.echo(embedded.describe(embedded.status()), err=True)
-    plan = _plan(options, checked)
+    plan = _plan(options, checked, cpus)
     if options["dry_run"]:
         click.echo(plan.describe(checked))
         return 0
     return plan.run()
+
+
+def _start(options: dict[str, Any]) -> Start:
+    addresses = (options["metrics_addr"], options["health_addr"])
+    return Start(target=options["target"], dsn=options["dsn"], addresses=tuple(filter(None, addresses)))
+
+
+def _cpus(given: str | None) -> tuple[int, ...]:
+    """Return the CPUs to pin to: those that were asked for, if we may use them, or else all that we may."""
+    from fastq.errors import UsageError
+    from fastq.supervisor import available_cpus, parse_cpus
+
+    ours = available_cpus()
+    cpus = parse_cpus(given) if given else ours
+    if strange := [cpu for cpu in cpus if cpu not in ours]:
+        raise UsageError(f"--cpus: this process may not use CPU {_listed(strange)}, only {_listed(ours)}")
+    return cpus
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _entry(path: str, config: object) -> Any:
@@ -168,16 +199,15 @@ def _start_watcher() -> None:
     fork(lambda: reload.watch(Path.cwd(), parent), Birth(name="fastq reload"))
 
 
-def _plan(options: dict[str, Any], checked: dict[str, Any]) -> Plan:
+def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...]) -> Plan:
     from fastq.config import StewardConfig, SupervisorConfig, WorkerConfig
-    from fastq.supervisor import available_cpus, parse_cpus, processes_here
+    from fastq.supervisor import processes_here
 
-    cpus = parse_cpus(options["cpus"]) if options["cpus"] else available_cpus()
     processes = options["processes"] or (len(cpus) if options["cpus"] else processes_here())
     return Plan(
         supervisor=SupervisorConfig(
             processes=processes,
-            cpus=tuple(cpus) if options["pin"] else (),
+            cpus=cpus if options["pin"] else (),
             shutdown_timeout_s=options["shutdown_timeout"],
             burst=options["burst"],
             reload=options["reload"],

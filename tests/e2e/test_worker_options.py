@@ -101,7 +101,15 @@ def fill(db: Db, task: str, jobs: int, queue: str = "default") -> None:
         (["jobs:app", "-Q", "mail:0"], "is not a queue"),
         (["jobs:app", "--lease", "soon"], "is not a duration"),
         (["jobs:app", "--max-memory-per-child", "much"], "is not a size"),
-        (["jobs:app", "--cpus", "x"], "x"),
+        (["jobs:app", "--cpus", "x"], "CPUs are given like 0-3,7"),
+        (["jobs:app", "--cpus", "0,99"], "this process may not use CPU 99, only "),
+        (["jobs:app", "-Q", "mail", "-X", "slow"], "-Q/--queues or -X/--exclude-queues, not both"),
+        (["jobs:app", "--metrics-addr", "somewhere"], "'somewhere' is not an address to listen on"),
+        (["jobs:app", "--health-addr", ":99999", "--dry-run"], "':99999' is not an address to listen on"),
+        ([":app"], "TARGET is module:attr, such as jobs:app for the app of jobs.py, not ':app'"),
+        (["./jobs.py"], "TARGET is module:attr, such as jobs:app for the app of jobs.py, not './jobs.py'"),
+        (["jobs.py"], "TARGET is module:attr"),
+        (["jobs:app()"], "TARGET is module:attr"),
     ],
 )
 def test_mistake_is_one_sentence_and_exit_2(dsn: str, args: list[str], says: str) -> None:
@@ -153,6 +161,36 @@ def test_environment_twins_set_options(dsn: str, monkeypatch: pytest.MonkeyPatch
     assert "processes  1" in worker("jobs:app", "--dry-run", "-p", "1").stdout
     monkeypatch.setenv("FASTQ_DSN", "host=127.0.0.1 port=1")
     assert worker("jobs:app", "--dry-run").returncode == 3
+
+
+def test_dsn_option_goes_before_the_apps_and_that_before_the_environment(
+    db: Db, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--dsn, then App(dsn=…), then FASTQ_DSN, DATABASE_URL; and the plan says which it was."""
+    nowhere = "host=127.0.0.1 port=1"
+    assert "database   FASTQ_DSN, " in worker("jobs:app", "--dry-run").stdout
+    monkeypatch.setenv("FASTQ_DSN", nowhere)
+    assert "database   --dsn, " in worker("jobs:app", "--dry-run", "--dsn", dsn).stdout
+    Path("jobs.py").write_text(JOBS.replace("fastq.App(", f"fastq.App({dsn!r}, "))
+    assert "database   App(dsn=…), " in worker("jobs:app", "--dry-run").stdout
+    assert worker("jobs:app", "--dry-run", "--dsn", nowhere).returncode == 3
+    monkeypatch.setenv("FASTQ_WORKER_DSN", nowhere)
+    assert worker("jobs:app", "--dry-run").returncode == 3
+    Path("jobs.py").write_text(JOBS)
+    monkeypatch.delenv("FASTQ_WORKER_DSN")
+    monkeypatch.delenv("FASTQ_DSN")
+    monkeypatch.setenv("DATABASE_URL", dsn)
+    assert "database   DATABASE_URL, " in worker("jobs:app", "--dry-run").stdout
+
+
+def test_the_apps_dsn_is_where_the_workers_go(db: Db, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only the plan but the processes go there, whatever FASTQ_DSN says."""
+    monkeypatch.setenv("FASTQ_DSN", "host=127.0.0.1 port=1")
+    Path("jobs.py").write_text(JOBS.replace("fastq.App(", f"fastq.App({dsn!r}, "))
+    fill(db, "jobs.note", 3)
+    done = worker("jobs:app", "-p", "1", "--burst")
+    assert done.returncode == 0, done.stderr
+    assert one(db, "select count(*) from fastq.job") == 0
 
 
 def test_json_log_is_one_object_a_line(db: Db) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 import pytest
 
 from fastq.cli.enqueue import Moment
+from fastq.cli.main import cli
 from fastq.cli.options import Bytes, Queues, Seconds
 
 pytestmark = pytest.mark.unit
@@ -66,3 +68,34 @@ def test_time_without_an_offset_is_in_this_machines_zone() -> None:
     """The time is aware, and local."""
     moment = Moment().convert("2026-05-01T09:00", None, None)
     assert moment == datetime(2026, 5, 1, 9).astimezone()
+
+
+def options(command: click.Command = cli, path: str = "") -> Iterator[tuple[str, click.Option]]:
+    """Yield (the command as typed, option) for all options of all commands."""
+    yield from ((path, param) for param in command.params if isinstance(param, click.Option) and path)
+    if isinstance(command, click.Group):
+        with click.Context(command) as ctx:
+            for name in command.list_commands(ctx):
+                inner = command.get_command(ctx, name)
+                assert inner is not None
+                yield from options(inner, f"{path} {name}".strip())
+
+
+@pytest.mark.parametrize(
+    ("path", "option"), [pytest.param(*found, id=f"{found[0]} {found[1].opts[-1]}") for found in options()]
+)
+def test_every_option_has_an_environment_twin(path: str, option: click.Option, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is FASTQ_<COMMAND>_<OPTION>, by the name that is typed."""
+    typed = max(option.opts, key=len).removeprefix("--").replace("-", "_")
+    prefix = f"FASTQ_{path.replace(' ', '_')}".upper()
+    for name in [option.envvar] if isinstance(option.envvar, str) else option.envvar or ():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(f"{prefix}_{typed.upper()}", "1")
+    with click.Context(cli, auto_envvar_prefix=prefix) as ctx:
+        assert option.value_from_envvar(ctx) in ("1", ["1"], True)
+    assert option.name == typed
+
+
+def test_the_dsn_of_the_environment_is_no_option() -> None:
+    """FASTQ_DSN comes after the app's own DSN, so it must not look like something typed."""
+    assert all(option.envvar is None for _, option in options() if option.name == "dsn")
