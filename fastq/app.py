@@ -23,13 +23,26 @@ from fastq.errors import UnknownTask, UsageError
 from fastq.job import JobIds, JobRef, JobSpec, Options, check_name
 from fastq.outcome import RetryPolicy
 from fastq.protocol.completion import Place
-from fastq.task import Task
+from fastq.task import Task, Timeouts
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Lifespan = Callable[["App"], AbstractAsyncContextManager[Any]]
 Middleware = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+def _positive_s(name: str, value: float | timedelta | None) -> float | None:
+    """Return a duration in seconds.
+
+    Raises:
+        UsageError: it is not greater than 0.
+
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UsageError(f"{name} must be greater than 0 seconds, not {value!r}")
+    return seconds
 
 
 class App:
@@ -88,6 +101,7 @@ class App:
         retries: int = 3,
         backoff: Backoff | float | None = None,
         timeout: float | timedelta | None = None,
+        hard_timeout: float | timedelta | None = None,
     ) -> _Decorator: ...
 
     def task(
@@ -101,6 +115,7 @@ class App:
         retries: int = 3,
         backoff: Backoff | float | None = None,
         timeout: float | timedelta | None = None,
+        hard_timeout: float | timedelta | None = None,
     ) -> Any:
         """Register a function as a task; usable as ``@app.task`` or ``@app.task(…)``.
 
@@ -110,23 +125,24 @@ class App:
             priority: 0 (first) to 9 (last).
             retries: how often a failed job is tried again: at most retries + 1 runs.
             backoff: seconds, or a function of the attempt's number giving seconds; exponential with jitter by default.
-            timeout: seconds after which a run is cancelled and counts as failed.
+            timeout: seconds after which a run is cancelled and counts as failed; a function in a thread cannot be
+                cancelled and runs on.
+            hard_timeout: seconds after which the worker process that runs the job is killed, and the job charged with
+                a crash.
 
         """
         options = Options(queue=queue, priority=priority)
         if not isinstance(retries, int) or not 0 <= retries <= 10_000:
             raise UsageError(f"retries must be 0 to 10000, not {retries!r}")
         policy = RetryPolicy(retries=retries, backoff=Exponential() if backoff is None else as_backoff(backoff))
-        timeout_s = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        if timeout_s is not None and timeout_s <= 0:
-            raise UsageError(f"timeout must be greater than 0 seconds, not {timeout!r}")
+        timeouts = Timeouts(soft_s=_positive_s("timeout", timeout), hard_s=_positive_s("hard_timeout", hard_timeout))
 
         def register(function: Callable[..., Any]) -> Task[Any, Any]:
             task_name = check_name("a task's name", name or f"{function.__module__}.{function.__qualname__}")
             if task_name in self.tasks:
                 raise UsageError(f"there are two tasks named {task_name!r}; give one of them name=…")
             task: Task[Any, Any] = Task(
-                self, function, name=task_name, options=options, policy=policy, timeout_s=timeout_s
+                self, function, name=task_name, options=options, policy=policy, timeouts=timeouts
             )
             self.tasks[task_name] = task
             return task

@@ -1,8 +1,9 @@
 """The board: memory that the supervisor shares with its children, made before they are forked.
 
-One cell per worker process. The worker writes its state, its counters and the table of what it is running
-right now; the supervisor and the steward read it, also after the worker died. The words are 64-bit integers in
-an anonymous mmap: a write is one store, so the hot path can afford one per job, and a kill -9 loses nothing.
+One cell per worker process. The worker writes its state, its counters and the tables of what it is running right now
+and until when it may (its hard timeout, in ms of time.monotonic()); the supervisor and the steward read it, also after
+the worker died. The words are 64-bit integers in an anonymous mmap: a write is one store, so the hot path can afford
+one per job, and a kill -9 loses nothing.
 
 Who writes what: the supervisor sets STARTING (with the pid) and DEAD (with the exit status); the worker sets
 RUNNING, DRAINING and, on a clean exit, FREE; the steward sets a DEAD cell FREE once its leases were given back.
@@ -22,14 +23,17 @@ _WORD = 8
 
 
 class Word(IntEnum):
-    """The words of a cell; the table of running jobs follows them."""
+    """The words of a cell; the tables of running jobs and of their deadlines follow them.
+
+    OVERDUE is the key of the job for which the steward killed the worker.
+    """
 
     STATE = 0
     PID = 1
     WORKER_ID = 2
     EXIT_STATUS = 3
     CPU = 4
-    BUSY = 5
+    OVERDUE = 5
     CLAIMED = 6
     SUCCEEDED = 7
     FAILED = 8
@@ -37,12 +41,11 @@ class Word(IntEnum):
     LOST = 10
     RETURNED = 11
     FENCED = 12
-    IDLE = 13
-    STARTED_AT = 14
-    STOPPED = 15
+    STOPPED = 13
 
 
 CELL_WORDS = 16
+NO_DEADLINE = 0
 COUNTERS = (Word.CLAIMED, Word.SUCCEEDED, Word.FAILED, Word.RETRIED, Word.LOST, Word.RETURNED)
 
 
@@ -62,7 +65,9 @@ class Cell:
     def __init__(self, index: int, words: memoryview[int]) -> None:
         self.index = index
         self.words = words
-        self.running = words[CELL_WORDS:]
+        running = (len(words) - CELL_WORDS) // 2
+        self.running = words[CELL_WORDS : CELL_WORDS + running]
+        self.deadlines = words[CELL_WORDS + running :]
 
     def __getitem__(self, word: Word) -> int:
         return self.words[word]
@@ -121,7 +126,7 @@ class Board:
     """Cells for `cells` workers, each able to show `running` jobs at once, with a doorbell each and the steward's."""
 
     def __init__(self, *, cells: int, running: int) -> None:
-        per_cell = CELL_WORDS + running
+        per_cell = CELL_WORDS + 2 * running
         self._memory = mmap.mmap(-1, cells * per_cell * _WORD)
         words = memoryview(self._memory).cast("q")
         self.cells = [Cell(i, words[i * per_cell : (i + 1) * per_cell]) for i in range(cells)]

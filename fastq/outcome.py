@@ -171,11 +171,18 @@ def death_of(wait_status: int) -> str:
         return f"signal {code}"
 
 
-def after_death(job: LeasedJob, *, running: bool, cause: str, max_crashes: int = MAX_CRASHES) -> Settlement:
-    """Decide where a job goes whose worker died; only one that was `running` is charged."""
+def after_death(
+    job: LeasedJob, *, running: bool, cause: str, counts: bool = False, max_crashes: int = MAX_CRASHES
+) -> Settlement:
+    """Decide where a job goes whose worker died; only one that was `running` is charged a crash.
+
+    `counts`: it is known that it ran, so the run was an attempt too; the worker that takes it next knows how many there
+    may be.
+    """
     if not running:
         return returned(job)
     crashes = int((job.meta or {}).get("crashes", 0)) + 1
+    attempt = job.attempt + 1 if counts else job.attempt
     record = {
         "type": "WorkerDied",
         "message": f"the worker process ended by {cause} while it ran this job",
@@ -186,5 +193,20 @@ def after_death(job: LeasedJob, *, running: bool, cause: str, max_crashes: int =
     meta = _with_error(job.meta, record) | {"crashes": crashes}
     place: _Place = {"lease": job.lease, "ord": job.ord}
     if crashes >= max_crashes:
-        return Settlement(**place, goes=Goes.FINISHED, state=JobState.FAILED, attempt=job.attempt, meta=meta)
-    return Settlement(**place, goes=Goes.READY, attempt=job.attempt, meta=meta)
+        return Settlement(**place, goes=Goes.FINISHED, state=JobState.FAILED, attempt=attempt, meta=meta)
+    return Settlement(**place, goes=Goes.READY, attempt=attempt, meta=meta)
+
+
+def exhausted(job: LeasedJob, policy: RetryPolicy) -> Settlement | None:
+    """Return where a job goes that may not run once more, because its worker died in its last attempt; else None."""
+    if job.attempt <= policy.retries:
+        return None
+    return Settlement(
+        lease=job.lease,
+        ord=job.ord,
+        goes=Goes.FINISHED,
+        state=JobState.FAILED,
+        attempt=job.attempt,
+        meta=job.meta,
+        keep_s=policy.keep_failed_s,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from fastq.arguments import Arguments
@@ -13,6 +14,18 @@ from fastq.producer import Producer
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long a run may take, in seconds; None is for ever.
+
+    `soft_s` cancels a coroutine and counts as a failed attempt; a function in a thread cannot be cancelled and runs to
+    its end. `hard_s` kills the worker process, whatever the handler does, and counts as a crash.
+    """
+
+    soft_s: float | None = None
+    hard_s: float | None = None
 
 
 class BoundTask(Generic[P, R]):
@@ -55,14 +68,14 @@ class Task(Generic[P, R]):
         name: str,
         options: Options,
         policy: RetryPolicy,
-        timeout_s: float | None,
+        timeouts: Timeouts,
     ) -> None:
         self.app = app
         self.fn = fn
         self.name = name
         self.defaults = options
         self.policy = policy
-        self.timeout_s = timeout_s
+        self.timeouts = timeouts
         self.is_async = inspect.iscoroutinefunction(fn)
         self.arguments = Arguments(cast("Callable[..., Any]", fn), app.injectable)
         self.__doc__ = fn.__doc__

@@ -23,6 +23,7 @@ from fastq.states import CellState
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.leader import Leader
 from fastq.steward.listener import Listener
+from fastq.steward.overdue import Overdue
 from fastq.steward.pages import Pages
 from fastq.steward.undertaker import Undertaker
 
@@ -89,6 +90,7 @@ class Steward:
             self._heartbeat.run,
             self._undertaker.run,
             self._undertaker.run_expired,
+            Overdue(self._board).run,
             self._leader.run,
             self._leader.run_promote,
             self._leader.run_rotate,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
-from fastq.board import Board, Cell, Word
+from fastq.board import Board, Cell, Word, split_key
 from fastq.link import Link
 from fastq.observability.exposition import Totals
 from fastq.outcome import after_death, death_of
@@ -27,6 +27,7 @@ Running = set[tuple[int, int]]
 
 _LIVING = (CellState.RUNNING, CellState.DRAINING)
 _TELL_EVERY_S = 60.0
+EXIT_LATE = 5
 
 
 class NotNowError(Exception):
@@ -76,12 +77,12 @@ class Undertaker:
 
     async def _reap_cell(self, cell: Cell) -> None:
         """Reap one dead cell; it stays dead when a lease of its worker is locked."""
-        worker_id, running = cell[Word.WORKER_ID], set(cell.running_jobs())
+        worker_id = cell[Word.WORKER_ID]
         if worker_id:
-            cause, back = death_of(cell[Word.EXIT_STATUS]), 0
+            (running, cause), back = _charge(cell), 0
             try:
                 for slot in range(self._slots):
-                    back += await self._reap(slot, worker_id, running, cause) or 0
+                    back += await self._reap(slot, worker_id, running, cause, died=True) or 0
             except NotNowError:
                 return
             if cell.state is not CellState.DEAD or cell[Word.WORKER_ID] != worker_id:
@@ -104,8 +105,12 @@ class Undertaker:
                 if back is not None:
                     log.warning("worker %s stopped renewing its lease: %s job(s) given back", worker_id, back)
 
-    async def _reap(self, slot: int, worker_id: int, running: Running | None, cause: str) -> int | None:
+    async def _reap(
+        self, slot: int, worker_id: int, running: Running | None, cause: str, *, died: bool = False
+    ) -> int | None:
         """Reap one worker; `running` None means that nobody knows what ran, so everything is charged.
+
+        `died`: its process is known to have died, so that what ran has had an attempt.
 
         Returns how many jobs went back; None when the worker was gone already.
 
@@ -115,7 +120,8 @@ class Undertaker:
         """
 
         def verdict(job: LeasedJob) -> Settlement:
-            return after_death(job, running=running is None or (job.lease, job.ord) in running, cause=cause)
+            ran = running is None or (job.lease, job.ord) in running
+            return after_death(job, running=ran, cause=cause, counts=died)
 
         async def attempt(conn: AsyncConnection[Any]) -> int | None:
             try:
@@ -156,6 +162,16 @@ class Undertaker:
         for cell in self._board.cells:
             if cell.state in _LIVING and not _exists(cell[Word.PID]):
                 cell.state = CellState.DEAD
+
+
+def _charge(cell: Cell) -> tuple[Running, str]:
+    """Return the jobs that a worker's death is charged to, and how it died."""
+    if cell[Word.OVERDUE]:
+        return {split_key(cell[Word.OVERDUE])}, "SIGKILL, for this job's hard timeout,"
+    cause = death_of(cell[Word.EXIT_STATUS])
+    if cause == f"exit code {EXIT_LATE}":  # a drain past its deadline charges nobody
+        return set(), cause
+    return set(cell.running_jobs()), cause
 
 
 def _exists(pid: int) -> bool:

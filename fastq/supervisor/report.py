@@ -34,6 +34,6 @@ def _worker(worker: Worker, board: Board, now: float) -> str:
     stopped = " (stopped)" if cell[Word.STOPPED] else ""
     return (
         f"worker {worker.pid}, cell {worker.cell} {cell.state.name}{stopped}, up {now - worker.spawned_at:.1f} s, "
-        f"busy {cell[Word.BUSY]}, claimed {cell[Word.CLAIMED]}, succeeded {cell[Word.SUCCEEDED]}, "
+        f"running {len(cell.running_jobs())}, claimed {cell[Word.CLAIMED]}, succeeded {cell[Word.SUCCEEDED]}, "
         f"failed {cell[Word.FAILED]}"
     )

@@ -13,13 +13,13 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 from msgspec.structs import astuple
 
-from fastq.board import Cell, split_key
-from fastq.outcome import Failure, after_failure, returned
+from fastq.board import NO_DEADLINE, Cell, split_key
+from fastq.outcome import Failure, after_failure, exhausted, returned
 from fastq.protocol.completion import Place
 from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of
 from fastq.worker.ledger import Ledger
@@ -209,6 +209,10 @@ class Executor:
             if not self._suspects:  # given back meanwhile
                 return True
             batch, key, row = self._suspects.popleft()
+            runner = self._runners.get(row[TASK])
+            if runner and (end := exhausted(batch.job(key, row), runner.policy)):
+                self._ledger.settle(batch, end)
+                return True
             batch.apart.append(split_key(key)[1])
             return await self._serve_batch(number, batch, iter([(key, row)]))
         finally:
@@ -242,17 +246,26 @@ class Executor:
             place=Place(batch.lane.slot, batch.lease, split_key(key)[1]),
         )
 
+        def starts() -> None:
+            running[number] = key
+            if runner.hard_s is not None:
+                self._cell.deadlines[number] = int((monotonic() + runner.hard_s) * 1000)
+
         async def in_thread(work: Callable[[], Any]) -> Any:
             running[number] = -key
-            return await self._threads.run(work, lambda: running.__setitem__(number, key))
+            return await self._threads.run(work, starts)
 
         try:
+            if runner.is_async:
+                starts()
             await runner.run(runner.arguments(row[PAYLOAD], ctx), ctx, in_thread)
         except BaseException:
             ctx.cancelled = self.closing
             if not ctx.completed:
                 raise
             log.exception("%s %s raised after it had completed in its own transaction", row[TASK], ctx.id)
+        finally:
+            self._cell.deadlines[number] = NO_DEADLINE
 
     def _failed(self, batch: Batch, key: int, row: Row, exc: BaseException) -> None:
         """Settle a job whose run raised, or that nobody here can run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,7 +14,9 @@ from fastq.app import App, provide
 from fastq.context import Context
 from fastq.errors import UsageError
 from fastq.outcome import RetryPolicy
-from fastq.task import Task
+from fastq.task import Task, Timeouts
+
+log = logging.getLogger("fastq.worker")
 
 
 class Runner:
@@ -23,7 +26,19 @@ class Runner:
     no middleware. Then ``await fn(*astuple(open(payload)))`` is all there is to a run.
     """
 
-    __slots__ = ("_app", "_context_wanted", "_state", "fast", "fn", "is_async", "open", "policy", "task")
+    __slots__ = (
+        "_app",
+        "_context_wanted",
+        "_state",
+        "fast",
+        "fn",
+        "hard_s",
+        "is_async",
+        "open",
+        "policy",
+        "soft_s",
+        "task",
+    )
 
     def __init__(self, task: Task[Any, Any], app: App, state: Any) -> None:
         self.task = task
@@ -31,13 +46,13 @@ class Runner:
         self.is_async = task.is_async
         self.open = task.arguments.opener
         self.policy: RetryPolicy = task.policy
+        self.soft_s, self.hard_s = task.timeouts.soft_s, task.timeouts.hard_s
         self._app = app
         self._state = state
-        self._context_wanted = bool(task.arguments.injected or app.middlewares)
         for wanted in task.arguments.injected:
             if wanted.type is not Context and state is None:
                 raise UsageError(f"{task.name} wants a {wanted.type.__name__}, but the lifespan yielded nothing")
-        self.fast = task.is_async and task.arguments.by_place and task.timeout_s is None and not app.middlewares
+        self.fast = task.is_async and task.arguments.by_place and task.timeouts == Timeouts() and not app.middlewares
 
     def context(self, **job: Any) -> Context:
         """Return the context of one run."""
@@ -66,16 +81,19 @@ class Runner:
         handler: Callable[[], Awaitable[Any]] = call
         for middleware in reversed(self._app.middlewares):
             handler = functools.partial(middleware, ctx, handler)
-        if self.task.timeout_s is None:
+        if self.soft_s is None:
             return await handler()
-        ctx.deadline = asyncio.get_running_loop().time() + self.task.timeout_s
+        ctx.deadline = asyncio.get_running_loop().time() + self.soft_s
         try:
             async with asyncio.timeout_at(ctx.deadline) as scope:
-                return await handler()
+                result = await handler()
         except TimeoutError:
             if scope.expired():
-                raise TimeoutError(f"ran longer than its timeout of {self.task.timeout_s} s") from None
+                raise TimeoutError(f"ran longer than its timeout of {self.soft_s} s") from None
             raise
+        if scope.expired():
+            log.warning("job %s of %s ended well, but after its timeout of %s s", ctx.id, ctx.task, self.soft_s)
+        return result
 
 
 PayloadMisfit = msgspec.ValidationError

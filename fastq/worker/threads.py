@@ -17,13 +17,33 @@ from typing import Any
 Work = Callable[[], Any]
 
 
+class _Run:
+    """One run of a function: `future` is what its slot waits for; who pops `ticket` has decided whether it starts."""
+
+    __slots__ = ("future", "starts", "ticket", "work")
+
+    def __init__(self, work: Work, starts: Work, future: asyncio.Future[Any]) -> None:
+        self.work = work
+        self.starts = starts
+        self.future = future
+        self.ticket = [True]
+
+    def taken(self) -> bool:
+        """Take the ticket; True if somebody else has."""
+        try:
+            self.ticket.pop()
+        except IndexError:
+            return True
+        return False
+
+
 class Threads:
     """A fixed number of threads, started on first use."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._queue: SimpleQueue[tuple[Work, Work, asyncio.Future[Any]] | None] = SimpleQueue()
-        self._back: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._queue: SimpleQueue[_Run | None] = SimpleQueue()
+        self._back: deque[tuple[_Run, Any, BaseException | None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._woken = False
         self._started: list[threading.Thread] = []
@@ -34,17 +54,35 @@ class Threads:
         """Whether more jobs wait for a thread than there are threads."""
         return self.busy >= 2 * self.size
 
-    async def run(self, work: Work, on_start: Work) -> Any:
-        """Run `work` in a thread; `on_start` is called there just before."""
-        future = self._loop.create_future()
+    async def run(self, work: Work, starts: Work) -> Any:
+        """Run `work` in a thread; `starts` is called there just before.
+
+        Cancelled before it started, it never starts. A thread cannot be cancelled: after that, it runs to its end.
+        """
+        run = _Run(work, starts, self._loop.create_future())
         if len(self._started) < self.size and self.busy >= len(self._started):
             self._start()
         self.busy += 1
-        self._queue.put((work, on_start, future))
+        self._queue.put(run)
         try:
-            return await future
+            return await run.future
+        except asyncio.CancelledError:
+            if not run.taken():
+                raise
+            return await self._outlast(run)
         finally:
             self.busy -= 1
+
+    async def _outlast(self, run: _Run) -> Any:
+        """Wait for a thread although the run was cancelled."""
+        while True:
+            if run.future.cancelled():
+                run.future = self._loop.create_future()
+            try:
+                return await run.future
+            except asyncio.CancelledError:
+                if not run.future.cancelled():
+                    raise
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._serve, name=f"fastq-thread-{len(self._started)}", daemon=True)
@@ -52,14 +90,15 @@ class Threads:
         thread.start()
 
     def _serve(self) -> None:
-        while (item := self._queue.get()) is not None:
-            work, on_start, future = item
+        while (run := self._queue.get()) is not None:
+            if run.taken():
+                continue
             try:
-                on_start()
-                result, error = contextvars.Context().run(work), None
+                run.starts()
+                result, error = contextvars.Context().run(run.work), None
             except BaseException as exc:  # noqa: BLE001 - the slot that awaits it decides
                 result, error = None, exc
-            self._back.append((future, result, error))
+            self._back.append((run, result, error))
             if not self._woken:
                 self._woken = True
                 try:
@@ -71,13 +110,13 @@ class Threads:
         # The flag falls before the deque is emptied: an outcome appended meanwhile is delivered now or wakes us again.
         self._woken = False
         while self._back:
-            future, result, error = self._back.popleft()
-            if future.done():
-                continue
+            run, result, error = self._back.popleft()
+            if run.future.done():
+                run.future = self._loop.create_future()  # cancelled, and its slot has not been at it since
             if error is None:
-                future.set_result(result)
+                run.future.set_result(result)
             else:
-                future.set_exception(error)
+                run.future.set_exception(error)
 
     def close(self) -> None:
         """Let the threads end after what they are doing; does not wait for them."""

@@ -211,3 +211,26 @@ async def forker(n: int) -> None:
     child = os.fork()
     if child:
         await tell("child", child)
+
+
+@app.task(retries=0, hard_timeout=0.3)
+async def stubborn(n: int) -> None:
+    """Never end, whatever it is asked."""
+    await tell("stubborn", n)
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            continue
+
+
+@app.task(retries=0, hard_timeout=0.3)
+def stubborn_thread(ctx: fastq.Context, n: int) -> None:
+    """Never end, in a thread."""
+    time.sleep(60)
+
+
+@app.task(retries=0, timeout=0.05)
+def late_thread(n: int) -> None:
+    """End well, but late."""
+    time.sleep(0.3)

@@ -173,6 +173,29 @@ def test_timeout_cancels_the_run_and_counts_it(dsn: str, db: Db) -> None:
     assert row == ("ran longer than its timeout of 0.05 s",)
 
 
+@pytest.mark.parametrize("task", [handlers.stubborn, handlers.stubborn_thread])
+def test_hard_timeout_kills_the_process_and_charges_only_that_job(dsn: str, db: Db, task: Any) -> None:
+    """A handler that will not end is ended with its worker; what ran beside it is run again, uncharged."""
+    (job,) = enqueue(task.job(n=1))
+    enqueue(handlers.gated.job(n=2))
+    with Fleet(dsn) as fleet:
+        until("the job to fail", lambda: states(db) == {"failed": 1, "running": 1})
+        db.execute("insert into gate values (true)")
+        until("its neighbour to end", lambda: states(db) == {"failed": 1})
+        fleet.wait_line("runs past its hard timeout")
+    row = db.execute("select id, meta->'errors'->-1->>'message', meta->>'crashes' from fastq.job").fetchone()
+    assert row == (job, "the worker process ended by SIGKILL, for this job's hard timeout, while it ran this job", "1")
+
+
+def test_a_function_in_a_thread_outlives_its_timeout(dsn: str, db: Db) -> None:
+    """It cannot be cancelled: it ends as it ends, once, and the log says that it was late."""
+    enqueue(handlers.late_thread.job(n=1))
+    with Fleet(dsn) as fleet:
+        wait_empty(db)
+        fleet.wait_line("ended well, but after its timeout of 0.05 s")
+        assert fleet.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("kind", "state"),
     [
@@ -426,7 +449,7 @@ def test_process_over_its_memory_limit_is_replaced(dsn: str, db: Db) -> None:
 
 def test_reload_replaces_the_workers_when_a_file_changes(dsn: str, db: Db, tmp_path: Path) -> None:
     """With --reload a change of the app's file brings workers with the new code."""
-    source = "import fastq\napp = fastq.App()\n@app.task(name='say')\nasync def say() -> None:\n    open({!r}, 'w').close()\n"
+    source = "import fastq\napp = fastq.App()\n@app.task(name='say')\nasync def say():\n    open({!r}, 'w').close()\n"
     (tmp_path / "live.py").write_text(source.format(str(tmp_path / "one")))
     with Fleet(dsn, "--reload", target="live:app", cwd=tmp_path) as fleet:
         fleet.ready()

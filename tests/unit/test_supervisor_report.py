@@ -26,7 +26,7 @@ def test_report_shows_every_slot_and_every_worker() -> None:
     table.slots[1].record, table.slots[1].respawn_at = Record(failures=3), 12.5
     table.slots[2].finished = True
     lines = list(report.lines(table, post, board, 10.0))
-    counters = "up 10.0 s, busy 0, claimed 0, succeeded 0, failed 0"
+    counters = "up 10.0 s, running 0, claimed 0, succeeded 0, failed 0"
     assert lines == [
         "steward: 99",
         f"slot 0: worker 0, cell 0 RUNNING (stopped), {counters}; successor: worker 1, cell 1 FREE, {counters}",
