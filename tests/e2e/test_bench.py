@@ -112,9 +112,12 @@ def test_a_killed_bench_takes_its_workers_along_and_the_next_one_cleans_up(
     """KILL in the middle: the workers drain by themselves; the jobs and the queue are removed by the next run."""
     db.execute("listen fastq")
     command = [*FASTQ, "latency", "--jobs", "100000", "-p", "1", "--dsn", dsn]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
         heard = len(list(db.notifies(timeout=60, stop_after=2)))
+    finally:
         running.kill()
+        running.wait()
     assert heard >= 2
     deadline = time.monotonic() + 30
     while left_behind(db)[2] and time.monotonic() < deadline:
