@@ -1,0 +1,338 @@
+"""One cell on stage: a cluster, two fleets, two producers, and faults; then the silence after."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from chaos.cells import Cell
+from chaos.cluster import Cluster
+from chaos.faults import Fault
+from chaos.fleet import Fleet, environment_for, processes_of, signal_all
+from chaos.ledger import Ledger
+from chaos.proxy import Proxy
+
+PATIENCE_S = 60.0
+SHUTDOWN_S = 10
+EXCUSED_S = 20.0
+WORKERS = 3
+SEATS = ("A", "B")
+NUMBERS_EACH = 100_000_000
+
+Progress = Callable[["Stage", str], None]
+
+
+@dataclass(slots=True)
+class Remains:
+    """What is left when everybody has gone."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    details: list[str] = field(default_factory=list)
+    connections: list[str] = field(default_factory=list)
+    processes: list[str] = field(default_factory=list)
+    memory: list[str] = field(default_factory=list)
+    failed: list[tuple[int, str]] = field(default_factory=list)
+    effects: dict[int, int] = field(default_factory=dict)
+
+
+class Stage:
+    """Sets a cell up, plays it, and says what remains. `open play settle remains close`."""
+
+    def __init__(self, cell: Cell, seed: int, folder: Path, progress: Progress) -> None:
+        self.cell = cell
+        self.rng = random.Random(f"{seed} {cell.name}")
+        self.folder = folder
+        self.cluster = Cluster(folder, standby=cell.standby)
+        self.ledger = Ledger(folder)
+        self.seats: dict[str, Fleet] = {}
+        self.fleets: list[Fleet] = []
+        self.producers: list[subprocess.Popen[bytes]] = []
+        self.proxies: dict[str, list[Proxy]] = {}
+        self.faults: list[Fault] = []
+        self.troubles: list[str] = []
+        self.gave_up: Counter[str] = Counter()
+        self.load_s = 0.0
+        self._timers: list[tuple[float, Callable[[], object]]] = []
+        self._progress = progress
+        self._shared_before = _shared_memory()
+
+    # -- setting up
+
+    def open(self) -> None:
+        """Start the database, two fleets and two producers."""
+        self.cluster.open()
+        for who in (*SEATS, "producers") if self.cell.proxied else ():
+            self.proxies[who] = [_opened(server.port) for server in self.cluster.servers]
+        self._migrate()
+        for seat in SEATS:
+            self._start(seat)
+        for fleet in self.fleets:
+            self.wait(f"{fleet.name} to get ready", partial(_is_ready, fleet))
+        for sync in (False, True):
+            self._produce(sync=sync)
+
+    def _migrate(self) -> None:
+        command = [sys.executable, "-m", "fastq", "migrate"]
+        env = environment_for(self.cluster.dsn(), self.folder)
+        subprocess.run(command, env=env, check=True, capture_output=True)
+        with psycopg.connect(self.cluster.dsn(), autocommit=True) as conn:
+            conn.execute("create table effect (number int8 not null, pid int not null)")
+
+    def dsn_of(self, who: str) -> str:
+        """Return the DSN that a fleet or the producers get."""
+        return self.cluster.dsn([proxy.port for proxy in self.proxies[who]] if self.proxies else None)
+
+    def _start(self, seat: str) -> Fleet:
+        options = ["-p", str(WORKERS), "-c", "20", "--threads", "4", "--no-pin", "--poll-interval", "0.5"]
+        options += ["--lease", str(self.cell.lease_s), "--shutdown-timeout", str(SHUTDOWN_S)]
+        fleet = Fleet(f"{seat}{len(self.fleets)}", self.dsn_of(seat), self.folder, options)
+        self.seats[seat] = fleet
+        self.fleets.append(fleet)
+        return fleet
+
+    def _produce(self, *, sync: bool, jobs: int | None = None) -> None:
+        first = (len(self.producers) + 1) * NUMBERS_EACH
+        share = self.cell.jobs // 2 if jobs is None else jobs
+        command = [sys.executable, "-m", "chaos.producer", "--first", str(first), "--rate", str(self.cell.rate)]
+        command += ["--seed", str(self.rng.randrange(2**31)), "--jobs", str(share), *(["--sync"] if sync else [])]
+        with (self.folder / f"producer-{first}.log").open("wb") as log:
+            env = environment_for(self.dsn_of("producers"), self.folder)
+            self.producers.append(
+                subprocess.Popen(command, env=env, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
+            )
+
+    # -- what faults ask for
+
+    def admin(self) -> psycopg.Connection[Any]:
+        """Open a superuser's connection to the server that takes writes."""
+        return self.cluster.primary.connect()
+
+    def a_fleet(self) -> Fleet:
+        """Return the fleet of a random seat."""
+        return self.seats[self.rng.choice(SEATS)]
+
+    def replace(self, fleet: Fleet) -> Fleet:
+        """Start a successor in the seat of a fleet that has gone, or goes."""
+        seat = fleet.name[0]
+        return self._start(seat) if self.seats[seat] is fleet else self.seats[seat]
+
+    def kill_producer(self, rng: random.Random) -> None:
+        """Kill one producer and start another, for as many jobs as it owed."""
+        living = [i for i, producer in enumerate(self.producers) if producer.poll() is None]
+        if not living:
+            return
+        place = rng.choice(living)
+        self.producers[place].kill()
+        self.producers[place].wait()
+        owed = 0
+        if self.cell.jobs:
+            self.ledger.read()
+            owed = self.cell.jobs - self.ledger.told.intended - self._still_owed(except_for=place)
+            if owed <= 0:
+                return
+        self._produce(sync=rng.random() < 0.5, jobs=owed)
+
+    def _still_owed(self, except_for: int) -> int:
+        """Return how many jobs the living producers have yet to enqueue."""
+        owed = 0
+        for place, producer in enumerate(self.producers):
+            if place == except_for or producer.poll() is not None:
+                continue
+            command = list(map(str, producer.args))  # type: ignore[arg-type]
+            first, share = (int(command[command.index(name) + 1]) for name in ("--first", "--jobs"))
+            owed += share - self.ledger.intended_from(first)
+        return owed
+
+    def later(self, seconds: float, do: Callable[[], object]) -> None:
+        """Do something in a while."""
+        self._timers.append((time.monotonic() + seconds, do))
+
+    def wait(self, what: str, check: Callable[[], object], patience_s: float = PATIENCE_S) -> bool:
+        """Wait for something, keeping house meanwhile; what did not come is trouble, not an exception."""
+        deadline = time.monotonic() + patience_s
+        while not check():
+            if time.monotonic() > deadline:
+                self.troubles.append(f"waited {patience_s:.0f} s in vain for {what}")
+                return False
+            self.tend()
+            time.sleep(0.02)
+        return True
+
+    # -- playing
+
+    def play(self) -> None:
+        """Let faults happen until the time is over, or all jobs are enqueued."""
+        began = time.monotonic()
+        next_at = began + min(1.0, self.cell.every_s)
+        while not self._over(began):
+            self.tend()
+            if time.monotonic() >= next_at:
+                fault = self.rng.choice(self.cell.faults)
+                self._progress(self, fault.__name__)
+                fault(self, self.rng)
+                next_at = max(next_at + self.cell.every_s, time.monotonic() + 0.05)
+            self._progress(self, "")
+            time.sleep(0.02)
+        self.load_s = time.monotonic() - began
+
+    def _over(self, began: float) -> bool:
+        if self.cell.most and len(self.faults) >= self.cell.most:
+            return True
+        if self.cell.seconds:
+            return time.monotonic() >= began + self.cell.seconds
+        return all(producer.poll() is not None for producer in self.producers)
+
+    def tend(self) -> None:
+        """Do what is due; be the init of orphans; start a supervisor again that left by itself."""
+        now = time.monotonic()
+        due = [do for at, do in self._timers if at <= now]
+        self._timers = [(at, do) for at, do in self._timers if at > now]
+        for do in due:
+            do()
+        for fleet in self.fleets:
+            fleet.reap_orphans()
+        for fleet in list(self.seats.values()):
+            if not fleet.leaving and not fleet.alive:
+                fleet.leaving = True
+                self._note_exit(fleet.name, fleet.process.returncode)
+                self.later(0.5, partial(self.replace, fleet))
+
+    def _note_exit(self, name: str, code: int) -> None:
+        """Judge a supervisor that left by itself: 3 is for a database away at the start, 6 for a crash loop."""
+        recent = [fault for fault in self.faults if fault.ended >= time.monotonic() - EXCUSED_S]
+        away = any(fault.everyone or fault.name == "deaf" for fault in recent)
+        killed = any(fault.name == "repeated kills" for fault in recent)
+        if (code == 3 and away) or (code == 6 and killed):
+            self.gave_up[f"exit code {code}"] += 1
+        else:
+            self.troubles.append(f"supervisor {name} left by itself with exit code {code}")
+
+    # -- the silence after
+
+    def settle(self) -> None:
+        """Heal everything, let everything acknowledged run, and let everybody leave in good order."""
+        while self._timers:
+            self.tend()
+            self._progress(self, "")
+            time.sleep(0.02)
+        for producer in self.producers:
+            if producer.poll() is None:
+                producer.send_signal(signal.SIGTERM)
+        self.wait("the producers to end", lambda: all(p.poll() is not None for p in self.producers))
+        self.wait("all jobs to be done", self._drained)
+        for fleet in self.fleets:
+            if fleet.alive:
+                fleet.term()
+        for fleet in self.seats.values():
+            if self.wait(f"{fleet.name} to leave", partial(_has_left, fleet), SHUTDOWN_S + 20.0):
+                code = fleet.process.returncode
+                if code:
+                    self.troubles.append(f"{fleet.name} left with exit code {code} at the end")
+        self.wait("orphans to leave", lambda: not any(fleet.processes() for fleet in self.fleets), SHUTDOWN_S + 20.0)
+
+    def _drained(self) -> bool:
+        """Tell whether nothing is left to do, and every worker row belongs to a living worker."""
+        self._progress(self, "")
+        with suppress(psycopg.OperationalError), self.admin() as conn:
+            row = conn.execute(
+                "select (select count(*) from fastq.ready) + (select count(*) from fastq.scheduled)"
+                " + (select count(*) from fastq.lease), array(select pid from fastq.worker)"
+            ).fetchone()
+            assert row is not None
+            living = {pid for fleet in self.fleets for pid in fleet.workers()}
+            return row[0] == 0 and set(row[1]) <= living
+        return False
+
+    def remains(self) -> Remains:
+        """Look for what was left behind, while the database still runs."""
+        self.ledger.read()
+        left = Remains()
+        self._connections_gone(left)
+        with self.admin() as conn:
+            for table in ("ready", "lease", "scheduled", "worker", "progress", "unique_key", "leader"):
+                count = conn.execute(f"select count(*) from fastq.{table}".encode()).fetchone()
+                left.rows[table] = count[0] if count else -1
+            for table in ("lease", "worker", "progress"):
+                rows = conn.execute(f"select to_jsonb(t) - 'batch' from fastq.{table} t limit 5".encode()).fetchall()
+                left.details += [f"{table} {row[0]}" for row in rows]
+            left.details += [str(row[0]) for row in conn.execute("select now()")] if left.details else []
+            rings = conn.execute("select count(*) from fastq.ring").fetchone()
+            left.rows["missing ring"] = 1 - (rings[0] if rings else 0)
+            left.failed = conn.execute(
+                "select (payload->>'number')::int8, meta::text from fastq.finished order by 1"
+            ).fetchall()
+            left.effects = dict(conn.execute("select number, count(*) from effect group by 1").fetchall())
+        for fleet in self.fleets:
+            left.processes += [f"{process} of {fleet.name}" for process in fleet.processes()]
+        for producer in self.producers:
+            left.processes += [f"{process} of a producer" for process in processes_of(producer.pid)]
+        left.memory = sorted(_shared_memory() - self._shared_before)
+        return left
+
+    def _connections_gone(self, left: Remains) -> None:
+        query = "select application_name || ' ' || coalesce(state, '') || ' ' || left(query, 60) from pg_stat_activity"
+        deadline = time.monotonic() + 10.0
+        while True:
+            with self.admin() as conn:
+                rows = conn.execute(
+                    f"{query} where application_name like 'fastq%' and pid <> pg_backend_pid()".encode()
+                )
+                left.connections = [row[0] for row in rows.fetchall()]
+            if not left.connections or time.monotonic() > deadline:
+                return
+            time.sleep(0.05)
+
+    def rows_of(self, number: int) -> list[str]:
+        """Return what the database still knows of a job."""
+        with self.admin() as conn:
+            found = conn.execute(
+                "select id, state, attempt, worker, meta::text from fastq.job where payload->>'number' = %s",
+                [str(number)],
+            ).fetchall()
+        return [f"row {row}" for row in found]
+
+    def close(self) -> None:
+        """End everything, whatever happened. May be called twice."""
+        for fleet in self.fleets:
+            signal_all([process.pid for process in fleet.processes()], signal.SIGCONT)
+            fleet.kill()
+        for producer in self.producers:
+            producer.kill()
+            producer.wait()
+        for proxies in self.proxies.values():
+            for proxy in proxies:
+                proxy.close()
+        self.proxies.clear()
+        self.cluster.close()
+
+
+def _is_ready(fleet: Fleet) -> bool:
+    return fleet.ready() >= WORKERS
+
+
+def _has_left(fleet: Fleet) -> bool:
+    return not fleet.alive
+
+
+def _opened(port: int) -> Proxy:
+    proxy = Proxy(lambda: port)
+    proxy.open()
+    return proxy
+
+
+def _shared_memory() -> set[str]:
+    """Return what lies in the system's shared memory, but for other PostgreSQL servers' own."""
+    folder = Path("/dev/shm")
+    return {entry.name for entry in folder.iterdir() if not entry.name.startswith("PostgreSQL.")}
