@@ -10,7 +10,7 @@ app = fastq.App()
 COUNT = 100_000
 
 
-@app.task(name="resize")
+@app.task
 async def resize(number: int) -> None:
     """Pretend to."""
 

@@ -11,8 +11,7 @@ import fastq
 app = fastq.App()
 
 
-# Named: started as a program, this module is called __main__, and the worker knows it as quickstart.
-@app.task(name="welcome", queue="mail", retries=5)
+@app.task(queue="mail", retries=5)
 async def welcome(user_id: int) -> None:
     print(f"welcome, user {user_id}")
 

@@ -16,7 +16,7 @@ import fastq
 app = fastq.App()
 
 
-@app.task(name="ship")
+@app.task
 async def ship(ctx: fastq.Context, order_id: int) -> None:
     async with ctx.transaction() as conn:  # its commit completes the job
         await conn.execute("update shop_order set shipped = true where id = %s", [order_id])

@@ -23,7 +23,7 @@ from fastq.errors import UnknownTask, UsageError
 from fastq.job import JobIds, JobRef, JobSpec, Options, check_name
 from fastq.outcome import RetryPolicy
 from fastq.protocol.completion import Place
-from fastq.task import Task, Timeouts
+from fastq.task import Task, Timeouts, full_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -120,7 +120,8 @@ class App:
         """Register a function as a task; usable as ``@app.task`` or ``@app.task(…)``.
 
         Args:
-            name: the task's name in the database; module and function name by default.
+            name: the task's name in the database; module and function name by default. In a file that is run as a
+                program, the module is the one that the file is when workers import it.
             queue: the queue its jobs go to.
             priority: 0 (first) to 9 (last).
             retries: how often a failed job is tried again: at most retries + 1 runs.
@@ -138,7 +139,7 @@ class App:
         timeouts = Timeouts(soft_s=_positive_s("timeout", timeout), hard_s=_positive_s("hard_timeout", hard_timeout))
 
         def register(function: Callable[..., Any]) -> Task[Any, Any]:
-            task_name = check_name("a task's name", name or f"{function.__module__}.{function.__qualname__}")
+            task_name = check_name("a task's name", name or full_name(function))
             if task_name in self.tasks:
                 raise UsageError(f"there are two tasks named {task_name!r}; give one of them name=…")
             task: Task[Any, Any] = Task(

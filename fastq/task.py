@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from fastq.arguments import Arguments
+from fastq.errors import UsageError
 from fastq.job import JobRef, JobSpec, Options
 from fastq.outcome import RetryPolicy
 from fastq.producer import Producer
@@ -119,3 +122,35 @@ class Task(Generic[P, R]):
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
         """As `enqueue`, from synchronous code."""
         return self.app.enqueue_sync(self.job(*args, **kwargs))
+
+
+_STARTED = ("__main__", "__mp_main__")
+"""What Python calls the module that it was started with, there and in a process that multiprocessing spawned."""
+
+
+def full_name(function: Callable[..., Any]) -> str:
+    """Return a function's name with its module's, under which workers know it.
+
+    Raises:
+        UsageError: it was typed into an interactive session or the like: no worker could import it.
+
+    """
+    module = function.__module__
+    if module in _STARTED:
+        module = _imported_as(module)
+    if not module:
+        raise UsageError(
+            f"workers cannot import {function.__qualname__!r}: it stands in no module's file; put it into one, such as"
+            " jobs.py, or give the task a name=…"
+        )
+    return f"{module}.{function.__qualname__}"
+
+
+def _imported_as(module: str) -> str:
+    """Return what the started module is called when it is imported: as `python -m` named it, or as its file."""
+    started = sys.modules[module]
+    spec = getattr(started, "__spec__", None)
+    if spec is not None and spec.name not in _STARTED:
+        return str(spec.name)
+    file = Path(getattr(started, "__file__", None) or "")
+    return file.stem if file.suffix == ".py" and file.stem.isidentifier() and file.stem not in _STARTED else ""

@@ -202,9 +202,9 @@ def test_links_lead_somewhere(page: str) -> None:
 @pytest.mark.parametrize(
     ("name", "task", "enqueued", "worked"),
     [
-        ("quickstart", "welcome", "enqueued job", "welcome, user 8"),
-        ("transactional", "ship", "no a chair left", "shipped order 1"),
-        ("bulk", "resize", "enqueued 100,000 jobs", ""),
+        ("quickstart", "quickstart.welcome", "enqueued job", "welcome, user 8"),
+        ("transactional", "transactional.ship", "no a chair left", "shipped order 1"),
+        ("bulk", "bulk.resize", "enqueued 100,000 jobs", ""),
     ],
 )
 def test_examples_enqueue_and_work(reader: Reader, name: str, task: str, enqueued: str, worked: str) -> None:
