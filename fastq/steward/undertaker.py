@@ -95,11 +95,18 @@ class Undertaker:
         cell.state = CellState.FREE
 
     async def step_expired(self) -> None:
-        """Reap every worker whose time has run out, of whatever host."""
+        """Reap every worker whose time has run out, of whatever host; dead ones of this host are left to `step`.
+
+        One of this host that lives did not crash: the database was away, or the process was stopped. Nothing that it
+        runs is charged.
+        """
         for slot in range(self._slots):
             for worker_id in await self._call(partial(reap.expired_workers, slot=slot)):
+                cell = self._cell_of(worker_id)
+                if cell is not None and cell.state is CellState.DEAD:
+                    continue
                 try:
-                    back = await self._reap(slot, worker_id, self._running_here(worker_id), "the end of its lease")
+                    back = await self._reap(slot, worker_id, None if cell is None else set(), "the end of its lease")
                 except NotNowError:
                     continue
                 if back is not None:
@@ -150,12 +157,10 @@ class Undertaker:
             self._tell_at = monotonic() + _TELL_EVERY_S
             log.warning("the jobs of worker %s have to wait: an open transaction holds one of its leases", worker_id)
 
-    def _running_here(self, worker_id: int) -> Running | None:
-        """Return what a worker of this host is running, by its own word; None for one of another host."""
-        for cell in self._board.cells:
-            if cell[Word.WORKER_ID] == worker_id and cell.state is not CellState.FREE:
-                return set(cell.running_jobs())
-        return None
+    def _cell_of(self, worker_id: int) -> Cell | None:
+        """Return the cell of a worker of this host that lives or was not reaped yet; None for one of another host."""
+        cells = (cell for cell in self._board.cells if cell.state is not CellState.FREE)
+        return next((cell for cell in cells if cell[Word.WORKER_ID] == worker_id), None)
 
     def _find_dead(self) -> None:
         """Without a supervisor nobody reports deaths: look for processes that are gone."""

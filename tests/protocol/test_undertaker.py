@@ -12,7 +12,6 @@ from scene import Conn, ask, hire, ids_of, jobs_of, put, states, take
 from fastq.board import Board, Word, running_key
 from fastq.link import Link
 from fastq.observability.exposition import Totals
-from fastq.outcome import MAX_CRASHES
 from fastq.protocol import completion
 from fastq.protocol.completion import Place
 from fastq.states import CellState
@@ -111,20 +110,37 @@ async def test_steps_at_the_same_time_reap_once(conn: Conn, link: Link, board: B
     assert link.breaks == 0
 
 
-async def test_a_worker_of_this_host_whose_lease_ended_is_charged_for_what_it_runs(
+async def test_a_living_worker_of_this_host_whose_lease_ended_is_charged_for_nothing(
     conn: Conn, link: Link, board: Board
 ) -> None:
-    """After an outage longer than the lease the board still knows what ran; on other hosts everything is charged."""
+    """After an outage longer than the lease nothing has crashed; of another host's worker nobody knows that."""
+    await put(conn, "{}", "{}")
+    here, there = await hire(conn, lease_s=-1), await hire(conn, lease_s=-1)
+    claimed = await take(conn, here, limit=1)
+    await take(conn, there)
+    cell = board.cells[0]
+    cell[Word.WORKER_ID], cell.running[0] = here, running_key(claimed.lease, 0)
+    cell.state = CellState.RUNNING
+    await Undertaker(board, link, lease_s=30.0, slots=1).step_expired()
+    metas = [row[6] for row in jobs_of(await take(conn, await hire(conn)))]
+    assert metas[0] is None
+    assert metas[1]["crashes"] == 1
+
+
+async def test_a_dead_worker_of_this_host_is_not_taken_for_one_that_is_gone(
+    conn: Conn, link: Link, board: Board
+) -> None:
+    """That its lease ended before its cell was reaped does not charge what it was not running."""
     await put(conn, "{}", "{}")
     who = await hire(conn, lease_s=-1)
     claimed = await take(conn, who)
-    cell = board.cells[0]
-    cell[Word.WORKER_ID], cell.running[0] = who, running_key(claimed.lease, 1)
-    cell.state = CellState.RUNNING
-    await Undertaker(board, link, lease_s=30.0, slots=1).step_expired()
-    waited, ran = jobs_of(await take(conn, await hire(conn)))
+    kill(board, 0, who, running=running_key(claimed.lease, 0))
+    undertaker = Undertaker(board, link, lease_s=30.0, slots=1)
+    await undertaker.step_expired()
+    await undertaker.step()
+    ran, waited = jobs_of(await take(conn, await hire(conn)))
+    assert ran[6]["crashes"] == 1
     assert waited[6] is None
-    assert ran[6]["crashes"] == 1 < MAX_CRASHES
 
 
 async def test_a_dead_workers_counters_are_seen_before_its_cell_is_cleared(
