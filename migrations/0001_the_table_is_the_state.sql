@@ -5,7 +5,8 @@ create schema if not exists fastq;
 
 -- A place in line. One call of nextval stands for a block of 1024 places, so that producers number rows themselves.
 create sequence fastq.pos as int8 increment by 1024 start with 1024 cache 1;
-create sequence fastq.lease_id as int8;
+-- Workers number their leases themselves, from blocks of 65536.
+create sequence fastq.lease_id as int8 increment by 65536 start with 65536;
 create sequence fastq.worker_id as int8;
 
 -- Jobs that may run now, in a ring of segments. `id` is null where it equals `pos`.
@@ -47,7 +48,7 @@ create table fastq.ring (
 -- One claimed batch: the jobs as one json array, each [pos, task, attempt, enqueued_ms, payload] or these and [id, meta].
 create table fastq.lease (
   slot       int4 not null,
-  id         int8 not null default nextval('fastq.lease_id'),
+  id         int8 not null,
   worker     int8 not null,
   queue      text collate "C" not null,
   priority   int2 not null,

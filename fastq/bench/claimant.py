@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from psycopg import Connection
 from fastq import database
 from fastq.bench.ground import CLAIMANT
 from fastq.config import DEFAULT_PRIORITY
-from fastq.protocol.claim import MAX_BATCH_BYTES
+from fastq.protocol.claim import LEASE_IDS, MAX_BATCH_BYTES
 from fastq.sql import statement
 
 SETUP = b"set synchronous_commit = off"
@@ -45,6 +46,7 @@ class Claimant:
         self._conn = conn
         self._orders = orders
         self._acks: list[int] = []
+        self._lease_ids: Iterator[int] = iter(())
         params = {"host": socket.gethostname(), "pid": os.getpid(), "name": CLAIMANT, "lease_s": _LEASE_S, "slots": 1}
         row = conn.execute(statement("register_worker"), params).fetchone()
         assert row is not None
@@ -70,6 +72,7 @@ class Claimant:
         params = {
             "slot": 0,
             "worker": self.worker,
+            "lease": self._lease_id(),
             "queue": self._orders.queue,
             "priority": DEFAULT_PRIORITY,
             "group_key": "",
@@ -84,6 +87,15 @@ class Claimant:
         assert row is not None
         self._acks = [] if row[0] is None else [row[0]]
         return row[0], row[2] or 0
+
+    def _lease_id(self) -> int:
+        lease = next(self._lease_ids, None)
+        if lease is None:
+            row = self._conn.execute(statement("take_lease_ids")).fetchone()
+            assert row is not None
+            self._lease_ids = iter(range(row[0], row[0] + LEASE_IDS))
+            lease = next(self._lease_ids)
+        return lease
 
 
 def _say(**words: object) -> None:

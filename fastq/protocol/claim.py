@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 
 from fastq.sql import over_segments, statement
 
+LEASE_IDS = 65536
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """A claimed batch ends before it passes this size, as payloads lie on disk."""
 
@@ -94,20 +95,33 @@ async def discover(
     return [(lane, first) for lane, first, paused in found if not paused and first is not None]
 
 
+async def take_lease_ids(conn: AsyncConnection[Any]) -> range:
+    """Return a block of ids for leases, given to nobody else, ever."""
+    row = await (await conn.execute(statement("take_lease_ids"))).fetchone()
+    if row is None:
+        raise AssertionError("take_lease_ids always returns one row")
+    return range(row[0], row[0] + LEASE_IDS)
+
+
 async def claim(
     conn: AsyncConnection[Any],
     *,
     lane: Lane,
     worker: int,
+    lease: int,
     low: int,
     limit: int,
     acks: list[int],
     unknown: list[str],
 ) -> Claimed:
-    """Take up to `limit` jobs of a lane beyond position `low`, and acknowledge finished leases on the way."""
+    """Take up to `limit` jobs of a lane beyond position `low`, and acknowledge finished leases on the way.
+
+    `lease` is a fresh id from `take_lease_ids`; one whose claim may have happened must not be used again.
+    """
     params = {
         "slot": lane.slot,
         "worker": worker,
+        "lease": lease,
         "queue": lane.queue,
         "priority": lane.priority,
         "group_key": lane.group_key,

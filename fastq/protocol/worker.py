@@ -27,6 +27,15 @@ async def renew(conn: AsyncConnection[Any], *, slot: int, workers: dict[int, str
     return {row[0] for row in await cur.fetchall()}
 
 
+async def is_alive(conn: AsyncConnection[Any], *, worker: int, slots: int) -> bool:
+    """Tell whether the fleet still counts on a worker, in every slot."""
+    for slot in range(slots):
+        cur = await conn.execute(statement("find_live_worker"), {"slot": slot, "worker": worker})
+        if await cur.fetchone() is None:
+            return False
+    return True
+
+
 async def unregister(conn: AsyncConnection[Any], *, worker: int, slots: int) -> None:
     """Delete a worker's rows, except where it still holds leases: those are reaped when it is gone."""
     for slot in range(slots):

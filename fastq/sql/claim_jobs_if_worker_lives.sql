@@ -48,8 +48,8 @@ pack as (
   from gone g
 ),
 leased as (
-  insert into fastq.lease (slot, worker, queue, priority, group_key, batch)
-  select %(slot)s, %(worker)s, %(queue)s, %(priority)s, %(group_key)s, k.batch from pack k where k.batch is not null
+  insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch)
+  select %(slot)s, %(lease)s, %(worker)s, %(queue)s, %(priority)s, %(group_key)s, k.batch from pack k where k.batch is not null
   returning id, batch
 )
 select n.id, n.batch, (select c.hi from cut c) as hi, array(select a.id from acked a) as acked,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -16,6 +17,7 @@ from fastq.config import WorkerConfig
 from fastq.link import Link
 from fastq.outcome import Failure, RetryPolicy, after_failure
 from fastq.protocol import claim
+from fastq.protocol import worker as registry
 from fastq.protocol.claim import Claimed, HeldLease, Lane, Window
 from fastq.worker.appetite import Appetite
 from fastq.worker.batch import Batch, Row
@@ -50,6 +52,7 @@ class Claimer:
         self._lanes = Lanes(config.queues)
         self._appetite = Appetite(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)
         self._windows = [Window() for _ in range(config.slots)]
+        self._lease_ids: Iterator[int] = iter(())
         self._signal = asyncio.Event()
         self._rung = False
         self._poll_s = _POLL_FIRST_S
@@ -82,6 +85,8 @@ class Claimer:
 
     async def step(self) -> bool:
         """Do one round: claim, discover or wait. False when a burst has run dry."""
+        if self._executor.doubted:
+            await self._confirm()
         await self._adopt_if_due()
         want = self._want()
         if not want:
@@ -117,6 +122,12 @@ class Claimer:
 
     # -- database
 
+    async def _confirm(self) -> None:
+        """Make sure that this worker still has its row, and with it all that it claimed."""
+        if not await self._link.call(partial(registry.is_alive, worker=self._worker, slots=self._config.slots)):
+            raise Fenced(f"worker {self._worker} was given up by the fleet")
+        self._executor.trust()
+
     async def _discover(self) -> None:
         """Look at the lanes of all slots: at all of them, or where they are many, at the next windowful."""
         self._rung = False
@@ -151,17 +162,7 @@ class Claimer:
         acks = self._ledger.take_acks(lane.slot)
         breaks = self._link.breaks
         try:
-            claimed = await self._link.call(
-                partial(
-                    claim.claim,
-                    lane=lane,
-                    worker=self._worker,
-                    low=low,
-                    limit=limit,
-                    acks=list(acks),
-                    unknown=self._executor.unknown,
-                )
-            )
+            claimed = await self._link.call(partial(self._try_claim, lane=lane, low=low, limit=limit, acks=list(acks)))
         except BaseException:
             self._ledger.put_back(lane.slot, acks)
             raise
@@ -171,6 +172,25 @@ class Claimer:
         jobs = await self._accept(lane, claimed)
         self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit)
         return jobs
+
+    async def _try_claim(
+        self, conn: AsyncConnection[Any], *, lane: Lane, low: int, limit: int, acks: list[int]
+    ) -> Claimed:
+        """Claim under an id of its own: the try before this one may have happened."""
+        lease = next(self._lease_ids, None)
+        if lease is None:
+            self._lease_ids = iter(await claim.take_lease_ids(conn))
+            lease = next(self._lease_ids)
+        return await claim.claim(
+            conn,
+            lane=lane,
+            worker=self._worker,
+            lease=lease,
+            low=low,
+            limit=limit,
+            acks=acks,
+            unknown=self._executor.unknown,
+        )
 
     async def _accept(self, lane: Lane, claimed: Claimed, done: frozenset[int] = frozenset()) -> int:
         """Decode a claimed batch and feed it to the executor, without the jobs in `done`."""

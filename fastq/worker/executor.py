@@ -57,6 +57,7 @@ class Executor:
         self._suspects: deque[Suspect] = deque()
         self._alone = False
         self._forked = False
+        self.doubted = False
         self._halt = False
         self.closing = False
         self.unknown: list[str] = []
@@ -82,7 +83,7 @@ class Executor:
     @property
     def free(self) -> int:
         """How many more jobs could run right now."""
-        if self._suspects or self._alone:
+        if self._suspects or self._alone or self.doubted:
             return 0
         if self._all_sync:
             return max(0, self._threads.size - self._threads.busy)
@@ -132,7 +133,9 @@ class Executor:
                 self._waking = False
                 if self._forked:
                     os._exit(0)  # the child of a handler's fork, which came back from the handler
-                if self._suspects or self._alone:
+                if self.doubted:
+                    await self._sleep()
+                elif self._suspects or self._alone:
                     if self._alone or self.busy > 1:
                         await self._sleep()
                     elif not await self._serve_alone(number):
@@ -217,9 +220,22 @@ class Executor:
             return await self._serve_batch(number, batch, iter([(key, row)]))
         finally:
             self._alone = False
-            self._halt = self.closing or self._forked or bool(self._suspects)
-            if not self._waking and (self._suspects or self._batches):
-                self._wake_one()
+            self._resume()
+
+    def doubt(self) -> None:
+        """Start nothing more until `trust`: this process stood still, and others may have its jobs by now."""
+        self.doubted = self._halt = True
+        self.on_room()
+
+    def trust(self) -> None:
+        """Go on: what is waiting here is still ours."""
+        self.doubted = False
+        self._resume()
+
+    def _resume(self) -> None:
+        self._halt = self.closing or self._forked or self.doubted or bool(self._suspects)
+        if not self._waking and (self._suspects or self._batches):
+            self._wake_one()
 
     def _adapt_turn(self, took_s: float) -> None:
         """Let other callbacks in about every millisecond, however long the jobs are."""

@@ -1,4 +1,4 @@
-"""Tells when a handler blocks the event loop: which jobs run, and where the main thread stands.
+"""Tells when the event loop stood still: who blocks it, and where the main thread stands.
 
 A thread looks on, since a blocked loop cannot. It needs the GIL: a handler that blocks in C without releasing it is
 told of as soon as it lets go.
@@ -22,11 +22,23 @@ _DEEPEST = 12
 
 
 class LagWatch:
-    """Watches the running event loop from a thread, until closed."""
+    """Watches the running event loop from a thread, until closed.
 
-    def __init__(self, limit_s: float, describe: Callable[[asyncio.Task[Any]], str | None]) -> None:
+    `doubt` is called in the loop when it stood still for longer than `patience_s`.
+    """
+
+    def __init__(
+        self,
+        limit_s: float,
+        describe: Callable[[asyncio.Task[Any]], str | None],
+        *,
+        patience_s: float,
+        doubt: Callable[[], None],
+    ) -> None:
         self._limit_s = limit_s
         self._describe = describe
+        self._patience_s = patience_s
+        self._doubt = doubt
         self._loop = asyncio.get_running_loop()
         self._watched = threading.get_ident()
         self._ticked_at = monotonic()
@@ -39,7 +51,10 @@ class LagWatch:
         self._closed.set()
 
     def _tick(self) -> None:
+        late_s = monotonic() - self._ticked_at - _TICK_S
         self._ticked_at = monotonic()
+        if late_s > self._patience_s:
+            self._doubt()
         if not self._closed.is_set():
             self._loop.call_later(_TICK_S, self._tick)
 

@@ -85,7 +85,10 @@ class Worker:
             await self._register(link)
             claimer, executor, ledger = self._assemble(app, state, link)
             self._listen(claimer)
-            stack.callback(LagWatch(LAG_S, executor.describe).close)
+            # Not the loop's own handler: this one runs before the next job starts, in the middle of a batch.
+            signal.signal(signal.SIGCONT, lambda *_: executor.doubt())
+            watch = LagWatch(LAG_S, executor.describe, patience_s=self._config.lease_s / 2, doubt=executor.doubt)
+            stack.callback(watch.close)
             self._cell.state = CellState.RUNNING
             gc.freeze()
             return await self._live(claimer, executor, ledger, link)

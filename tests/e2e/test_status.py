@@ -58,8 +58,8 @@ def test_every_state_is_counted_by_queue(db: Db) -> None:
         " select 0, n, s, 4, 1, 0, 'mail', '', 't' from (values (1, 'failed'), (2, 'failed'), (3, 'succeeded')) v(n, s)"
     )
     db.execute(
-        "insert into fastq.lease (slot, worker, queue, priority, group_key, batch, done)"
-        """ values (0, 1, 'mail', 4, '', '[[1,"t",0,0,{}],[2,"t",0,0,{}],[3,"t",0,0,{}]]', '{1}')"""
+        "insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch, done)"
+        """ values (0, 1, 1, 'mail', 4, '', '[[1,"t",0,0,{}],[2,"t",0,0,{}],[3,"t",0,0,{}]]', '{1}')"""
     )
     done = status("--json")
     (mail,) = json.loads(done.stdout)["queues"]

@@ -350,20 +350,22 @@ def test_fenced_worker_leaves_and_is_replaced(dsn: str, db: Db) -> None:
 
 def test_frozen_worker_is_reaped_after_its_lease_and_its_outcomes_are_refused(dsn: str, db: Db) -> None:
     """SIGSTOP past the lease: others get the job; thawed, the worker's outcome is refused and it is replaced."""
-    enqueue(handlers.gated.job(n=1))
-    with Fleet(dsn, "--lease", "1", processes=2):
-        wait_told(db, "started")
-        victim = db.execute("select pid from probe where what = 'started'").fetchone()
-        assert victim is not None
-        os.kill(victim[0], signal.SIGSTOP)
-        try:
-            wait_told(db, "started", 2)
-            db.execute("insert into gate values (true)")
-            wait_told(db, "finished")
-        finally:
-            os.kill(victim[0], signal.SIGCONT)
-        until("the thawed worker to leave", lambda: gone(victim[0]))
-        wait_empty(db)
+    enqueue(*(handlers.quick.job(n=n) for n in range(300)), *(handlers.gated.job(n=n) for n in range(6)))
+    with Fleet(dsn, "--lease", "1", "-c", "1", "--prefetch-ms", "1000"):
+        (first,) = wait_told(db, "started")
+        until("more to be prefetched", lambda: states(db) == {"running": 6})
+        with Fleet(dsn, "--lease", "1", "-c", "10"):
+            victim = db.execute("select pid from probe where what = 'started'").fetchone()
+            assert victim is not None
+            os.kill(victim[0], signal.SIGSTOP)
+            try:
+                wait_told(db, "started", 2)
+                db.execute("insert into gate values (true)")
+                wait_empty(db)
+            finally:
+                os.kill(victim[0], signal.SIGCONT)
+            until("the thawed worker to leave", lambda: gone(victim[0]))
+        assert sorted(told(db, "started")) == sorted([first, *map(str, range(6))])
 
 
 def test_blocked_event_loop_loses_nothing(dsn: str, db: Db) -> None:

@@ -72,8 +72,17 @@ async def take(
     acks: Iterable[int] = (),
     unknown: Iterable[str] = (),
 ) -> Claimed:
-    """Claim for a worker."""
-    return await claim.claim(conn, lane=lane, worker=who, low=low, limit=limit, acks=list(acks), unknown=list(unknown))
+    """Claim for a worker, under an id that follows all others."""
+    return await claim.claim(
+        conn,
+        lane=lane,
+        worker=who,
+        lease=(await claim.take_lease_ids(conn)).start,
+        low=low,
+        limit=limit,
+        acks=list(acks),
+        unknown=list(unknown),
+    )
 
 
 def jobs_of(claimed: Claimed) -> list[list[Any]]:

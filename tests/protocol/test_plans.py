@@ -41,8 +41,8 @@ def large(request: pytest.FixtureRequest, server: str, template: str) -> Iterato
             f" from generate_series(1, {ROWS}) n"
         )
         conn.execute(
-            "insert into fastq.lease (slot, worker, queue, priority, group_key, batch)"
-            " select 0, n % 50 + 1, 'q', 4, '', '[[1,\"t\",0,1,{}]]'::bytea from generate_series(1, 5000) n"
+            "insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch)"
+            " select 0, n, n % 50 + 1, 'q', 4, '', '[[1,\"t\",0,1,{}]]'::bytea from generate_series(1, 5000) n"
         )
         conn.execute("select setval('fastq.pos', 1024000000)")
         conn.execute("insert into fastq.worker (slot, id, host, pid, expires_at) values (0, 1, 'h', 1, now())")
@@ -105,6 +105,7 @@ DISCOVER = {"slot": 0, "unknown": [], "exclude": [], "limit": 256, "from_queue":
 CLAIM = {
     "slot": 0,
     "worker": 1,
+    "lease": 1 << 40,
     "queue": BUSY,
     "priority": 4,
     "group_key": "",

@@ -118,7 +118,8 @@ VALUES = {
     "state": "'{x}'",
 }
 ONE_JOB = {"lease": "1", "ord": "0::int2"}
-SINGLE = dict.fromkeys(("hold_lease", "complete_job", "resolve_completion", "read_lease_jobs"), ONE_JOB)
+OF_ONE_JOB = ("hold_lease", "complete_job", "resolve_completion", "read_lease_jobs", "claim_jobs_if_worker_lives")
+SINGLE = dict.fromkeys(OF_ONE_JOB, ONE_JOB)
 EVERY_SLOT = {"register_worker"}
 
 

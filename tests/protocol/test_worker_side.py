@@ -30,6 +30,7 @@ class Hands:
     waiting: int = 0
     busy: int = 0
     quiet: bool = True
+    doubted: bool = False
     unknown: list[str] = field(default_factory=list)
     fed: list[Batch] = field(default_factory=list)
     on_room: Any = None
