@@ -17,7 +17,13 @@ from fastq.errors import DatabaseUnreachable, EmbeddedError
 log = logging.getLogger("fastq.link")
 T = TypeVar("T")
 
-_OURS_TO_FIX = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
+_OURS_TO_FIX = (
+    psycopg.ProgrammingError,
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.NotSupportedError,
+    psycopg.errors.StatementTooComplex,
+)
 """Errors that trying again cannot mend: a bug here, or a schema that does not fit."""
 
 
@@ -80,7 +86,7 @@ class Link:
                     log.warning(
                         "database trouble (%s), trying again: %s", failures, str(exc).strip().partition("\n")[0]
                     )
-                await self._drop()
+                await self._drop(wrong_server=isinstance(exc, psycopg.errors.ReadOnlySqlTransaction))
                 await asyncio.sleep(full_jitter_s(failures))
                 await self._try_revive()
 
@@ -92,7 +98,8 @@ class Link:
             except EmbeddedError as exc:
                 log.warning("%s", exc)
 
-    async def _drop(self) -> None:
+    async def _drop(self, *, wrong_server: bool) -> None:
+        """Close a connection that is of no more use; a read-only server may have handed over to another one."""
         conn = self._conn
-        if conn is not None and (conn.closed or conn.broken):
+        if conn is not None and (wrong_server or conn.closed or conn.broken):
             await self.close()
