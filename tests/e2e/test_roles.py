@@ -183,7 +183,7 @@ FORBIDDEN = [
     "update fastq.ring set head = 1",
     "truncate fastq.ready_0",
     "lock table fastq.ready_0 in access exclusive mode",
-    "insert into fastq.lease (slot, worker, queue, priority, group_key, batch) values (0, 1, 'q', 4, '', '')",
+    "insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch) values (0, 1, 1, 'q', 4, '', '')",
     "insert into fastq.queue (name, paused) values ('default', true)",
     "insert into fastq.migration (version, name, checksum) values (9, 'x', 'x')",
     "copy fastq.ready_0 to stdout",
