@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench chaos
 .DEFAULT_GOAL := demo
 
 demo: $(INSTALLED)
@@ -26,6 +26,10 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(BIN)/fastq bench $(ARGS)
+
+# Kills everything at random and proves that nothing is lost: make chaos ARGS="mix --seed 7" (docs/chaos.md)
+chaos: $(INSTALLED)
+	@PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)
 
 $(INSTALLED): pyproject.toml
 	@set -e; \

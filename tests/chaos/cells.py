@@ -61,6 +61,7 @@ _ALL = (
     Cell(name="failover", faults=(faults.failover,), standby=True, every_s=4.0),
     Cell(name="deploy-storm", faults=(faults.deploy,), every_s=0.1, seconds=180.0, most=20),
     Cell(name="deaf", faults=(faults.deaf,), proxied=True, every_s=4.0, lease_s=4.0, seconds=40.0),
+    Cell(name="deaf-for-good", faults=(faults.deaf_for_good,), proxied=True, every_s=8.0, lease_s=4.0, seconds=40.0),
     Cell(name="mix", faults=EVERYTHING, standby=True, proxied=True, seconds=60.0, lease_s=8.0),
     Cell(
         name="million",

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -187,6 +188,7 @@ class Cluster:
     def __init__(self, folder: Path, *, standby: bool) -> None:
         self.servers = [Server(folder / name) for name in (("a", "b") if standby else ("a",))]
         self._primary = 0
+        self._rejoining: threading.Thread | None = None
 
     @property
     def primary(self) -> Server:
@@ -239,10 +241,18 @@ class Cluster:
         self._primary = 1 - self._primary
 
     def rejoin(self) -> None:
-        """Make the server that was killed a standby of the new primary."""
-        self._follow()
+        """Make the server that was killed a standby of the new primary, in the background."""
+        self._rejoining = threading.Thread(target=self._follow, name="chaos-rejoin")
+        self._rejoining.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a server is becoming a standby: until then the other one must not be touched."""
+        return self._rejoining is not None and self._rejoining.is_alive()
 
     def close(self) -> None:
         """Stop everything. May be called twice."""
+        if self._rejoining is not None:
+            self._rejoining.join()
         for server in self.servers:
             server.close()

@@ -65,6 +65,8 @@ def _lingers_s(stage: Stage) -> float:
 
 
 def _restart(stage: Stage, how: signal.Signals, name: str, *, repeats: bool) -> None:
+    if stage.cluster.busy:
+        return
     with happening(stage, name, everyone=True, repeats=repeats):
         stage.cluster.primary.stop(how)
         stage.cluster.primary.start()
@@ -83,6 +85,8 @@ def postgres_immediate(stage: Stage, rng: random.Random) -> None:
 def postgres_kill(stage: Stage, rng: random.Random) -> None:
     """Kill -9 all of the server, or one backend, upon which the server restarts itself."""
     server = stage.cluster.primary
+    if stage.cluster.busy:
+        return
     if rng.random() < 0.6:
         with happening(stage, "postgres kill -9", everyone=True, repeats=True):
             server.kill()
@@ -109,7 +113,7 @@ def backend_terminate(stage: Stage, rng: random.Random) -> None:
 
 def connections(stage: Stage, rng: random.Random) -> None:
     """Take all connections that the server has, and end fastq's, so that nobody can come back for a while."""
-    until, taken = time.monotonic() + rng.uniform(1.0, 2.5), list[psycopg.Connection[Any]]()
+    until, taken = time.monotonic() + rng.uniform(0.8, 2.0), list[psycopg.Connection[Any]]()
     dsn = stage.cluster.primary.dsn("chaos")
     with happening(stage, "connection limit", everyone=True) as fault, stage.admin() as conn:
         while time.monotonic() < until:
@@ -127,9 +131,30 @@ def connections(stage: Stage, rng: random.Random) -> None:
 
 def failover(stage: Stage, rng: random.Random) -> None:
     """Kill the primary, promote its standby, and let the old primary follow as a new standby."""
+    if stage.cluster.busy:
+        return
     with happening(stage, "failover", everyone=True, repeats=True):
         stage.cluster.fail_over()
     stage.cluster.rejoin()
+
+
+def deaf_for_good(stage: Stage, rng: random.Random) -> None:
+    """Let connections fall silent for ever; it is up to the client to give them up."""
+    who = rng.choice(sorted(stage.proxies))
+    silent = [(proxy, proxy.deafen(rng, rng.choice((0.2, 0.5, 1.0)))) for proxy in stage.proxies[who]]
+    fleet = stage.seats.get(who)
+    touched = fleet.everybody() if fleet is not None else frozenset()
+    talking = [conversation for _, some in silent for conversation in some]
+    fault = begin(stage, "deaf for good", pids=touched, repeats=True, lingers_s=_lingers_s(stage))
+    fault.detail = f"{len(talking)} connections of {who}"
+
+    def end() -> None:
+        fault.pids |= fleet.everybody() if fleet is not None else frozenset()
+        fault.ended = time.monotonic()
+        for proxy, some in silent:
+            proxy.cut(some)
+
+    stage.when(f"{who} to give up deaf connections", lambda: all(c.given_up for c in talking), end)
 
 
 def deaf(stage: Stage, rng: random.Random) -> None:
@@ -168,13 +193,13 @@ def worker_kills(stage: Stage, rng: random.Random) -> None:
     """Kill -9 one worker after the other."""
     victims: set[int] = set()
     with happening(stage, "repeated kills", repeats=True) as fault:
-        for _ in range(rng.randint(5, 10)):
+        for _ in range(rng.randint(4, 8)):
             pid = stage.a_fleet().a_worker(rng)
             if pid is not None:
                 victims.add(pid)
                 fault.pids = frozenset(victims)
                 signal_all([pid], signal.SIGKILL)
-            time.sleep(rng.uniform(0.05, 0.3))
+            time.sleep(rng.uniform(0.05, 0.25))
         fault.detail = f"{len(victims)} workers"
 
 
@@ -233,14 +258,18 @@ def freeze(stage: Stage, rng: random.Random) -> None:
 def deploy(stage: Stage, rng: random.Random) -> None:
     """Replace one supervisor by the next, under load. Nothing may be lost, and nothing may run twice."""
     old = stage.a_fleet()
-    with happening(stage, "deploy", detail=old.name) as fault:
-        old.term()
-        new = stage.replace(old)
-        stage.wait(f"{new.name} to get ready", lambda: new.ready() >= 1)
-        stage.wait(f"{old.name} to leave", lambda: not old.alive)
+    if old.ready() < 1 or any(fault.name == "deploy" and fault.ended == math.inf for fault in stage.faults):
+        return  # one at a time, and none that has only just started
+    fault = begin(stage, "deploy", detail=old.name)
+    old.term()
+    new = stage.replace(old)
+
+    def end() -> None:
+        fault.ended = time.monotonic()
         if old.process.returncode:
             stage.troubles.append(f"{old.name} left with exit code {old.process.returncode} when it was told to drain")
-        fault.detail += f" exit {old.process.returncode}"
+
+    stage.when(f"{new.name} to be ready and {old.name} to leave", lambda: new.ready() and not old.alive, end)
 
 
 def producer_kill(stage: Stage, rng: random.Random) -> None:

@@ -48,6 +48,7 @@ class Ledger:
         self.ends = 0
         self.last_end = 0.0
         self.longest_pause_s = 0.0
+        self.paused_at = 0.0
 
     def read(self) -> None:
         """Take in every line that was completed since the last time."""
@@ -59,8 +60,8 @@ class Ledger:
             for line in self._fresh(path):
                 self._take_run(line, moments)
         for moment in sorted(moments):
-            if self.last_end:
-                self.longest_pause_s = max(self.longest_pause_s, moment - self.last_end)
+            if self.last_end and moment - self.last_end > self.longest_pause_s:
+                self.longest_pause_s, self.paused_at = moment - self.last_end, self.last_end
             self.last_end = max(self.last_end, moment)
 
     def _fresh(self, path: Path) -> list[str]:

@@ -18,6 +18,7 @@ class Conversation:
         self.ends = (client, server)
         self.hearing = asyncio.Event()
         self.hearing.set()
+        self.given_up = False
 
     def cut(self) -> None:
         """Reset both ends, as a firewall or a keepalive does in the end."""
@@ -94,21 +95,32 @@ class Proxy:
         conversation = Conversation(writer, out)
         self._talking.add(conversation)
         try:
-            await asyncio.gather(_pump(reader, out, conversation.hearing), _pump(there, writer, conversation.hearing))
+            await asyncio.gather(_pump(reader, out, conversation, client=True), _pump(there, writer, conversation))
         finally:
             self._talking.discard(conversation)
             conversation.cut()
 
 
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, hearing: asyncio.Event) -> None:
+async def _pump(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, talk: Conversation, *, client: bool = False
+) -> None:
     """Forward one direction until its end; a deaf conversation does not even forward that."""
     with suppress(OSError):
         while True:
-            chunk = await source.read(_CHUNK)
-            await hearing.wait()
+            chunk = await _read(source)
+            talk.given_up |= client and not chunk
+            await talk.hearing.wait()
             if not chunk:
                 break
             sink.write(chunk)
             await sink.drain()
     with suppress(OSError):
         sink.write_eof()
+
+
+async def _read(source: asyncio.StreamReader) -> bytes:
+    """Return what came; nothing at the end, however it came about."""
+    try:
+        return await source.read(_CHUNK)
+    except OSError:
+        return b""

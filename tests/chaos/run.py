@@ -67,7 +67,7 @@ class Progress:
 
 def play(cell: Cell, seed: int, progress: Progress, *, keep: bool = False) -> tuple[Verdict, dict[str, object]]:
     """Play one cell; return the verdict and the conditions under which it was found."""
-    _adopt_orphans()
+    _adopt_orphans(yes=True)
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{cell.name}-"))
     folder.chmod(0o755)
     stage = Stage(cell, seed, folder, progress)
@@ -80,6 +80,7 @@ def play(cell: Cell, seed: int, progress: Progress, *, keep: bool = False) -> tu
         verdict = judge(stage, stage.remains(), seed)
     finally:
         stage.close()
+        _adopt_orphans(yes=False)
         progress.clear()
     if verdict.good and not keep:
         shutil.rmtree(folder)
@@ -88,10 +89,10 @@ def play(cell: Cell, seed: int, progress: Progress, *, keep: bool = False) -> tu
     return verdict, conditions
 
 
-def _adopt_orphans() -> None:
+def _adopt_orphans(*, yes: bool) -> None:
     """Be the parent of what a killed supervisor leaves behind, since not every container's init reaps."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
 
 
 def table(verdicts: list[Verdict]) -> str:
@@ -114,6 +115,7 @@ def table(verdicts: list[Verdict]) -> str:
 def details(verdict: Verdict) -> str:
     """Return why a cell is bad, and which faults made jobs run again."""
     lines = [f"{verdict.cell}: ran again: {count} by {cause}" for cause, count in verdict.repeated.most_common()]
+    lines += [f"{verdict.cell}: longest pause {verdict.pause_s:.1f} s around {fault}" for fault in verdict.pause]
     lines += [f"{verdict.cell}: {text}" for text in (*verdict.leaks, *verdict.troubles, *verdict.stories)]
     return "\n".join(lines)
 

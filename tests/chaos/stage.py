@@ -159,6 +159,20 @@ class Stage:
         """Do something in a while."""
         self._timers.append((time.monotonic() + seconds, do))
 
+    def when(self, what: str, check: Callable[[], object], do: Callable[[], object]) -> None:
+        """Do something once a check holds; what does not come in time is trouble."""
+        deadline = time.monotonic() + PATIENCE_S
+
+        def look() -> None:
+            if check():
+                do()
+            elif time.monotonic() > deadline:
+                self.troubles.append(f"waited {PATIENCE_S:.0f} s in vain for {what}")
+            else:
+                self.later(0.05, look)
+
+        look()
+
     def wait(self, what: str, check: Callable[[], object], patience_s: float = PATIENCE_S) -> bool:
         """Wait for something, keeping house meanwhile; what did not come is trouble, not an exception."""
         deadline = time.monotonic() + patience_s
@@ -179,13 +193,21 @@ class Stage:
         while not self._over(began):
             self.tend()
             if time.monotonic() >= next_at:
-                fault = self.rng.choice(self.cell.faults)
-                self._progress(self, fault.__name__)
-                fault(self, self.rng)
+                self._injure()
                 next_at = max(next_at + self.cell.every_s, time.monotonic() + 0.05)
             self._progress(self, "")
             time.sleep(0.02)
         self.load_s = time.monotonic() - began
+
+    def _injure(self) -> None:
+        """Let one fault happen: another one, if that which was drawn cannot happen right now."""
+        before = len(self.faults)
+        for _ in range(20):
+            fault = self.rng.choice(self.cell.faults)
+            self._progress(self, fault.__name__)
+            fault(self, self.rng)
+            if len(self.faults) > before:
+                return
 
     def _over(self, began: float) -> bool:
         if self.cell.most and len(self.faults) >= self.cell.most:
@@ -223,7 +245,7 @@ class Stage:
 
     def settle(self) -> None:
         """Heal everything, let everything acknowledged run, and let everybody leave in good order."""
-        while self._timers:
+        while self._timers or self.cluster.busy:
             self.tend()
             self._progress(self, "")
             time.sleep(0.02)

@@ -33,6 +33,7 @@ class Verdict:
     runs: int
     retried: int
     pause_s: float
+    pause: list[str]
     lost: list[int]
     repeated: Counter[str] = field(default_factory=Counter)
     unexplained: list[int] = field(default_factory=list)
@@ -96,6 +97,11 @@ def judge(stage: Stage, remains: Remains, seed: int) -> Verdict:
         runs=sum(ledger.starts.values()),
         retried=sum(ledger.failures.values()),
         pause_s=ledger.longest_pause_s,
+        pause=[
+            str(f)
+            for f in stage.faults
+            if ledger.paused_at - 2 < f.ended and f.began < ledger.paused_at + ledger.longest_pause_s
+        ],
         lost=sorted(ledger.told.acked - done),
         effects_wrong=sorted(n for n, count in remains.effects.items() if count != 1 or kind_of(n) != "booked"),
         phantoms=sorted(ledger.told.refused & ledger.starts.keys()),
