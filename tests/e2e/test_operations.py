@@ -1,0 +1,110 @@
+"""docs/operations.md says what the code does: its log lines, its SQL, its metrics and its exit codes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import fastq
+from fastq.board import Board, Word
+from fastq.observability.exposition import Totals, exposition
+from fastq.states import CellState
+from fastq.supervisor import Code
+
+pytestmark = pytest.mark.e2e
+
+PACKAGE = Path(fastq.__file__).parent
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+Db = psycopg.Connection[Any]
+
+
+def blocks(kind: str) -> list[str]:
+    """Return the page's fenced blocks of one kind, without their indentation."""
+    return [text for _, text in re.findall(rf"^( *)```{kind}\n(.*?)^ *```$", PAGE, re.MULTILINE | re.DOTALL)]
+
+
+def logged() -> list[re.Pattern[str]]:
+    """Return a pattern for the first line of everything that the code can log and that has words of its own."""
+    levels = {"debug", "info", "warning", "error", "exception"}
+    formats = [
+        str(node.args[0].value).partition("\n")[0]
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in levels
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    ]
+    return [
+        re.compile(".*".join(map(re.escape, re.split(r"%(?:\.\d)?[sdrf]", text))) + r"\Z")
+        for text in formats
+        if text != "%s"
+    ]
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("log") for line in block.splitlines()])
+def test_log_line_can_be_logged(line: str) -> None:
+    """Each line of a log block is what some format of the code makes, with … for what varies."""
+    assert any(pattern.match(line) for pattern in logged())
+
+
+def test_sql_runs(db: Db) -> None:
+    """Every statement of the page is understood by the server, against an empty schema."""
+    statements = blocks("sql")
+    assert len(statements) > 10
+    for text in statements:
+        db.execute(text.encode())
+
+
+def test_failed_jobs_can_be_tried_again(db: Db) -> None:
+    """The page's statement puts them into line as they were, without the errors that count against them."""
+    meta = json.dumps({"headers": {"trace": "x"}, "crashes": 3, "errors": [{"type": "WorkerDied"}]})
+    db.execute(
+        "insert into fastq.finished"
+        " (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta) values"
+        " (0, 7, 'failed', 2, 4, 1000, 'mail', 'g', 'jobs.welcome', '{\"a\": 1}', %s),"
+        " (0, 8, 'failed', 2, 4, 1000, 'mail', '', 'jobs.welcome', '{}', '{\"errors\": []}'),"
+        " (0, 9, 'failed', 2, 4, 1000, 'mail', '', 'jobs.other', '{}', null)",
+        [meta],
+    )
+    (text,) = [block for block in blocks("sql") if "with again" in block]
+    db.execute(text.encode())
+    rows = db.execute(
+        "select id, state, priority, attempt, group_key, payload, meta from fastq.job order by id"
+    ).fetchall()
+    assert rows == [
+        (7, "ready", 2, 0, "g", {"a": 1}, {"headers": {"trace": "x"}}),
+        (8, "ready", 2, 0, "", {}, None),
+        (9, "failed", 2, 4, "", {}, None),
+    ]
+
+
+def test_metrics_table_is_complete() -> None:
+    """It has every family of /metrics with its type, and no other."""
+    board = Board(cells=1, running=1)
+    board.cells[0][Word.PID], board.cells[0].state = 1, CellState.RUNNING
+    text = exposition(board.cells, Totals(), leading=True, beat_age_s=0.0)
+    served = set(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
+    assert set(re.findall(r"^\| `(fastq_\w+)(?:\{\w+\})?` \| (\w+) \|", PAGE, re.MULTILINE)) == served
+
+
+def test_exit_codes_are_complete() -> None:
+    """The table has the supervisor's codes."""
+    section = PAGE.partition("## Exit codes")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| (\d) \|", section, re.MULTILINE) == [str(int(code)) for code in Code]
+
+
+def test_links_lead_somewhere() -> None:
+    """Each link is to a heading of the page or to a file beside it."""
+    titles = re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
+        beside = Path(__file__).parents[2] / "docs" / target
+        assert target.removeprefix("#") in headings if target.startswith("#") else beside.is_file(), target
