@@ -1,4 +1,5 @@
-"""docs/operations.md says what the code does: its log lines, its SQL, its metrics and its exit codes."""
+"""docs/operations.md says what the code does: its log lines, SQL, metrics, exit codes; docs/architecture.md names files
+that are there."""
 
 from __future__ import annotations
 
@@ -19,8 +20,10 @@ from fastq.supervisor import Code
 
 pytestmark = pytest.mark.e2e
 
+TOP = Path(__file__).parents[2]
 PACKAGE = Path(fastq.__file__).parent
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+PAGE = (TOP / "docs" / "operations.md").read_text()
+ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text()
 Db = psycopg.Connection[Any]
 
 
@@ -106,5 +109,15 @@ def test_links_lead_somewhere() -> None:
     titles = re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)
     headings = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
     for target in re.findall(r"\]\(([^)]+)\)", PAGE):
-        beside = Path(__file__).parents[2] / "docs" / target
+        beside = TOP / "docs" / target
         assert target.removeprefix("#") in headings if target.startswith("#") else beside.is_file(), target
+
+
+def test_architecture_names_files_that_are_there() -> None:
+    """`fastq/steward/pages.py http.py` are two files of one folder."""
+    named = [words.split() for words in re.findall(r"`((?:fastq|tests|migrations)/[^`]*)`", ARCHITECTURE)]
+    files = [TOP / first for first, *_ in named] + [
+        (TOP / first).parent / rest for first, *more in named for rest in more
+    ]
+    assert [str(file) for file in files if not file.exists()] == []
+    assert len(files) > 20
