@@ -52,6 +52,9 @@ def run(child: Child[StewardConfig]) -> int:
     except FastqError as exc:
         log.error("%s", exc)  # noqa: TRY400 - its message is for people; a traceback is not
         return exc.exit_code
+    except Exception:
+        log.exception("the steward cannot go on")
+        return 1
 
 
 async def _revive() -> None:
