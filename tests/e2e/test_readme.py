@@ -21,16 +21,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
 
+import click
 import psycopg
 import pytest
 from psycopg import conninfo
 
 from fastq import embedded
+from fastq.cli.main import cli
 
 pytestmark = pytest.mark.e2e
 
@@ -107,7 +109,7 @@ class Reader:
                 self._shell(text), cwd=self.directory, env=environment, stdout=file, stderr=file, process_group=0
             )
         try:
-            wait_until_gone(dsn, task, child)
+            wait_until_gone(dsn, task, lambda: child.poll() is None, output)
             os.killpg(child.pid, signal.SIGINT)
             assert child.wait(LIMIT_S) == 0, output.read_text()
         finally:
@@ -117,7 +119,7 @@ class Reader:
         return output.read_text()
 
 
-def wait_until_gone(dsn: str, task: str, child: subprocess.Popen[bytes]) -> None:
+def wait_until_gone(dsn: str, task: str, lives: Callable[[], bool], output: Path) -> None:
     """Return when no job of a task is left; the worker that runs them must live so long."""
     limit = time.monotonic() + LIMIT_S
     with psycopg.connect(dsn, autocommit=True) as conn:
@@ -127,8 +129,8 @@ def wait_until_gone(dsn: str, task: str, child: subprocess.Popen[bytes]) -> None
             ).fetchone()
             if row == (0,):
                 return
-            assert child.poll() is None, "the worker ended before the jobs did"
-            assert time.monotonic() < limit, f"{row} jobs of {task} are left"
+            assert lives(), f"the worker ended before the jobs did: {output.read_text()}"
+            assert time.monotonic() < limit, f"{row} jobs of {task} are left: {output.read_text()}"
             time.sleep(0.02)  # the pace of looking, not a guess at how long it takes
 
 
@@ -190,13 +192,40 @@ def test_the_two_commands_of_the_readme(tmp_path: Path) -> None:
     assert re.search(r"\d+ passed", said[1])
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/cli.md"])
 def test_links_lead_somewhere(page: str) -> None:
     """Every relative link names a file of the checkout."""
     links = re.findall(r"\]\(([^)#:]+)\)", (TOP / page).read_text())
 
     assert links
     assert [link for link in links if not (TOP / page).parent.joinpath(link).exists()] == []
+
+
+def commands(page: str) -> Iterator[list[str]]:
+    """Yield the words of every `fastq …` on a page, in the text and on the lines of consoles."""
+    text = (TOP / page).read_text()
+    typed = re.findall(r"`(fastq [^`\n]+)`", text)
+    typed += re.findall(r"(?:^\$ |\| |\()(?:[A-Z_]+=\S+ )?(fastq [^|#)\n]+)", text, re.MULTILINE)
+    yield from (re.sub(r"\\", "", command).split() for command in typed)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/cli.md"])
+def test_commands_in_the_text_exist(page: str) -> None:
+    """Every command and option that a page names is one that `fastq` has."""
+    for words in commands(page):
+        here: click.Command = cli
+        given = iter(words[1:])
+        for word in given:
+            if isinstance(here, click.Group) and not word.startswith("-"):
+                names = [here.get_command(click.Context(here), name) for name in re.split(r"[|,]", word)]
+                assert all(names), f"{page}: {' '.join(words)}"
+                here = names[0] or here
+            elif word == "--":
+                break
+            elif word.startswith("-") and word != "-" and not isinstance(here, click.Group):
+                known = {name for param in here.params for name in (*param.opts, *param.secondary_opts)} | {"--help"}
+                options = {part.partition("=")[0] for part in word.split("/")}
+                assert options <= known, f"{page}: {' '.join(words)}"
 
 
 @pytest.mark.parametrize(

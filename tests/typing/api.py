@@ -10,23 +10,33 @@ app = fastq.App()
 
 
 @app.task
-async def plain(user_id: int, template: str = "hello") -> None: ...
+async def plain(user_id: int, template: str = "hello") -> None:
+    """Take a default."""
 
 
 @app.task(queue="mail", retries=5, timeout=30)
-async def with_options(user_id: int) -> None: ...
+async def with_options(user_id: int) -> None:
+    """Have options."""
 
 
 @app.task
-async def with_context(ctx: fastq.Context, user_id: int) -> None: ...
+async def with_context(ctx: fastq.Context, user_id: int) -> None:
+    """Have the context first: it is taken away from the calls."""
+
+
+@app.task
+async def context_last(user_id: int, ctx: fastq.Context) -> None:
+    """Have it elsewhere, where types cannot take it away."""
 
 
 @app.task
 def in_thread(path: str) -> dict[str, int]:
+    """Return something."""
     return {path: 1}
 
 
 async def use() -> None:
+    """Enqueue and call, rightly and wrongly."""
     assert_type(await plain.enqueue(user_id=7), fastq.JobRef)
     assert_type(plain.job(7, template="x"), fastq.JobSpec)
     assert_type(await with_context.enqueue(user_id=7), fastq.JobRef)
@@ -34,5 +44,6 @@ async def use() -> None:
     assert_type(await app.enqueue_many(plain.job(user_id=i) for i in range(3)), fastq.JobIds)
     assert_type(in_thread("x"), dict[str, int])
     await plain.enqueue(user_id="seven")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await context_last.enqueue(user_id=7)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     await plain.enqueue()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     await with_options.enqueue(nobody=1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
