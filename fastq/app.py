@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from psycopg import AsyncConnection, Connection
 
@@ -19,6 +19,7 @@ from fastq.client import AsyncClient, SyncClient, needs_open
 from fastq.completing import completing
 from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PAYLOAD_LIMIT_BYTES, find_dsn
 from fastq.context import Context
+from fastq.cron import Schedule, Timing, catch_up_of
 from fastq.errors import UnknownTask, UsageError
 from fastq.job import JobIds, JobRef, JobSpec, Options, check_name
 from fastq.outcome import RetryPolicy
@@ -78,6 +79,7 @@ class App:
         self.payload_limit_bytes = payload_limit_bytes
         self.enqueue_retry_s = enqueue_retry_s
         self.tasks: dict[str, Task[Any, Any]] = {}
+        self.schedules: dict[str, Schedule] = {}
         self.middlewares: list[Middleware] = []
         self._provided = _provided_types(lifespan)
         self._async_client: AsyncClient | None = None
@@ -149,6 +151,46 @@ class App:
             return task
 
         return register if fn is None else register(fn)
+
+    def cron(self, expression: str, *, tz: str = "UTC", catch_up: Literal["skip", "one", "all"] = "skip") -> _Scheduler:
+        """Register a function without arguments, or a task, that is enqueued by the clock: once in the whole fleet.
+
+        Args:
+            expression: minute, hour, day of month, month, day of week; with a sixth field in front, seconds.
+            tz: the time zone that the expression is read in, as in ``"Europe/Athens"``.
+            catch_up: what becomes of occurrences missed while nothing ran: ``"skip"``, ``"one"`` for all, ``"all"``.
+
+        The job's ``ctx.headers["scheduled_for"]`` is the time of its occurrence, in ISO format.
+
+        Example:
+            >>> app = fastq.App()
+            >>> @app.cron("0 9 * * MON-FRI", tz="Europe/Athens")
+            ... @app.task(queue="reports", retries=1)
+            ... async def morning() -> None: ...
+
+        Raises:
+            UsageError: the expression cannot be read, the zone is unknown, or the task has a schedule already.
+            ArgumentError: the function has a parameter without a default.
+
+        """
+        timing, policy = Timing(expression=expression, tz=tz), catch_up_of(catch_up)
+
+        def register(fn: Callable[..., Any]) -> Task[Any, Any]:
+            task: Task[Any, Any] = fn if isinstance(fn, Task) else self.task(fn)
+            if task.name in self.schedules:
+                raise UsageError(f"{task.name} has a schedule already; make a second function that calls the first")
+            where = task.job().options
+            self.schedules[task.name] = Schedule(
+                name=task.name,
+                timing=timing,
+                task=task.name,
+                queue=where.queue,
+                priority=where.priority,
+                catch_up=policy,
+            )
+            return task
+
+        return register
 
     def middleware(self, fn: Middleware) -> Middleware:
         """Wrap every run, the first one outermost: ``async def timing(ctx, call_next): return await call_next()``."""
@@ -307,6 +349,17 @@ class App:
 class _Decorator(typing.Protocol):
     """What ``@app.task(…)`` returns."""
 
+    @overload
+    def __call__(self, fn: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class _Scheduler(typing.Protocol):
+    """What ``@app.cron(…)`` returns."""
+
+    @overload
+    def __call__(self, fn: Task[P, R], /) -> Task[P, R]: ...
     @overload
     def __call__(self, fn: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
     @overload

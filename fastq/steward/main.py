@@ -20,6 +20,7 @@ from fastq.errors import FastqError
 from fastq.link import Link
 from fastq.observability.exposition import Totals
 from fastq.states import CellState
+from fastq.steward.cron import Cron
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.leader import Leader
 from fastq.steward.listener import Listener
@@ -82,6 +83,7 @@ class Steward:
         self._heartbeat = Heartbeat(self._board, beats, lease_s=cfg.lease_s, slots=cfg.slots)
         self._undertaker = Undertaker(self._board, reaps, lease_s=cfg.lease_s, slots=cfg.slots, totals=totals)
         self._leader = Leader(leads, turns, holder=f"{socket.gethostname()}:{os.getpid()}", slots=cfg.slots)
+        self._cron = Cron(leads, self._leader)
         self._listener = Listener(cfg.dsn, self._board.ring_workers) if cfg.listen else None
         self._pages = Pages(self._board, totals, self._heartbeat, self._leader, lease_s=cfg.lease_s)
         self._servers = self._pages.servers(metrics_addr=cfg.metrics_addr, health_addr=cfg.health_addr)
@@ -96,6 +98,7 @@ class Steward:
             Overdue(self._board).run,
             self._leader.run,
             self._leader.run_promote,
+            self._cron.run,
             self._leader.run_rotate,
             self._leader.run_prune,
             self._pages.run,

@@ -32,6 +32,7 @@ from fastq.worker.executor import Executor
 from fastq.worker.lag import LagWatch
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import Runner
+from fastq.worker.schedules import kept
 from fastq.worker.threads import Threads
 
 log = logging.getLogger("fastq.worker")
@@ -83,6 +84,7 @@ class Worker:
             await stack.enter_async_context(app.serving(self._config.dsn))
             state = await stack.enter_async_context(app.lifespan(app)) if app.lifespan else None
             await self._register(link)
+            await stack.enter_async_context(kept(link, app.schedules.values(), target=self._config.target))
             claimer, executor, ledger = self._assemble(app, state, link)
             self._listen(claimer)
             # Not the loop's own handler: this one runs before the next job starts, in the middle of a batch.

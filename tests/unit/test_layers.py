@@ -18,7 +18,7 @@ PACKAGE = Path(fastq.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"errors", "states"},
-    {"config", "backoff", "settlement", "codec", "child", "board"},
+    {"config", "backoff", "settlement", "codec", "child", "board", "cron"},
     {"job", "outcome", "arguments"},
     {"sql", "observability", "embedded"},
     {"schema"},

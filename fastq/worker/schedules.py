@@ -1,0 +1,55 @@
+"""A worker tells the database its app's schedules when it starts, and again and again while it lives.
+
+Again, because of deployments: while two versions of an app run, either's schedules may hold; when one of them is gone,
+those of the other do, within a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+
+from fastq.cron import Schedule
+from fastq.link import Link
+from fastq.protocol import cron
+
+log = logging.getLogger("fastq.worker")
+
+Register = Callable[[AsyncConnection[Any]], Awaitable[list[cron.Changed]]]
+
+EVERY_S = cron.STALE_S / 3
+
+
+@asynccontextmanager
+async def kept(link: Link, schedules: Collection[Schedule], *, target: str) -> AsyncIterator[None]:
+    """Register an app's schedules, now and then again until the end."""
+    owner = target if ":" in target else f"{target}:app"
+    register = partial(cron.register, schedules=schedules, owner=owner)
+    _tell(await link.call(register))
+    keeping = asyncio.create_task(_keep(link, register), name="fastq-schedules")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def _keep(link: Link, register: Register) -> None:
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            _tell(await link.call(register))
+        except psycopg.Error as exc:
+            log.error("schedules could not be registered again: %s", exc)  # noqa: TRY400 - what PostgreSQL says
+
+
+def _tell(changes: list[cron.Changed]) -> None:
+    for change in changes:
+        log.info("schedule %s: %s", change.name, change.what)
