@@ -67,7 +67,7 @@ async def register(
         "owner": owner,
         "stale_s": stale_s,
         "names": [s.name for s in schedules],
-        "next_at": [s.timing.next_after(row[0]) for s in schedules],
+        "first_at": [s.timing.next_after(row[0]) for s in schedules],
         "specs": [orjson.dumps(s.spec).decode() for s in schedules],
     }
     cur = await conn.execute(statement("register_schedules"), params)

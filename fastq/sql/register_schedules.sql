@@ -4,7 +4,7 @@
 -- Locks: cron rows for update skip locked. Index: cron_pkey. Caller: protocol.cron.
 with given as materialized (
   select g.name, g.next_at, g.spec::json as spec
-  from unnest(%(names)s::text[], %(next_at)s::timestamptz[], %(specs)s::text[]) as g(name, next_at, spec)
+  from unnest(%(names)s::text[], %(first_at)s::timestamptz[], %(specs)s::text[]) as g(name, next_at, spec)
 ),
 held as materialized (
   select c.name, c.spec::text is distinct from g.spec::text as differs,

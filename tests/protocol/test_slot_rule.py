@@ -116,6 +116,14 @@ VALUES = {
     "meta": "'{null}'",
     "goes": "'{ready}'",
     "state": "'{x}'",
+    "names": "'{q}'::text[]",
+    "first_at": "'{now}'::timestamptz[]",
+    "specs": "array['{}']",
+    "stale_s": "60",
+    "due_at": "now()",
+    "next_at": "now()",
+    "last_at": "now()",
+    "occurrences": "'{q}'",
 }
 ONE_JOB = {"lease": "1", "ord": "0::int2"}
 OF_ONE_JOB = ("hold_lease", "complete_job", "resolve_completion", "read_lease_jobs", "claim_jobs_if_worker_lives")
