@@ -12,8 +12,9 @@ from chaos.faults import FaultFunction
 class Cell:
     """One row of the table.
 
-    `seconds` is how long faults happen (0: until `jobs` were enqueued), `every_s` the pause between two. `rate` is the
-    jobs per second that each of the producers aims at.
+    `seconds` is how long faults happen; 0: until `jobs` were enqueued and nearly all have run. `every_s` is the pause
+    between two faults, `most` ends a cell after so many. `rate` is the jobs per second that each of the two producers aims
+    at; `light` asks for mostly instant ones.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Cell:
     seconds: float = 25.0
     most: int = 0
     jobs: int = 0
+    light: bool = False
     rate: float = 700.0
     lease_s: float = 20.0
     standby: bool = False
@@ -53,7 +55,7 @@ _ALL = (
     Cell(name="backend-kill", faults=(faults.backend_terminate,), every_s=0.2),
     Cell(name="pool-exhaustion", faults=(faults.connections,), every_s=3.0),
     Cell(name="worker-kill", faults=(faults.worker_kill,), every_s=1.0),
-    Cell(name="repeated-kills", faults=(faults.worker_kills,), every_s=1.0),
+    Cell(name="repeated-kills", faults=(faults.worker_kills,), every_s=3.0, seconds=30.0),
     Cell(name="supervisor-kill", faults=(faults.supervisor_kill,)),
     Cell(name="host-kill", faults=(faults.host_kill,), every_s=4.0, lease_s=4.0),
     Cell(name="steward-kill", faults=(faults.steward_kill,), every_s=1.5),
@@ -70,7 +72,8 @@ _ALL = (
         proxied=True,
         seconds=0.0,
         jobs=1_000_000,
-        rate=4000.0,
+        light=True,
+        rate=2500.0,
         lease_s=8.0,
     ),
 )

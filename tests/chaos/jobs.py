@@ -15,6 +15,10 @@ import fastq
 app = fastq.App()
 
 KINDS = (("instant", 50), ("nap", 20), ("threaded", 10), ("booked", 12), ("stumble", 8))
+LIGHT_KINDS = (("instant", 92), ("nap", 2), ("threaded", 2), ("booked", 2), ("stumble", 2))
+LIGHT = 10**12
+"""Numbers from here on are mostly instant jobs."""
+
 RUNS = "FASTQ_CHAOS_RUNS"
 """The environment variable that names the folder to write to."""
 
@@ -24,7 +28,7 @@ _files: dict[int, int] = {}
 def kind_of(number: int) -> str:
     """Return what kind of job a number stands for; the same everywhere."""
     place = number * 2654435761 % 2**32 % 100
-    for kind, share in KINDS:
+    for kind, share in LIGHT_KINDS if number >= LIGHT else KINDS:
         if place < share:
             return kind
         place -= share

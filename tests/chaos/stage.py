@@ -21,6 +21,7 @@ from chaos.cells import Cell
 from chaos.cluster import Cluster
 from chaos.faults import Fault
 from chaos.fleet import Fleet, environment_for, processes_of, signal_all
+from chaos.jobs import LIGHT
 from chaos.ledger import Ledger
 from chaos.proxy import Proxy
 
@@ -103,7 +104,7 @@ class Stage:
         return fleet
 
     def _produce(self, *, sync: bool, jobs: int | None = None) -> None:
-        first = (len(self.producers) + 1) * NUMBERS_EACH
+        first = (len(self.producers) + 1) * NUMBERS_EACH + (LIGHT if self.cell.light else 0)
         share = self.cell.jobs // 2 if jobs is None else jobs
         command = [sys.executable, "-m", "chaos.producer", "--first", str(first), "--rate", str(self.cell.rate)]
         command += ["--seed", str(self.rng.randrange(2**31)), "--jobs", str(share), *(["--sync"] if sync else [])]
@@ -210,11 +211,14 @@ class Stage:
                 return
 
     def _over(self, began: float) -> bool:
+        """Tell whether it is time for the silence: of a number of jobs, nearly all have run under faults."""
         if self.cell.most and len(self.faults) >= self.cell.most:
             return True
         if self.cell.seconds:
             return time.monotonic() >= began + self.cell.seconds
-        return all(producer.poll() is not None for producer in self.producers)
+        if any(producer.poll() is None for producer in self.producers):
+            return False
+        return len(self.ledger.ended) >= 0.999 * len(self.ledger.told.acked)
 
     def tend(self) -> None:
         """Do what is due; be the init of orphans; start a supervisor again that left by itself."""
