@@ -219,36 +219,6 @@ def test_producer_can_execute_the_producers_statements_only(logins: dict[str, st
     assert allowed == {"insert_jobs", "schedule_jobs", "take_positions"}
 
 
-def refused(dsn: str, sql: str) -> bool:
-    """Tell whether the server refuses a statement to a role for lack of a right."""
-    with as_role(dsn) as conn:
-        try:
-            with conn.transaction(force_rollback=True):
-                conn.execute(sql.encode())
-        except InsufficientPrivilege:
-            return True
-    return False
-
-
-def test_producer_can_execute_the_producers_statements_only(logins: dict[str, str]) -> None:
-    """Of all statements that name a table of fastq, the server lets a producer plan those that enqueue only."""
-    allowed = {name for name in names() if NAMES_TABLE.search(planned(name))}
-    allowed -= {name for name in allowed if refused(logins["producer"], planned(name))}
-    assert allowed == {"insert_jobs", "schedule_jobs", "take_positions"}
-
-
-@pytest.mark.parametrize("call", STEERING)
-def test_steering_is_the_workers(db: Db, logins: dict[str, str], call: str) -> None:
-    """The functions that look at jobs and change them run with the caller's rights."""
-    db.execute(
-        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
-        " values (0, 1, 'failed', 4, 1, 0, 'q', '', 't')"
-    )
-    assert refused(logins["producer"], f"select fastq.{call}")
-    assert refused(logins["monitor"], f"select fastq.{call}")
-    assert not refused(logins["worker"], f"select fastq.{call}")
-
-
 # -- worker
 
 
