@@ -1,0 +1,129 @@
+"""A worker inside the test's process: the parts of the real one, put together without a supervisor and a steward.
+
+No process can be killed here, so hard timeouts are not kept, and nobody prolongs the worker's lease: it is long enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from socket import gethostname
+from typing import Any
+
+from fastq import database
+from fastq.app import App
+from fastq.board import CELL_WORDS, Cell
+from fastq.config import WorkerConfig, find_dsn
+from fastq.link import Link
+from fastq.protocol import worker as registry
+from fastq.schema import migrator
+from fastq.testing.runs import Runs
+from fastq.worker.claimer import Claimer
+from fastq.worker.executor import Executor
+from fastq.worker.ledger import Ledger
+from fastq.worker.threads import Threads
+
+NAME = "fastq testing"
+STATE_OF_LIFESPAN: Any = object()
+"""Stands for: enter the app's lifespan, as a worker does."""
+
+_LEASE_S = 3600.0
+_GRACE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hand:
+    """One worker: registered, with an executor, and with nothing claimed yet."""
+
+    worker: int
+    ledger: Ledger
+    executor: Executor
+
+    async def stop(self) -> None:
+        """End what runs."""
+        self.executor.give_back()
+        if not await self.executor.finish(_GRACE_S):
+            await self.executor.cancel(_GRACE_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """An app that is served, and the database it is served from."""
+
+    app: App
+    state: Any
+    link: Link
+    slots: int
+    runs: Runs
+
+    @asynccontextmanager
+    async def hire(self, threads: Threads, concurrency: int) -> AsyncIterator[Hand]:
+        """Register a worker, until the end."""
+        enlist = partial(
+            registry.register, host=gethostname(), pid=os.getpid(), name=NAME, lease_s=_LEASE_S, slots=self.slots
+        )
+        worker = await self.link.call(enlist)
+        cell = Cell(0, memoryview(bytearray(8 * (CELL_WORDS + 2 * concurrency))).cast("q"))
+        ledger = Ledger(self.link, cell, worker)
+        executor = Executor(
+            self.runs.watching(self.app),
+            self.state,
+            concurrency=concurrency,
+            threads=threads,
+            cell=cell,
+            ledger=ledger,
+        )
+        try:
+            yield Hand(worker=worker, ledger=ledger, executor=executor)
+        finally:
+            await registry.unregister(await self.link.open_or_kept(), worker=worker, slots=self.slots)
+
+    async def burst(self, config: WorkerConfig, threads: Threads) -> None:
+        """Run every ready job, and those that they make ready, until none is left."""
+        async with self.hire(threads, config.concurrency) as hand:
+            claimer = Claimer(config, worker=hand.worker, link=self.link, executor=hand.executor, ledger=hand.ledger)
+            claiming = asyncio.create_task(claimer.run(), name="fastq-claimer")
+            writing = asyncio.create_task(hand.ledger.run(), name="fastq-ledger")
+            try:
+                done, _ = await asyncio.wait({claiming, writing}, return_when=asyncio.FIRST_COMPLETED)
+                for core in done:
+                    core.result()
+            finally:
+                claimer.stop()
+                await asyncio.wait({claiming})
+                await hand.stop()
+                await hand.ledger.flush()
+                writing.cancel()
+                await asyncio.gather(claiming, writing, return_exceptions=True)
+
+
+@asynccontextmanager
+async def assembled(app: App, state: Any) -> AsyncIterator[Crew]:
+    """Serve an app as a worker does: its database, its lifespan. A test that has it open finds it open afterwards."""
+    dsn, slots = await asyncio.to_thread(_find, app)
+    async with AsyncExitStack() as stack:
+        link = Link(dsn, NAME)
+        stack.push_async_callback(link.close)
+        await link.open()
+        stack.callback(setattr, app, "_async_client", app._async_client)  # noqa: SLF001 - `serving` leaves it closed
+        await stack.enter_async_context(app.serving(dsn))
+        if state is STATE_OF_LIFESPAN:
+            state = await stack.enter_async_context(app.lifespan(app)) if app.lifespan else None
+        yield Crew(app=app, state=state, link=link, slots=slots, runs=Runs())
+
+
+def _find(app: App) -> tuple[str, int]:
+    """Return the DSN of the app's database and its number of slots.
+
+    Raises:
+        DatabaseUnreachable, SchemaError: there is none, or none of fastq's.
+
+    """
+    dsn = database.reachable(find_dsn(app.dsn))
+    with database.connect(dsn, NAME) as conn:
+        migrator.check(conn)
+        return dsn, migrator.slots(conn)
