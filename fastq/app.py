@@ -22,6 +22,7 @@ from fastq.context import Context
 from fastq.cron import Schedule, Timing, catch_up_of
 from fastq.errors import UnknownTask, UsageError
 from fastq.job import JobIds, JobRef, JobSpec, Options, check_name
+from fastq.jobs import Jobs
 from fastq.outcome import RetryPolicy
 from fastq.protocol.completion import Place
 from fastq.task import Task, Timeouts, full_name
@@ -280,6 +281,11 @@ class App:
         if self._sync_client is None:
             raise needs_open("a synchronous call")
         return self._sync_client
+
+    @property
+    def jobs(self) -> Jobs:
+        """Look at jobs and steer them: `get`, `list`, `retry`, `cancel`, `delete`."""
+        return Jobs(lambda: self.client, lambda: self.sync_client)
 
     def completing(self, place: Place) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Give a connection whose commit also completes a running job; see `Context.transaction`."""

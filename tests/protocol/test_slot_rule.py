@@ -116,6 +116,8 @@ VALUES = {
     "meta": "'{null}'",
     "goes": "'{ready}'",
     "state": "'{x}'",
+    "id": "1",
+    "states": "'{failed}'",
     "names": "'{q}'::text[]",
     "first_at": "'{now}'::timestamptz[]",
     "specs": "array['{}']",

@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
     {"schema"},
     {"database"},
     {"protocol", "link"},
-    {"client", "producer", "completing"},
+    {"client", "producer", "completing", "jobs"},
     {"context", "task", "app"},
     {"loader", "testing"},
     {"worker", "steward", "supervisor"},

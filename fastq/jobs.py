@@ -1,0 +1,247 @@
+"""`app.jobs`: look at jobs, retry, cancel and delete them, one by its id or all that fit. What users call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg
+
+from fastq.client import AsyncClient, SyncClient, fate
+from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
+from fastq.protocol import jobs
+from fastq.protocol.jobs import Cancelled, Cancelling, JobFilter, JobInfo, Request, states_of
+from fastq.states import JobState
+
+__all__ = ["Cancelled", "Cancelling", "JobInfo", "JobState", "Jobs"]
+
+LIMIT = 100
+States = str | Iterable[str] | None
+Found = list[JobInfo]
+T = TypeVar("T")
+
+
+class Jobs:
+    """The jobs of an open app. Each method has a synchronous twin, such as `get_sync`, for use from any thread.
+
+    States are `fastq.states.JobState`, or their names: ready, running, scheduled, retrying, reserved, succeeded,
+    failed, discarded, cancelled. A job that succeeded is gone, unless its task keeps it.
+
+    All methods raise `DatabaseUnreachable` when the connection cannot be had or breaks (whoever asked for a change
+    looks again), `SchemaError` when the schema is missing or too old, `FastqError` for what else PostgreSQL refuses.
+
+    Example:
+        >>> async with app:
+        ...     job = await welcome.enqueue(user_id=7)
+        ...     found = await app.jobs.get(job.id)
+        ...     if found is not None and found.state == "failed":
+        ...         print(found.errors[-1]["message"])
+        ...         await app.jobs.retry(job.id)
+
+    """
+
+    def __init__(self, client: Callable[[], AsyncClient], sync_client: Callable[[], SyncClient]) -> None:
+        self._client = client
+        self._sync_client = sync_client
+
+    async def get(self, job: int) -> JobInfo | None:
+        """Return a job in the state it is in at this moment; None when it is gone."""
+        return await self._ask(jobs.find(job))
+
+    async def list(
+        self,
+        *,
+        state: States = None,
+        queue: str | None = None,
+        task: str | None = None,
+        error: str | None = None,
+        limit: int = LIMIT,
+    ) -> Found:
+        """Return at most `limit` jobs that fit: running, ready, waiting for a time, kept, in this order.
+
+        Args:
+            state: one state or several; any by default.
+            queue: the queue's name.
+            task: the task's full name.
+            error: a text that occurs in the type, the message or the traceback of one of its errors.
+            limit: how many at most.
+
+        """
+        return await self._ask(jobs.survey(_filter(state, queue, task, error), limit))
+
+    async def retry(self, job: int) -> bool:
+        """Put a job that failed, was discarded or cancelled back into line, with all its attempts and its past errors.
+
+        Returns False when it is not such a job (any more): of two calls at the same time one returns True.
+        """
+        return await self._ask(jobs.retry(job))
+
+    async def retry_many(
+        self,
+        *,
+        state: States = None,
+        queue: str | None = None,
+        task: str | None = None,
+        error: str | None = None,
+        limit: int | None = None,
+        everything: bool = False,
+    ) -> int:
+        """Retry all failed, discarded and cancelled jobs that fit, those first that finished first; returns how many.
+
+        Args:
+            state, queue, task, error: as in `list`.
+            limit: how many at most; first ten, then the rest.
+            everything: has to be True where nothing else is given.
+
+        """
+        return await self._ask(jobs.retry_many(_filter(state, queue, task, error, everything=everything), limit))
+
+    async def cancel(self, job: int) -> Cancelling | None:
+        """Cancel a job.
+
+        Returns:
+            "cancelled": it waited, and is kept as cancelled now, or was so before. It will not run.
+            "cancelling": it runs, or waits in a worker's memory; the worker is asked to end it.
+            None: it ended otherwise, or is gone.
+
+        """
+        return await self._ask(jobs.cancel(job))
+
+    async def cancel_many(
+        self,
+        *,
+        state: States = None,
+        queue: str | None = None,
+        task: str | None = None,
+        error: str | None = None,
+        limit: int | None = None,
+        everything: bool = False,
+    ) -> Cancelled:
+        """Cancel all jobs that fit and wait or run; returns how many of each. Arguments: `retry_many`."""
+        return await self._ask(jobs.cancel_many(_filter(state, queue, task, error, everything=everything), limit))
+
+    async def delete(self, job: int) -> bool:
+        """Delete a job, with nothing kept of it; False when it is gone already.
+
+        Raises:
+            FastqError: it runs.
+
+        """
+        return await self._ask(jobs.delete(job))
+
+    async def delete_many(
+        self,
+        *,
+        state: States = None,
+        queue: str | None = None,
+        task: str | None = None,
+        error: str | None = None,
+        limit: int | None = None,
+        everything: bool = False,
+    ) -> int:
+        """Delete all jobs that fit and do not run; returns how many. Arguments: `retry_many`."""
+        return await self._ask(jobs.delete_many(_filter(state, queue, task, error, everything=everything), limit))
+
+    # -- the synchronous twins
+
+    def get_sync(self, job: int) -> JobInfo | None:
+        """As `get`."""
+        return self._ask_sync(jobs.find(job))
+
+    def list_sync(
+        self,
+        *,
+        state: States = None,
+        queue: str | None = None,
+        task: str | None = None,
+        error: str | None = None,
+        limit: int = LIMIT,
+    ) -> Found:
+        """As `list`."""
+        return self._ask_sync(jobs.survey(_filter(state, queue, task, error), limit))
+
+    def retry_sync(self, job: int) -> bool:
+        """As `retry`."""
+        return self._ask_sync(jobs.retry(job))
+
+    def retry_many_sync(
+        self,
+        *,
+        state: States = None,
+        queue: str | None = None,
+        task: str | None = None,
+        error: str | None = None,
+        limit: int | None = None,
+        everything: bool = False,
+    ) -> int:
+        """As `retry_many`."""
+        return self._ask_sync(jobs.retry_many(_filter(state, queue, task, error, everything=everything), limit))
+
+    def cancel_sync(self, job: int) -> Cancelling | None:
+        """As `cancel`."""
+        return self._ask_sync(jobs.cancel(job))
+
+    def cancel_many_sync(
+        self,
+        *,
+        state: States = None,
+        queue: str | None = None,
+        task: str | None = None,
+        error: str | None = None,
+        limit: int | None = None,
+        everything: bool = False,
+    ) -> Cancelled:
+        """As `cancel_many`."""
+        return self._ask_sync(jobs.cancel_many(_filter(state, queue, task, error, everything=everything), limit))
+
+    def delete_sync(self, job: int) -> bool:
+        """As `delete`."""
+        return self._ask_sync(jobs.delete(job))
+
+    def delete_many_sync(
+        self,
+        *,
+        state: States = None,
+        queue: str | None = None,
+        task: str | None = None,
+        error: str | None = None,
+        limit: int | None = None,
+        everything: bool = False,
+    ) -> int:
+        """As `delete_many`."""
+        return self._ask_sync(jobs.delete_many(_filter(state, queue, task, error, everything=everything), limit))
+
+    # -- asking
+
+    async def _ask(self, request: Request[T]) -> T:
+        async with self._client().connection() as conn:
+            with told():
+                return await jobs.carry_out(conn, request)
+
+    def _ask_sync(self, request: Request[T]) -> T:
+        with self._sync_client()._pool.connection() as conn, told():  # noqa: SLF001 - it has no `connection` yet
+            return jobs.carry_out_sync(conn, request)
+
+
+def _filter(
+    state: States, queue: str | None, task: str | None, error: str | None, *, everything: bool = True
+) -> JobFilter:
+    wanted = JobFilter(states=states_of(state), queue=queue, task=task, error=error)
+    if not wanted and not everything:
+        raise UsageError("this is for all jobs there are: give state, queue, task or error, or everything=True")
+    return wanted
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what psycopg raises into fastq's errors, in one line."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        reason = fate.reason_of(exc)
+        if exc.sqlstate in {"3F000", "42P01", "42703", "42883"}:
+            raise SchemaError(f"{reason}: run `fastq migrate`") from None
+        if isinstance(exc, psycopg.OperationalError) and (exc.sqlstate or "08").startswith(("08", "57P")):
+            raise DatabaseUnreachable(f"the connection broke ({reason}): look again whether it was done") from None
+        raise FastqError(f"PostgreSQL refused: {reason}") from None

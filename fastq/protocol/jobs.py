@@ -1,0 +1,275 @@
+"""Finding, listing and steering jobs: one request each, carried out on any connection.
+
+And the marks of running jobs that somebody wants to end, as the steward needs them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
+
+import orjson
+from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
+from psycopg.rows import tuple_row
+
+from fastq.errors import FastqError, UsageError
+from fastq.job import Job
+from fastq.sql import statement
+from fastq.states import JobState
+
+MARKS_MOST = 1000
+"""So many marks are read or swept at a time."""
+
+Cancelling = Literal["cancelled", "cancelling"]
+Row = tuple[Any, ...]
+T = TypeVar("T")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]..")
+_WAITING = (JobState.READY, JobState.SCHEDULED, JobState.RETRYING, JobState.RESERVED)
+_KEPT = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInfo(Job):
+    """A job with all that is known of it.
+
+    Attributes:
+        args: its arguments; empty when they cannot be read, or were not kept.
+        claimed_at: when the batch it runs in was claimed; it may still wait in its worker's memory.
+        expires_at: until when it is kept; None is for ever.
+        worker: the id of the worker that has claimed it.
+        result: what it returned, where that is kept.
+        crashes: how many workers died while they ran it, since it last ended by itself.
+        cancelling: whether it runs and somebody has cancelled it.
+
+    """
+
+    group_key: str = ""
+    claimed_at: datetime | None = None
+    expires_at: datetime | None = None
+    worker: int | None = None
+    result: Any = None
+    crashes: int = 0
+    cancelling: bool = False
+
+
+class Cancelled(NamedTuple):
+    """How many jobs were cancelled at once, and how many run and will be ended by their workers."""
+
+    cancelled: int
+    cancelling: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs: those that fit everything given.
+
+    Attributes:
+        states: in one of these states; empty is any.
+        queue, task: of this queue, of the task with this full name.
+        error: this text occurs in the type, the message or the traceback of one of its errors.
+
+    """
+
+    states: tuple[JobState, ...] = ()
+    queue: str | None = None
+    task: str | None = None
+    error: str | None = None
+
+    def __bool__(self) -> bool:
+        """Tell whether it leaves anything out."""
+        return bool(self.states) or any(value is not None for value in (self.queue, self.task, self.error))
+
+    def within(self, what: str, states: Sequence[JobState]) -> JobFilter:
+        """Return the filter for what can only be done in some states.
+
+        Raises:
+            UsageError: another state was asked for.
+
+        """
+        if wrong := [state for state in self.states if state not in states]:
+            raise UsageError(f"{_names(wrong)} jobs cannot be {what}; those that can are {_names(states)}")
+        return JobFilter(states=self.states or tuple(states), queue=self.queue, task=self.task, error=self.error)
+
+    def params(self, limit: int | None) -> dict[str, Any]:
+        """Return the parameters of a statement."""
+        states = [state.value for state in self.states or JobState]
+        return {"states": states, "queue": self.queue, "task": self.task, "error": self.error, "limit": limit}
+
+
+def _names(states: Iterable[JobState]) -> str:
+    return ", ".join(state.value for state in states)
+
+
+def states_of(given: str | Iterable[str] | None) -> tuple[JobState, ...]:
+    """Return one state or several by their names.
+
+    Raises:
+        UsageError: there is no such state.
+
+    """
+    try:
+        return tuple(JobState(name) for name in ([given] if isinstance(given, str) else given or ()))
+    except ValueError as exc:
+        raise UsageError(f"{exc}; there are {_names(JobState)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[T]):
+    """One statement, its parameters, and how its rows are read."""
+
+    statement: str
+    params: dict[str, Any]
+    read: Callable[[list[Row]], T]
+
+
+async def carry_out(conn: AsyncConnection[Any], request: Request[T]) -> T:
+    """Return what a request asks for."""
+    cur = AsyncCursor(conn, row_factory=tuple_row)
+    return request.read(await (await cur.execute(statement(request.statement), request.params)).fetchall())
+
+
+def carry_out_sync(conn: Connection[Any], request: Request[T]) -> T:
+    """As carry_out, on a synchronous connection."""
+    cur = Cursor(conn, row_factory=tuple_row)
+    return request.read(cur.execute(statement(request.statement), request.params).fetchall())
+
+
+def _one(rows: list[Row]) -> Any:
+    return rows[0][0]
+
+
+def _of(job: int) -> dict[str, Any]:
+    if not isinstance(job, int) or not 0 < job < 2**63:
+        raise UsageError(f"a job's id is a number greater than 0, not {job!r:.40}")
+    return {"id": job}
+
+
+# -- one job
+
+
+def find(job: int) -> Request[JobInfo | None]:
+    """Ask for a job by its id; None when it is gone."""
+    return Request("find_job", _of(job), lambda rows: _info(rows[0]) if rows else None)
+
+
+def retry(job: int) -> Request[bool]:
+    """Put a job that failed, was discarded or cancelled back into line; False when it is not one."""
+    return Request("retry_job", _of(job), lambda rows: bool(_one(rows)))
+
+
+def cancel(job: int) -> Request[Cancelling | None]:
+    """Cancel a job; None when it ended otherwise, or is gone."""
+    return Request("cancel_job", _of(job), lambda rows: cast("Cancelling | None", _one(rows)))
+
+
+def delete(job: int) -> Request[bool]:
+    """Delete a job; False when it is gone.
+
+    Raises:
+        FastqError: it runs.
+
+    """
+
+    def read(rows: list[Row]) -> bool:
+        if _one(rows) == JobState.RUNNING:
+            raise FastqError(f"job {job} is running and cannot be deleted: cancel it, or wait until it ends")
+        return _one(rows) is not None
+
+    return Request("delete_job", _of(job), read)
+
+
+# -- many jobs
+
+
+def survey(wanted: JobFilter, limit: int) -> Request[list[JobInfo]]:
+    """Ask for at most `limit` jobs: those that run, are ready, wait, and are kept, in this order."""
+    if limit < 0:
+        raise UsageError(f"limit must not be negative, not {limit!r}")
+    return Request("survey_jobs", wanted.params(limit), lambda rows: [_info(row) for row in rows])
+
+
+def retry_many(wanted: JobFilter, limit: int | None = None) -> Request[int]:
+    """Put all kept jobs that fit back into line, at most `limit`."""
+    return Request("retry_jobs", wanted.within("retried", _KEPT).params(limit), _one)
+
+
+def cancel_many(wanted: JobFilter, limit: int | None = None) -> Request[Cancelled]:
+    """Cancel all jobs that fit, at most `limit`."""
+    wanted = wanted.within("cancelled", (*_WAITING, JobState.RUNNING))
+    return Request("cancel_jobs", wanted.params(limit), lambda rows: Cancelled(*rows[0]))
+
+
+def delete_many(wanted: JobFilter, limit: int | None = None) -> Request[int]:
+    """Delete all jobs that fit and do not run, at most `limit`."""
+    wanted = wanted.within("deleted", [state for state in JobState if state is not JobState.RUNNING])
+    return Request("delete_jobs", wanted.params(limit), _one)
+
+
+# -- running jobs that somebody wants to end
+
+
+class Mark(NamedTuple):
+    """A running job that somebody has cancelled."""
+
+    worker: int
+    lease: int
+    ord: int
+    job: int
+
+
+async def cancellations(conn: AsyncConnection[Any], *, slot: int, workers: list[int]) -> list[Mark]:
+    """Return the marked jobs that some workers hold."""
+    params = {"slot": slot, "workers": workers, "limit": MARKS_MOST}
+    cur = await conn.execute(statement("list_cancellations"), params, prepare=True)
+    return [Mark(*row) for row in await cur.fetchall()]
+
+
+async def sweep_cancellations(conn: AsyncConnection[Any], *, limit: int = MARKS_MOST) -> int:
+    """Deal with the marks of jobs that left their lease, at most `limit`; returns how many there were."""
+    cur = await conn.execute(statement("sweep_cancellations"), {"limit": limit})
+    return int(((await cur.fetchone()) or (0,))[0])
+
+
+# -- rows
+
+
+def _info(row: Row) -> JobInfo:
+    job, state, queue, priority, group_key, task, attempt, enqueued_at, run_at, *rest = row
+    claimed_at, finished_at, expires_at, worker, payload, result, meta, cancelling = rest
+    args, rarer = _decoded(payload), _decoded(meta) or {}
+    return JobInfo(
+        id=job,
+        task=task,
+        queue=queue,
+        state=state,
+        attempt=attempt,
+        args=args if isinstance(args, dict) else {},
+        priority=priority,
+        enqueued_at=enqueued_at,
+        run_at=run_at,
+        finished_at=finished_at,
+        errors=tuple(rarer.get("errors", ())),
+        headers=rarer.get("headers"),
+        group_key=group_key,
+        claimed_at=claimed_at,
+        expires_at=expires_at,
+        worker=worker,
+        result=_decoded(result),
+        crashes=rarer.get("crashes", 0),
+        cancelling=cancelling,
+    )
+
+
+def _decoded(text: str | None) -> Any:
+    """Return what a JSON text says: with ? for lone surrogates, which PostgreSQL takes; None if nobody can read it."""
+    if text is None:
+        return None
+    for attempt in (text, _SURROGATE.sub("?", text)):
+        try:
+            return orjson.loads(attempt)
+        except ValueError:
+            continue
+    return None

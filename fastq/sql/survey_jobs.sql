@@ -1,0 +1,60 @@
+-- Up to `limit` jobs in some states that fit: those that run, by age of the claim; those that are ready, in line; those that
+-- wait, by time; those that are kept, the last first. Without a queue, a task or an error, it reads no more than it shows.
+-- Locks: none. Index: ready_*_pkey, scheduled_due, finished_by_state; all leases. Caller: protocol.jobs.
+with slot as materialized (select generate_series(0, fastq.slots() - 1) as slot)
+(select j.id, 'running' as state, l.queue, l.priority, l.group_key, j.task, j.attempt, fastq.at_ms(j.enqueued_ms) as enqueued_at,
+        null::timestamptz as run_at, l.claimed_at, null::timestamptz as finished_at, null::timestamptz as expires_at, l.worker,
+        j.payload::text as payload, null::text as result, j.meta::text as meta,
+        exists (select from fastq.cancellation c where c.slot = l.slot and c.job = j.id) as cancelling
+ from (select h.slot, h.queue, h.priority, h.group_key, h.claimed_at, h.worker, h.batch, h.done from fastq.lease h
+       where 'running' = any (%(states)s) and (%(queue)s::text is null or h.queue = %(queue)s)
+       order by h.claimed_at) l
+ cross join lateral fastq.unpack(l.batch, l.done) j
+ where (%(task)s::text is null or j.task = %(task)s) and (%(error)s::text is null or fastq.has_error(j.meta, %(error)s))
+ limit %(limit)s)
+union all
+(select r.id, 'ready', r.queue, r.priority, r.group_key, r.task, r.attempt, fastq.at_ms(r.enqueued_ms), null, null, null, null,
+        null, r.payload::text, null, r.meta::text, false
+ from slot s cross join lateral (
+   select coalesce(r.id, r.pos) as id, r.queue, r.priority, r.group_key, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta
+   from fastq.ready r
+   where r.slot = s.slot and 'ready' = any (%(states)s) and (%(queue)s::text is null or r.queue = %(queue)s)
+     and (%(task)s::text is null or r.task = %(task)s) and (%(error)s::text is null or fastq.has_error(r.meta, %(error)s))
+   order by r.queue, r.priority, r.group_key, r.pos
+   limit %(limit)s) r
+ limit %(limit)s)
+union all
+(select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, fastq.at_ms(w.enqueued_ms), w.run_at, null, null,
+        null, null, w.payload::text, null, w.meta::text, false
+ from slot s cross join lateral (
+   (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta
+    from fastq.scheduled w
+    where w.slot = s.slot and w.reason <> 'reserved' and w.reason = any (%(states)s)
+      and (%(queue)s::text is null or w.queue = %(queue)s) and (%(task)s::text is null or w.task = %(task)s)
+      and (%(error)s::text is null or fastq.has_error(w.meta, %(error)s))
+    order by w.run_at
+    limit %(limit)s)
+   union all
+   (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta
+    from fastq.scheduled w
+    where w.slot = s.slot and w.reason = 'reserved' and 'reserved' = any (%(states)s)
+      and (%(queue)s::text is null or w.queue = %(queue)s) and (%(task)s::text is null or w.task = %(task)s)
+      and (%(error)s::text is null or fastq.has_error(w.meta, %(error)s))
+    limit %(limit)s)) w
+ order by w.run_at
+ limit %(limit)s)
+union all
+(select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, fastq.at_ms(f.enqueued_ms), null, null, f.finished_at,
+        f.expires_at, null, f.payload::text, f.result::text, f.meta::text, false
+ from slot s cross join unnest(array['failed', 'discarded', 'cancelled', 'succeeded']) as k(state) cross join lateral (
+   select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, f.enqueued_ms, f.finished_at, f.expires_at,
+          f.payload, f.result, f.meta
+   from fastq.finished f
+   where f.slot = s.slot and f.state = k.state and k.state = any (%(states)s)
+     and (%(queue)s::text is null or f.queue = %(queue)s) and (%(task)s::text is null or f.task = %(task)s)
+     and (%(error)s::text is null or fastq.has_error(f.meta, %(error)s))
+   order by f.finished_at desc
+   limit %(limit)s) f
+ order by f.finished_at desc
+ limit %(limit)s)
+limit %(limit)s
