@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastq.testing.databases import clear as clear
     from fastq.testing.databases import database as database
     from fastq.testing.databases import migrate as migrate
     from fastq.testing.databases import server as server
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "assert_enqueued": "jobs",
+    "clear": "databases",
     "database": "databases",
     "drain": "draining",
     "drain_sync": "draining",

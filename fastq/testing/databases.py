@@ -14,6 +14,7 @@ from psycopg import conninfo
 
 from fastq import embedded
 from fastq.schema import migrator
+from fastq.testing.statements import statement
 
 BLANK = "template1"
 
@@ -62,3 +63,9 @@ def migrate(dsn: str) -> None:
     """Create the fastq schema in a test database that something else made, such as Django's."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         migrator.migrate(conn)
+
+
+def clear(dsn: str) -> None:
+    """Delete all jobs of a test database that several tests share; it waits for whoever is using them."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(statement("clear_jobs"))
