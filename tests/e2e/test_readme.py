@@ -192,7 +192,7 @@ def test_the_two_commands_of_the_readme(tmp_path: Path) -> None:
     assert re.search(r"\d+ passed", said[1])
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/cli.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/schedules.md", "docs/cli.md"])
 def test_links_lead_somewhere(page: str) -> None:
     """Every relative link names a file of the checkout."""
     links = re.findall(r"\]\(([^)#:]+)\)", (TOP / page).read_text())
@@ -234,6 +234,7 @@ def test_commands_in_the_text_exist(page: str) -> None:
         ("quickstart", "quickstart.welcome", "enqueued job", "welcome, user 8"),
         ("transactional", "transactional.ship", "no a chair left", "shipped order 1"),
         ("bulk", "bulk.resize", "enqueued 100,000 jobs", ""),
+        ("schedules", "schedules.remind", "enqueued two reminders", "reminded Grace"),
     ],
 )
 def test_examples_enqueue_and_work(reader: Reader, name: str, task: str, enqueued: str, worked: str) -> None:
@@ -247,4 +248,4 @@ def test_examples_enqueue_and_work(reader: Reader, name: str, task: str, enqueue
 
 def test_every_example_is_tested() -> None:
     """The parametrisation above names all files of examples/."""
-    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == ["bulk", "quickstart", "transactional"]
+    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == ["bulk", "quickstart", "schedules", "transactional"]
