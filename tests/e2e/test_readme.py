@@ -192,7 +192,9 @@ def test_the_two_commands_of_the_readme(tmp_path: Path) -> None:
     assert re.search(r"\d+ passed", said[1])
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/schedules.md", "docs/cli.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/schedules.md", "docs/cli.md"]
+)
 def test_links_lead_somewhere(page: str) -> None:
     """Every relative link names a file of the checkout."""
     links = re.findall(r"\]\(([^)#:]+)\)", (TOP / page).read_text())
