@@ -144,6 +144,16 @@ def ahead_of_database_s(conn: Any) -> float:
     return min(found)[1]
 
 
+def leader_cpu_s(conn: Any) -> float:
+    """Return the CPU time of the leader's server process; 0 where the server's processes are not visible from here."""
+    row = conn.execute("select pid from pg_stat_activity where application_name = 'fastq leader'").fetchone()
+    stat = Path(f"/proc/{row[0] if row else 0}/stat")
+    if not stat.exists():
+        return 0.0
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(dsn: str, given: argparse.Namespace, scenario: str) -> dict[str, float]:
     """Run one round."""
     drain = scenario != "idle"
@@ -163,12 +173,15 @@ def measure(dsn: str, given: argparse.Namespace, scenario: str) -> dict[str, flo
                 conn.execute("notify fastq")
             elif conn.execute("select clock_timestamp() > %s - interval '1 s'", [due]).fetchone() == (True,):
                 sys.exit("the workers came too late: give more --ahead")
+            spent_s = leader_cpu_s(conn)
             late = (
                 noted(notes, given.jobs, due.timestamp() + ahead_of_database_s(conn))
                 if drain
                 else committed(conn, due, given.jobs)
             )
-            return {**percentiles(late), "per_s": round(len(late) / max(late[-1] - late[0], 0.001))}
+            cpu_us = round((leader_cpu_s(conn) - spent_s) * 1e6 / given.jobs, 2)
+            rate = round(len(late) / max(late[-1] - late[0], 0.001))
+            return {**percentiles(late), "per_s": rate, "promoter_cpu_us_per_job": cpu_us}
         finally:
             workers.send_signal(signal.SIGTERM)  # the next leader need not wait for this one's lease
             workers.wait()
