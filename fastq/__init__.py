@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastq.errors import DatabaseUnreachable as DatabaseUnreachable
     from fastq.errors import EnqueueOutcomeUnknown as EnqueueOutcomeUnknown
     from fastq.errors import FastqError as FastqError
+    from fastq.errors import JobFailed as JobFailed
     from fastq.errors import LeaseLost as LeaseLost
     from fastq.errors import NotOpen as NotOpen
     from fastq.errors import PayloadTooLarge as PayloadTooLarge
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fastq.job import JobIds as JobIds
     from fastq.job import JobRef as JobRef
     from fastq.job import JobSpec as JobSpec
+    from fastq.job import Next as Next
     from fastq.outcome import Discard as Discard
     from fastq.outcome import Retry as Retry
     from fastq.outcome import Snooze as Snooze
@@ -45,6 +47,7 @@ _HOMES = {
     "DatabaseUnreachable": "errors",
     "EnqueueOutcomeUnknown": "errors",
     "FastqError": "errors",
+    "JobFailed": "errors",
     "LeaseLost": "errors",
     "NotOpen": "errors",
     "PayloadTooLarge": "errors",
@@ -54,6 +57,7 @@ _HOMES = {
     "JobIds": "job",
     "JobRef": "job",
     "JobSpec": "job",
+    "Next": "job",
     "Discard": "outcome",
     "Retry": "outcome",
     "Snooze": "outcome",

@@ -20,17 +20,24 @@ from fastq.completing import completing
 from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PAYLOAD_LIMIT_BYTES, find_dsn
 from fastq.context import Context
 from fastq.cron import Schedule, Timing, catch_up_of
-from fastq.errors import UnknownTask, UsageError
+from fastq.errors import JobFailed, LeaseLost, UnknownTask, UsageError
 from fastq.job import JobIds, JobRef, JobSpec, Options, check_name
 from fastq.jobs import Jobs
-from fastq.outcome import RetryPolicy
+from fastq.outcome import MOST_DELAY_S, RetryPolicy
+from fastq.protocol import completion
 from fastq.protocol.completion import Place
+from fastq.protocol.enqueue import payload
+from fastq.protocol.results import find_ending
+from fastq.states import JobState
 from fastq.task import Task, Timeouts, full_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Lifespan = Callable[["App"], AbstractAsyncContextManager[Any]]
+_RESULT_PAUSE_S = (0.005, 0.25)
+Hook = Callable[[Context, BaseException], Any]
+"""A function of the run's context and its error, plain or async."""
 Middleware = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
@@ -45,6 +52,19 @@ def _positive_s(name: str, value: float | timedelta | None) -> float | None:
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UsageError(f"{name} must be greater than 0 seconds, not {value!r}")
     return seconds
+
+
+def _lasting_s(name: str, value: float | timedelta) -> float:
+    """Return for how many seconds something is kept; infinity is for ever.
+
+    Raises:
+        UsageError: it is negative or no number.
+
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not seconds >= 0:
+        raise UsageError(f"{name} must be seconds and not negative, or math.inf, not {value!r}")
+    return seconds if seconds <= MOST_DELAY_S else math.inf
 
 
 class App:
@@ -82,6 +102,8 @@ class App:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.schedules: dict[str, Schedule] = {}
         self.middlewares: list[Middleware] = []
+        self.failure_hooks: list[Hook] = []
+        self.death_hooks: list[Hook] = []
         self._provided = _provided_types(lifespan)
         self._async_client: AsyncClient | None = None
         self._sync_client: SyncClient | None = None
@@ -105,6 +127,8 @@ class App:
         backoff: Backoff | float | None = None,
         timeout: float | timedelta | None = None,
         hard_timeout: float | timedelta | None = None,
+        keep: float | timedelta | None = None,
+        keep_failed: float | timedelta = math.inf,
     ) -> _Decorator: ...
 
     def task(
@@ -119,6 +143,8 @@ class App:
         backoff: Backoff | float | None = None,
         timeout: float | timedelta | None = None,
         hard_timeout: float | timedelta | None = None,
+        keep: float | timedelta | None = None,
+        keep_failed: float | timedelta = math.inf,
     ) -> Any:
         """Register a function as a task; usable as ``@app.task`` or ``@app.task(…)``.
 
@@ -133,12 +159,19 @@ class App:
                 cancelled and runs on.
             hard_timeout: seconds after which the worker process that runs the job is killed, and the job charged with
                 a crash.
+            keep: for how long a job that succeeded is kept, with its result; deleted at once by default.
+            keep_failed: for how long one that failed for good is kept; for ever (math.inf) by default.
 
         """
         options = Options(queue=queue, priority=priority)
         if not isinstance(retries, int) or not 0 <= retries <= 10_000:
             raise UsageError(f"retries must be 0 to 10000, not {retries!r}")
-        policy = RetryPolicy(retries=retries, backoff=Exponential() if backoff is None else as_backoff(backoff))
+        policy = RetryPolicy(
+            retries=retries,
+            backoff=Exponential() if backoff is None else as_backoff(backoff),
+            keep_s=None if keep is None else _lasting_s("keep", keep),
+            keep_failed_s=_lasting_s("keep_failed", keep_failed),
+        )
         timeouts = Timeouts(soft_s=_positive_s("timeout", timeout), hard_s=_positive_s("hard_timeout", hard_timeout))
 
         def register(function: Callable[..., Any]) -> Task[Any, Any]:
@@ -197,6 +230,25 @@ class App:
         """Wrap every run, the first one outermost: ``async def timing(ctx, call_next): return await call_next()``."""
         self.middlewares.append(fn)
         return fn
+
+    def on_failure(self, fn: Hook) -> Hook:
+        """Call ``fn(ctx, error)`` after each failed attempt, in the worker. Best effort: not when the worker dies."""
+        self.failure_hooks.append(fn)
+        return fn
+
+    def on_dead(self, fn: Hook) -> Hook:
+        """Call ``fn(ctx, error)`` when a job has failed for good or was discarded. Best effort, as `on_failure`."""
+        self.death_hooks.append(fn)
+        return fn
+
+    def encode(self, spec: JobSpec) -> bytes:
+        """Return a job's arguments as JSON.
+
+        Raises:
+            ArgumentError, PayloadTooLarge: they cannot be written, or are too large.
+
+        """
+        return payload(spec, self.payload_limit_bytes)
 
     def find_task(self, name: str) -> Task[Any, Any]:
         """Return a task by its name, or by its function's name where only one task has it.
@@ -291,6 +343,32 @@ class App:
         """Give a connection whose commit also completes a running job; see `Context.transaction`."""
         return completing(self.client.connection, place)
 
+    def _ref(self, spec: JobSpec, job: int) -> JobRef:
+        task = self.tasks.get(spec.task)
+        return JobRef(job, False, None if task is None or task.policy.keep_s is None else self.result_of)
+
+    async def result_of(self, job: int, timeout_s: float | None = None) -> Any:
+        """Wait until a job has ended; return what its handler returned. See `JobRef.result`."""
+        pause_s = _RESULT_PAUSE_S[0]
+        async with asyncio.timeout(timeout_s):
+            while True:
+                async with self.client.connection() as conn:
+                    ending = await find_ending(conn, slot=0, job=job)
+                if ending is not None:
+                    break
+                await asyncio.sleep(pause_s)
+                pause_s = min(_RESULT_PAUSE_S[1], pause_s * 1.5)
+        if ending.state is JobState.SUCCEEDED:
+            return ending.result
+        why = f": {ending.error['type']}: {ending.error['message']}" if ending.error else ""
+        raise JobFailed(f"job {job} {ending.state}{why}", state=ending.state, error=ending.error)
+
+    async def save_checkpoint(self, place: Place, value: str) -> None:
+        """Keep a running job's checkpoint; see `Context.checkpoint`."""
+        async with self.client.connection() as conn:
+            if not await completion.save_checkpoint(conn, place, value):
+                raise LeaseLost("the job was taken from this worker; its checkpoint was not written")
+
     # -- enqueue
 
     async def enqueue(self, spec: JobSpec, *, conn: AsyncConnection[Any] | None = None) -> JobRef:
@@ -310,8 +388,8 @@ class App:
 
         """
         if conn is not None:
-            return JobRef(await self.client.enqueue_in(conn, spec))
-        return JobRef(await self.client.enqueue(spec))
+            return self._ref(spec, await self.client.enqueue_in(conn, spec))
+        return self._ref(spec, await self.client.enqueue(spec))
 
     async def enqueue_many(
         self,

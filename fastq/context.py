@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from fastq import codec
 from fastq.errors import UsageError
 from fastq.job import JobRef, JobSpec
 from fastq.producer import Producer
@@ -29,6 +30,7 @@ class Context:
         errors: the records of earlier failed runs, oldest first: type, message, traceback, attempt, at.
         enqueued_at: when it was enqueued, by the database's clock.
         headers: what was given as `options(headers=…)`.
+        saved: the last checkpoint, of this run or an earlier one, or None.
         state: what the app's lifespan yielded, made once per worker process.
         deadline: the event loop's time at which the run is cancelled, or None.
         cancelled: True once this run was asked to stop.
@@ -43,6 +45,7 @@ class Context:
     retries_left: int
     errors: list[dict[str, Any]]
     headers: dict[str, Any]
+    saved: Any
     enqueued_ms: int
     state: Any
     place: Place
@@ -58,6 +61,17 @@ class Context:
     async def enqueue(self, spec: JobSpec) -> JobRef:
         """Enqueue another job."""
         return await self.app.enqueue(spec)
+
+    async def checkpoint(self, value: Any) -> None:
+        """Make `value` durable: `ctx.saved` of every later attempt, should this one fail or its worker die.
+
+        Raises:
+            ArgumentError: it cannot be written as JSON.
+            LeaseLost: the job was taken from this worker; nothing was written.
+
+        """
+        await self.app.save_checkpoint(self.place, codec.dumps(value).decode())
+        self.saved = value
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection[Any]]:

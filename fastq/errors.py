@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class FastqError(Exception):
     """The root of all errors that fastq raises."""
@@ -55,6 +57,15 @@ class NotOpen(UsageError):
 
 class LeaseLost(FastqError):
     """The job was taken from this worker (its lease expired), so nothing it writes under the lease counts."""
+
+
+class JobFailed(FastqError):
+    """The job whose result was awaited ended without one; `state` says how, `error` is the record of its last error."""
+
+    def __init__(self, message: str, *, state: str, error: dict[str, Any] | None) -> None:
+        super().__init__(message)
+        self.state = state
+        self.error = error
 
 
 class EnqueueOutcomeUnknown(FastqError):

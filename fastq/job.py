@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -115,11 +115,34 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Next:
+    """Returned by a handler: its job goes on as this one. Made by `task.next(…)`."""
+
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True)
 class JobRef:
     """An enqueued job: its id, and whether another job already held its unique key."""
 
     id: int
     duplicate: bool = False
+    _await: Callable[[int, float | None], Awaitable[Any]] | None = field(default=None, compare=False, repr=False)
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Wait until the job has ended; return what its handler returned.
+
+        Its task has to keep its jobs: ``@app.task(keep=…)``.
+
+        Raises:
+            JobFailed: it failed for good, was discarded or cancelled.
+            TimeoutError: it had not ended within `timeout` seconds.
+            UsageError: the task keeps no results, or the job was enqueued synchronously.
+
+        """
+        if self._await is None:
+            raise UsageError("only a job from `await task.enqueue(…)`, of a task with keep=…, has a result to wait for")
+        return await self._await(self.id, timeout)
 
 
 class JobIds(Sequence[int]):

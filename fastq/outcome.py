@@ -1,6 +1,7 @@
 """What becomes of a job whose run did not simply succeed. Pure decisions; `protocol.settle` carries them out.
 
-run ──► success                    acknowledged
+run ──► success                    acknowledged; finished (succeeded), if its task keeps them
+    ├─► next step                  ready or scheduled, as another task, attempts from 0
     ├─► exception, attempts left   scheduled (retrying), attempt + 1
     ├─► exception, none left       finished (failed)
     ├─► Retry / Snooze / Discard   as raised
@@ -15,7 +16,7 @@ import signal
 import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from math import isnan
+from math import inf, isnan
 from typing import Any, TypedDict
 
 from fastq.backoff import Backoff, Exponential
@@ -72,11 +73,15 @@ class Discard(Flow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and when a task's failed jobs run again: at most `retries` + 1 runs."""
+    """How often and when a task's failed jobs run again, at most `retries` + 1 runs, and how long ended ones are kept.
+
+    `keep_s`: seconds for those that succeeded, None to delete them at once. Infinity is for ever.
+    """
 
     retries: int = 3
     backoff: Backoff = field(default_factory=Exponential)
-    keep_failed_s: float | None = None
+    keep_s: float | None = None
+    keep_failed_s: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,17 +146,59 @@ def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Sett
             )
         case Discard():
             meta = _with_error(job.meta, error_record(error, attempt))
-            return Settlement(**place, goes=Goes.FINISHED, state=JobState.DISCARDED, attempt=attempt, meta=meta)
+            keep_s = _expiry_s(policy.keep_failed_s)
+            return Settlement(
+                **place, goes=Goes.FINISHED, state=JobState.DISCARDED, attempt=attempt, meta=meta, keep_s=keep_s
+            )
     meta = _with_error(job.meta, error_record(error, attempt))
     if failure.final or attempt > policy.retries:
         return Settlement(
-            **place, goes=Goes.FINISHED, state=JobState.FAILED, attempt=attempt, meta=meta, keep_s=policy.keep_failed_s
+            **place,
+            goes=Goes.FINISHED,
+            state=JobState.FAILED,
+            attempt=attempt,
+            meta=meta,
+            keep_s=_expiry_s(policy.keep_failed_s),
         )
     delay_s = error.delay_s if isinstance(error, Retry) else None
     if delay_s is None:
         delay_s = _backoff_s(policy.backoff, attempt)
     return Settlement(
         **place, goes=Goes.SCHEDULED, state=JobState.RETRYING, delay_s=delay_s, attempt=attempt, meta=meta
+    )
+
+
+def _expiry_s(keep_s: float) -> float | None:
+    return None if keep_s == inf else keep_s
+
+
+def succeeded(job: LeasedJob, result: str | None, keep_s: float) -> Settlement:
+    """Keep a job that succeeded, with what its handler returned as JSON; success clears its errors."""
+    headers = (job.meta or {}).get("headers")
+    return Settlement(
+        lease=job.lease,
+        ord=job.ord,
+        goes=Goes.FINISHED,
+        state=JobState.SUCCEEDED,
+        attempt=job.attempt + 1,
+        meta={"headers": headers} if headers else None,
+        keep_s=_expiry_s(keep_s),
+        result=result,
+    )
+
+
+def next_step(job: LeasedJob, task: str, payload: str, delay_s: float | None) -> Settlement:
+    """Let a job go on as another task; its attempts start anew, its errors and checkpoint are behind it."""
+    headers = (job.meta or {}).get("headers")
+    return Settlement(
+        lease=job.lease,
+        ord=job.ord,
+        goes=Goes.SCHEDULED if delay_s else Goes.READY,
+        state=JobState.SCHEDULED if delay_s else "",
+        delay_s=delay_s or 0.0,
+        meta={"headers": headers} if headers else None,
+        task=task,
+        payload=payload,
     )
 
 
@@ -208,5 +255,5 @@ def exhausted(job: LeasedJob, policy: RetryPolicy) -> Settlement | None:
         state=JobState.FAILED,
         attempt=job.attempt,
         meta=job.meta,
-        keep_s=policy.keep_failed_s,
+        keep_s=_expiry_s(policy.keep_failed_s),
     )

@@ -31,3 +31,7 @@ class Producer(Protocol):
     def completing(self, place: Place) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Give a connection whose commit also completes the job that stands there."""
         ...
+
+    async def save_checkpoint(self, place: Place, value: str) -> None:
+        """Keep a running job's checkpoint, as JSON."""
+        ...

@@ -17,7 +17,7 @@ class LeasedJob:
     id: int
     task: str
     attempt: int
-    meta: dict[str, Any] | None
+    meta: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,8 @@ class Settlement:
         attempt: how many attempts are now counted.
         meta: its rarer data (errors, crashes, headers), or None.
         keep_s: seconds to keep it in finished; None is for ever.
+        task, payload: what it becomes in its next step, the payload as JSON; None leaves them as they are.
+        result: what the handler returned, as JSON, or None.
 
     """
 
@@ -43,3 +45,6 @@ class Settlement:
     attempt: int = 0
     meta: dict[str, Any] | None = None
     keep_s: float | None = None
+    task: str | None = None
+    payload: str | None = None
+    result: str | None = None

@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from fastq.arguments import Arguments
 from fastq.errors import UsageError
-from fastq.job import JobRef, JobSpec, Options
+from fastq.job import JobRef, JobSpec, Next, Options
 from fastq.outcome import RetryPolicy
 from fastq.producer import Producer
 
@@ -50,6 +50,10 @@ class BoundTask(Generic[P, R]):
 
         """
         return JobSpec(self._task.name, self._task.arguments.bind(args, kwargs), self._options)
+
+    def next(self, *args: P.args, **kwargs: P.kwargs) -> Next:
+        """As `Task.next`; of the options, the delay counts."""
+        return Next(self.job(*args, **kwargs))
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
         """Enqueue a job; returns after its commit. See `App.enqueue`."""
@@ -114,6 +118,18 @@ class Task(Generic[P, R]):
         if args or kwargs.keys() != arguments.names:
             return JobSpec(self.name, arguments.bind(args, kwargs), self.defaults)
         return JobSpec(self.name, kwargs, self.defaults)
+
+    def next(self, *args: P.args, **kwargs: P.kwargs) -> Next:
+        """Return what a handler returns to let its job go on as this task; attempts start anew.
+
+        Example:
+            ``return ship.next(order_id=7)``, or in a minute: ``return ship.options(delay=60).next(order_id=7)``
+
+        Raises:
+            ArgumentError: the arguments do not fit the task's signature.
+
+        """
+        return Next(self.job(*args, **kwargs))
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
         """Enqueue a job; returns after its commit. See `App.enqueue`."""

@@ -16,9 +16,12 @@ COMMANDS = {
     "db": "the embedded PostgreSQL: start, stop, status, psql, reset",
     "demo": "see fastq do real work on this machine's own files",
     "enqueue": "enqueue one job, or millions from a file or a pipe",
+    "jobs": "look at jobs; retry, cancel and delete them",
     "migrate": "bring the schema up to date, or check or print it",
+    "queues": "look at queues; pause, resume and purge them",
     "status": "how many jobs stand where, and who works on them",
     "worker": "run the supervisor and its workers",
+    "workers": "look at the workers of all hosts",
 }
 
 

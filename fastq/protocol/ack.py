@@ -45,6 +45,9 @@ async def settle(
         "attempt": [s.attempt for s in settlements],
         "meta": [None if s.meta is None else orjson.dumps(s.meta).decode() for s in settlements],
         "keep_s": [s.keep_s for s in settlements],
+        "task": [s.task for s in settlements],
+        "payload": [s.payload for s in settlements],
+        "result": [s.result for s in settlements],
     }
     cur = await conn.execute(statement("settle_jobs_if_leased"), params)
     return {(row[0], row[1]) for row in await cur.fetchall()}

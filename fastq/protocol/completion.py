@@ -1,4 +1,4 @@
-"""Completing a job in the handler's own transaction: its effects and its completion commit together or not at all."""
+"""What a running job makes durable: its completion in the handler's own transaction, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -35,3 +35,9 @@ async def resolve(conn: AsyncConnection[Any], place: Place) -> bool:
     """Tell whether the job was completed, after waiting for a transaction of its that may still be committing."""
     row = await (await conn.execute(statement("resolve_completion"), asdict(place))).fetchone()
     return row is not None and bool(row[0])
+
+
+async def save_checkpoint(conn: AsyncConnection[Any], place: Place, value: str) -> bool:
+    """Keep a checkpoint, as JSON, for the job's next attempt; False when the lease is gone."""
+    cur = await conn.execute(statement("save_checkpoint"), {**asdict(place), "checkpoint": value})
+    return await cur.fetchone() is not None

@@ -16,6 +16,14 @@ Verdict = Callable[[LeasedJob], Settlement]
 """Says where an unfinished job of a dead worker goes: `fastq.outcome.after_death`."""
 
 
+def _leased(row: tuple[Any, ...]) -> LeasedJob:
+    lease, ordinal, job, task, attempt, meta_text, checkpoint = row
+    meta = None if meta_text is None else orjson.loads(meta_text)
+    if checkpoint is not None:
+        meta = {**(meta or {}), "checkpoint": orjson.loads(checkpoint)}
+    return LeasedJob(lease=lease, ord=ordinal, id=job, task=task, attempt=attempt, meta=meta)
+
+
 async def expired_workers(conn: AsyncConnection[Any], *, slot: int) -> list[int]:
     """Return the workers whose time has run out."""
     cur = await conn.execute(statement("list_expired_workers"), {"slot": slot}, prepare=True)
@@ -33,17 +41,7 @@ async def reap(conn: AsyncConnection[Any], *, slot: int, worker: int, verdict: V
             return None
         await conn.execute(statement("lock_leases"), who)
         rows = await (await conn.execute(statement("list_leased_jobs"), who)).fetchall()
-        jobs = [
-            LeasedJob(
-                lease=r[0],
-                ord=r[1],
-                id=r[2],
-                task=r[3],
-                attempt=r[4],
-                meta=None if r[5] is None else orjson.loads(r[5]),
-            )
-            for r in rows
-        ]
+        jobs = [_leased(row) for row in rows]
         moved = await settle(conn, slot=slot, worker=worker, settlements=[verdict(job) for job in jobs]) if jobs else ()
         await conn.execute(statement("delete_leases"), who)
         await conn.execute(statement("delete_worker"), who)

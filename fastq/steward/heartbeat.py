@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 
@@ -15,6 +18,9 @@ from fastq.protocol import worker
 from fastq.states import CellState
 
 log = logging.getLogger("fastq.steward")
+
+LEAVE_MS = 5000
+"""So long a worker that was given up has to notice and leave: it runs nothing that counts any more."""
 
 _ALIVE = (CellState.STARTING, CellState.RUNNING, CellState.DRAINING)
 
@@ -52,10 +58,21 @@ class Heartbeat:
             alive = await self._link.call(partial(worker.renew, slot=slot, workers=workers, lease_s=self._lease_s))
             for worker_id in workers.keys() - alive:
                 cell = cells[worker_id]
-                if cell[Word.WORKER_ID] == worker_id and cell.state in _ALIVE and not cell[Word.FENCED]:
-                    log.warning("worker %s (pid %s) was given up by the fleet", worker_id, cell[Word.PID])
-                    cell[Word.FENCED] = 1
+                if cell[Word.WORKER_ID] == worker_id and cell.state in _ALIVE:
+                    self._give_up(cell)
         self._beaten_at = monotonic()
+
+    def _give_up(self, cell: Cell) -> None:
+        """Mark a worker that the database no longer knows, and wake it; kill it if it does not leave by itself."""
+        now_ms = int(monotonic() * 1000)
+        if not cell[Word.FENCED]:
+            log.warning("worker %s (pid %s) was given up by the fleet", cell[Word.WORKER_ID], cell[Word.PID])
+            cell[Word.FENCED] = now_ms
+            self._board.doorbells[cell.index].ring()
+        elif now_ms - cell[Word.FENCED] > LEAVE_MS:
+            log.warning("worker %s (pid %s) does not leave and is killed", cell[Word.WORKER_ID], cell[Word.PID])
+            with suppress(ProcessLookupError):
+                os.kill(cell[Word.PID], signal.SIGKILL)
 
 
 def _counters(cell: Cell) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from socket import gethostname
@@ -83,22 +83,34 @@ class Crew:
             await registry.unregister(await self.link.open_or_kept(), worker=worker, slots=self.slots)
 
     async def burst(self, config: WorkerConfig, threads: Threads) -> None:
-        """Run every ready job, and those that they make ready, until none is left."""
+        """Run every ready job, and those that they make ready, until a look at all lanes finds none."""
         async with self.hire(threads, config.concurrency) as hand:
-            claimer = Claimer(config, worker=hand.worker, link=self.link, executor=hand.executor, ledger=hand.ledger)
-            claiming = asyncio.create_task(claimer.run(), name="fastq-claimer")
             writing = asyncio.create_task(hand.ledger.run(), name="fastq-ledger")
             try:
-                done, _ = await asyncio.wait({claiming, writing}, return_when=asyncio.FIRST_COMPLETED)
-                for core in done:
-                    core.result()
+                while await self._look(config, hand, writing):
+                    pass
             finally:
-                claimer.stop()
-                await asyncio.wait({claiming})
                 await hand.stop()
                 await hand.ledger.flush()
                 writing.cancel()
-                await asyncio.gather(claiming, writing, return_exceptions=True)
+                await asyncio.gather(writing, return_exceptions=True)
+
+    async def _look(self, config: WorkerConfig, hand: Hand, writing: asyncio.Task[None]) -> bool:
+        """Run what a new claimer finds; False when that was nothing.
+
+        A claimer whose lanes have run dry ends without looking for the lanes that its jobs have opened meanwhile.
+        """
+        before = len(self.runs)
+        claimer = Claimer(config, worker=hand.worker, link=self.link, executor=hand.executor, ledger=hand.ledger)
+        claiming = asyncio.create_task(claimer.run(), name="fastq-claimer")
+        try:
+            done, _ = await asyncio.wait({claiming, writing}, return_when=asyncio.FIRST_COMPLETED)
+            for core in done:
+                core.result()
+        finally:
+            claimer.stop()
+            await asyncio.wait({claiming})
+        return len(self.runs) > before
 
 
 @asynccontextmanager
@@ -109,11 +121,22 @@ async def assembled(app: App, state: Any) -> AsyncIterator[Crew]:
         link = Link(dsn, NAME)
         stack.push_async_callback(link.close)
         await link.open()
-        stack.callback(setattr, app, "_async_client", app._async_client)  # noqa: SLF001 - `serving` leaves it closed
+        stack.enter_context(_put_aside(app))
         await stack.enter_async_context(app.serving(dsn))
         if state is STATE_OF_LIFESPAN:
             state = await stack.enter_async_context(app.lifespan(app)) if app.lifespan else None
         yield Crew(app=app, state=state, link=link, slots=slots, runs=Runs())
+
+
+@contextmanager
+def _put_aside(app: App) -> Iterator[None]:
+    """Keep the app as the test has it open out of the handlers' sight: what a worker does not open is not open."""
+    kept = app._async_client, app._sync_client  # noqa: SLF001 - `App.serving` leaves the app closed
+    app._async_client = app._sync_client = None  # noqa: SLF001
+    try:
+        yield
+    finally:
+        app._async_client, app._sync_client = kept  # noqa: SLF001
 
 
 def _find(app: App) -> tuple[str, int]:

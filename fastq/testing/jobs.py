@@ -28,13 +28,14 @@ def enqueued(what: Task[Any, Any] | App, /, *, conn: Any = None, **args: Any) ->
 
     Args:
         what: the task, or the app.
-        conn: the connection to look with: one of psycopg's, synchronous or not, Django's, or SQLAlchemy's over psycopg.
-            It sees what its transaction has enqueued. Without one, what is committed in the app's database is seen.
+        conn: the connection to look with: one of psycopg's, synchronous or not, or one that holds it, as Django's and
+            SQLAlchemy's do. It sees what its transaction has enqueued. Without one, what is committed in the app's database is seen.
         args: only jobs with these arguments; others of theirs don't matter. Values are compared as the handler gets
             them, defaults included.
 
     Raises:
         ArgumentError: the task has no such parameter.
+        UsageError: the connection cannot be used now: it is busy, or its transaction has failed.
 
     """
     task = what if isinstance(what, Task) else None

@@ -13,24 +13,24 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any
 
 from msgspec.structs import astuple
 
-from fastq.board import NO_DEADLINE, Cell, split_key
-from fastq.outcome import Failure, after_failure, exhausted, returned
-from fastq.protocol.completion import Place
-from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of
+from fastq.app import App
+from fastq.board import Cell, split_key
+from fastq.outcome import exhausted, returned
+from fastq.worker.attempts import Attempts
+from fastq.worker.batch import TASK, Batch, Row
 from fastq.worker.ledger import Ledger
-from fastq.worker.runner import PayloadMisfit, Runner
+from fastq.worker.runner import Runner
 from fastq.worker.threads import Threads
 
 log = logging.getLogger("fastq.worker")
 
 _TURN_MOST = 256
 _TURN_S = (0.0005, 0.002)
-UNKNOWN_MOST = 200
 
 Suspect = tuple[Batch, int, Row]
 """A job that ran when a worker died; key and row as slots take them."""
@@ -39,10 +39,10 @@ Suspect = tuple[Batch, int, Row]
 class Executor:
     """The slots of one worker and the batches that wait for them."""
 
-    def __init__(
-        self, *, runners: dict[str, Runner], concurrency: int, threads: Threads, cell: Cell, ledger: Ledger
-    ) -> None:
+    def __init__(self, app: App, state: Any, *, concurrency: int, threads: Threads, cell: Cell, ledger: Ledger) -> None:
+        runners = {name: Runner(task, app, state) for name, task in app.tasks.items()}
         self._runners = runners
+        self._attempts = Attempts(app, runners, threads=threads, cell=cell, ledger=ledger)
         self._concurrency = concurrency
         self._threads = threads
         self._cell = cell
@@ -60,7 +60,6 @@ class Executor:
         self.doubted = False
         self._halt = False
         self.closing = False
-        self.unknown: list[str] = []
         self.on_room: Callable[[], None] = lambda: None
 
     # -- what the claimer asks
@@ -74,6 +73,11 @@ class Executor:
     def busy(self) -> int:
         """Slots that are running a job, or about to take one."""
         return len(self._slots) - len(self._idle)
+
+    @property
+    def unknown(self) -> list[str]:
+        """Tasks that this app does not have; claims leave their jobs to others."""
+        return self._attempts.unknown
 
     @property
     def quiet(self) -> bool:
@@ -165,7 +169,7 @@ class Executor:
         self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]
     ) -> bool:
         """Run jobs of one batch, sharing it with other slots; False when this slot must not run another job."""
-        runners, running, idle = self._runners, self._cell.running, self._idle
+        runners, running, idle, attempts = self._runners, self._cell.running, self._idle, self._attempts
         me = asyncio.current_task()
         assert me is not None
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context
@@ -177,15 +181,16 @@ class Executor:
             try:
                 runner = runners[row[1]]
                 if runner.fast:
-                    await runner.fn(*astuple(runner.open(row[4])))
+                    result = await runner.fn(*astuple(runner.open(row[4])))
                 else:
-                    await self._run(runner, number, key, batch, row)
+                    result = await attempts.run(runner, number, key, batch, row)
             except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its job's outcome
-                self._failed(batch, key, row, exc)
+                attempts.failed(batch, key, row, exc)
             else:
-                batch.left -= 1
-                if not batch.left:
-                    self._ledger.finished(batch)
+                if (result is None and not runner.keeps) or not attempts.went_on(batch, key, row, result):
+                    batch.left -= 1
+                    if not batch.left:
+                        self._ledger.finished(batch)
             if copy_context() != clean or me.cancelling():
                 running[number] = 0
                 return False
@@ -244,65 +249,6 @@ class Executor:
         elif took_s > _TURN_S[1]:
             self._turn = max(1, self._turn // 2)
 
-    # -- everything rarer
-
-    async def _run(self, runner: Runner, number: int, key: int, batch: Batch, row: Row) -> None:
-        """Run a job that wants more than its payload: a context, a thread, a timeout, middleware."""
-        running = self._cell.running
-        meta: dict[str, Any] = (row[META] if len(row) > META else None) or {}
-        ctx = runner.context(
-            id=id_of(row),
-            task=row[TASK],
-            queue=batch.lane.queue,
-            attempt=row[ATTEMPT] + 1,
-            retries_left=max(0, runner.policy.retries - row[ATTEMPT]),
-            errors=meta.get("errors", []),
-            headers=meta.get("headers", {}),
-            enqueued_ms=row[ENQUEUED_MS],
-            place=Place(batch.lane.slot, batch.lease, split_key(key)[1]),
-        )
-
-        def starts() -> None:
-            running[number] = key
-            if runner.hard_s is not None:
-                self._cell.deadlines[number] = int((monotonic() + runner.hard_s) * 1000)
-
-        async def in_thread(work: Callable[[], Any]) -> Any:
-            running[number] = -key
-            return await self._threads.run(work, starts)
-
-        try:
-            if runner.is_async:
-                starts()
-            await runner.run(runner.arguments(row[PAYLOAD], ctx), ctx, in_thread)
-        except BaseException:
-            ctx.cancelled = self.closing
-            if not ctx.completed:
-                raise
-            log.exception("%s %s raised after it had completed in its own transaction", row[TASK], ctx.id)
-        finally:
-            self._cell.deadlines[number] = NO_DEADLINE
-
-    def _failed(self, batch: Batch, key: int, row: Row, exc: BaseException) -> None:
-        """Settle a job whose run raised, or that nobody here can run."""
-        job = batch.job(key, row)
-        runner = self._runners.get(row[TASK])
-        if runner is None:
-            self._ledger.settle(batch, returned(job))
-            self._note_unknown(row[TASK])
-        elif self.closing and isinstance(exc, asyncio.CancelledError):
-            self._ledger.settle(batch, returned(job))
-        else:
-            final = isinstance(exc, PayloadMisfit)
-            log.debug("job %s of %s failed", job.id, job.task, exc_info=exc)
-            self._ledger.settle(batch, after_failure(job, Failure(error=exc, final=final), runner.policy))
-
-    def _note_unknown(self, task: str) -> None:
-        """Remember a task that this app does not have: claims leave its jobs to workers that know it."""
-        if task not in self.unknown and len(self.unknown) < UNKNOWN_MOST:
-            log.warning("this app has no task %r; its jobs are left to workers that know it", task)
-            self.unknown.append(task)
-
     def describe(self, slot: asyncio.Task[Any]) -> str | None:
         """Return what a slot is running, for people; None if nothing, or if it is no slot. Any thread may ask."""
         if slot not in self._slots:
@@ -333,18 +279,17 @@ class Executor:
 
     async def finish(self, timeout_s: float) -> bool:
         """Wait for running jobs; False if some are still running after `timeout_s`."""
-        self.closing = self._halt = True
+        self.closing = self._halt = self._attempts.closing = True
         for future in list(self._idle):
             if not future.done():
                 future.set_result(None)
-        if not self._slots:
-            return True
-        _, late = await asyncio.wait(self._slots, timeout=timeout_s)
+        ending = [*self._slots, asyncio.ensure_future(self._attempts.told())]
+        _, late = await asyncio.wait(ending, timeout=timeout_s)
         return not late
 
     async def cancel(self, grace_s: float) -> int:
         """Cancel what still runs and give it `grace_s` to clean up; returns how many jobs would not end."""
-        self.closing = self._halt = True
+        self.closing = self._halt = self._attempts.closing = True
         for slot in self._slots:
             slot.cancel()
         if not self._slots:

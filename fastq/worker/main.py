@@ -31,7 +31,6 @@ from fastq.worker.claimer import Claimer, Fenced
 from fastq.worker.executor import Executor
 from fastq.worker.lag import LagWatch
 from fastq.worker.ledger import Ledger
-from fastq.worker.runner import Runner
 from fastq.worker.schedules import kept
 from fastq.worker.threads import Threads
 
@@ -113,7 +112,8 @@ class Worker:
         cfg = self._config
         ledger = Ledger(link, self._cell, self._worker_id)
         executor = Executor(
-            runners={name: Runner(task, app, state) for name, task in app.tasks.items()},
+            app,
+            state,
             concurrency=cfg.concurrency,
             threads=Threads(cfg.threads),
             cell=self._cell,

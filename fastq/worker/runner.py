@@ -28,12 +28,12 @@ class Runner:
 
     __slots__ = (
         "_app",
-        "_context_wanted",
         "_state",
         "fast",
         "fn",
         "hard_s",
         "is_async",
+        "keeps",
         "open",
         "policy",
         "soft_s",
@@ -53,6 +53,7 @@ class Runner:
             if wanted.type is not Context and state is None:
                 raise UsageError(f"{task.name} wants a {wanted.type.__name__}, but the lifespan yielded nothing")
         self.fast = task.is_async and task.arguments.by_place and task.timeouts == Timeouts() and not app.middlewares
+        self.keeps = task.policy.keep_s is not None
 
     def context(self, **job: Any) -> Context:
         """Return the context of one run."""

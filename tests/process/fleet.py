@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,7 +38,13 @@ class Fleet:
         env = {**os.environ, "FASTQ_DSN": dsn, "PYTHONPATH": str(HERE)}
         command = [sys.executable, "-m", "fastq", "worker", target, "-p", str(processes), *options]
         self.process = subprocess.Popen(
-            command, env=env, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            command,
+            env=env,
+            cwd=cwd,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -58,11 +66,16 @@ class Fleet:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self._reader.join(10)
+        self._reader.join(PATIENCE_S)  # the pipe ends with the last process that can write to it
+        left = "".join(_processes_of(self.process.pid)) if self._reader.is_alive() else ""
+        if left:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self._reader.join()
         assert self.process.stderr is not None
         self.process.stderr.close()
-        if exc[0] is not None:
+        if exc[0] is not None or left:
             print("\n".join(self.lines))
+        assert not left, f"these outlived their supervisor:\n{left}"
 
     def wait_line(self, pattern: str, *, count: int = 1) -> str:
         """Return the `count`-th log line that matches."""
@@ -88,6 +101,16 @@ class Fleet:
         """Send a signal and return the exit code."""
         self.process.send_signal(signum)
         return self.process.wait(PATIENCE_S)
+
+
+def _processes_of(group: int) -> Iterator[str]:
+    """Yield a line for each process of a process group."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            pid, rest = int(stat.parent.name), stat.read_text().rpartition(")")[2].split()
+            if int(rest[2]) == group:
+                where = (stat.parent / "wchan").read_text()
+                yield f"{pid} {rest[0]} in {where}: {(stat.parent / 'comm').read_text()}"
 
 
 def gone(pid: int) -> bool:

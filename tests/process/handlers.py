@@ -14,6 +14,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
+
 import fastq
 
 
@@ -234,3 +236,80 @@ def stubborn_thread(ctx: fastq.Context, n: int) -> None:
 def late_thread(n: int) -> None:
     """End well, but late."""
     time.sleep(0.3)
+
+
+@app.task
+async def pack(order: int) -> fastq.Next:
+    """The first of two steps."""
+    await tell("packed", order)
+    return ship.next(order=order, parcel=f"P{order}")
+
+
+@app.task(retries=1, backoff=0)
+async def ship(ctx: fastq.Context, order: int, parcel: str) -> None:
+    """The second step, which fails once."""
+    await tell(f"shipped attempt {ctx.attempt} errors {len(ctx.errors)} of {ctx.id}", parcel)
+    if ctx.attempt == 1:
+        raise RuntimeError("no truck")
+
+
+@app.task
+async def again(n: int) -> fastq.Next | None:
+    """A step that loops to itself, by and by."""
+    await tell("again", n)
+    return again.options(delay=0.01).next(n=n - 1) if n else None
+
+
+@app.task(keep=60)
+async def adds(a: int, b: int) -> int:
+    """Return something worth keeping."""
+    return a + b
+
+
+@app.task(keep=60, retries=0)
+def divides(a: int, b: int) -> float:
+    """Return something, or fail, in a thread."""
+    return a / b
+
+
+@app.task(keep=60)
+async def returns_what_is_no_json() -> object:
+    """Return what cannot be kept."""
+    return object()
+
+
+@app.task(retries=2, backoff=0)
+async def resumes(ctx: fastq.Context, dies: bool) -> None:
+    """Go on from the last checkpoint."""
+    await tell("saw", ctx.saved)
+    done = (ctx.saved or {"pages": 0})["pages"]
+    if done == 2:
+        return
+    await ctx.checkpoint({"pages": done + 1})
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise RuntimeError("come back")
+
+
+hooked = fastq.App()
+
+
+@hooked.task(retries=1, backoff=0)
+async def hopeless(n: int) -> None:
+    """Fail always."""
+    raise ValueError(f"no {n}")
+
+
+@hooked.on_failure
+async def note_failure(ctx: fastq.Context, error: BaseException) -> None:
+    """Tell of each failed attempt."""
+    async with hooked.client.connection() as conn:
+        await conn.execute("insert into probe (what, value) values ('failure', %s)", [f"{ctx.attempt} {error}"])
+    raise RuntimeError("a broken hook harms nobody")
+
+
+@hooked.on_dead
+def note_death(ctx: fastq.Context, error: BaseException) -> None:
+    """Tell of the end; a plain function."""
+    with psycopg.connect(os.environ["FASTQ_DSN"], autocommit=True) as conn:
+        conn.execute("insert into probe (what, value) values ('dead', %s)", [f"{ctx.id} {error}"])

@@ -4,54 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import handlers
-import psycopg
 import pytest
 from fleet import Fleet, gone, until
+from probe import Db, enqueue, states, told, wait_empty, wait_told
 
 pytestmark = pytest.mark.process
-
-Db = psycopg.Connection[Any]
-
-
-@pytest.fixture
-def db(dsn: str) -> Iterator[Db]:
-    """Give a connection to a database with the tables that the handlers write to."""
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute("create table probe (id int8 generated always as identity, what text, value text, pid int)")
-        conn.execute("create table gate (open bool)")
-        yield conn
-
-
-def enqueue(*specs: Any) -> list[int]:
-    """Enqueue jobs of the handlers' app; the database is FASTQ_DSN's."""
-    with handlers.app as app:
-        return list(app.enqueue_many_sync(specs))
-
-
-def told(db: Db, what: str) -> list[str]:
-    """Return what handlers told, in order."""
-    return [row[0] for row in db.execute("select value from probe where what = %s order by id", [what]).fetchall()]
-
-
-def states(db: Db) -> dict[str, int]:
-    """Return how many jobs stand in each state."""
-    return dict(db.execute("select state, count(*)::int from fastq.job group by 1").fetchall())
-
-
-def wait_told(db: Db, what: str, count: int = 1) -> list[str]:
-    """Wait until handlers told something so many times."""
-    return until(f"{count} x {what}", lambda: (seen := told(db, what)) and len(seen) >= count and seen)
-
-
-def wait_empty(db: Db) -> None:
-    """Wait until there is no job at all."""
-    until("no jobs left", lambda: not states(db))
 
 
 def test_jobs_run_and_leave_nothing_behind(dsn: str, db: Db) -> None:

@@ -180,6 +180,9 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
         "attempt": "{0}",
         "meta": "{null}",
         "keep_s": "{null}",
+        "task": "{null}",
+        "payload": "{null}",
+        "result": "{null}",
     }
     plan = explain(large, statement("settle_jobs_if_leased"), params, mode)
     check(plan, "lease", most_rows=1)

@@ -114,10 +114,12 @@ VALUES = {
     "attempt": "'{0}'",
     "keep_s": "'{null}'",
     "meta": "'{null}'",
+    "task": "'{null}'",
+    "payload": "'{null}'",
+    "result": "'{null}'",
+    "id": "1",
     "goes": "'{ready}'",
     "state": "'{x}'",
-    "id": "1",
-    "states": "'{failed}'",
     "names": "'{q}'::text[]",
     "first_at": "'{now}'::timestamptz[]",
     "specs": "array['{}']",
@@ -126,6 +128,8 @@ VALUES = {
     "next_at": "now()",
     "last_at": "now()",
     "occurrences": "'{q}'",
+    "id": "1",
+    "states": "'{failed}'",
 }
 ONE_JOB = {"lease": "1", "ord": "0::int2"}
 OF_ONE_JOB = ("hold_lease", "complete_job", "resolve_completion", "read_lease_jobs", "claim_jobs_if_worker_lives")

@@ -2,7 +2,7 @@
 -- Parameters are libpq's, since it is also run on connections of other drivers' wrappers.
 -- Locks: none. Index: none (a test's database is small). Caller: testing.jobs.
 select json_build_object(
-  'id', j.id, 'task', j.task, 'queue', j.queue, 'state', j.state, 'attempt', j.attempt, 'args', j.payload,
+  'id', j.id, 'task', j.task, 'queue', j.queue, 'state', j.state, 'attempt', j.attempt, 'args', coalesce(j.payload, '{}'),
   'priority', j.priority, 'enqueued_at', j.enqueued_at, 'run_at', j.run_at, 'finished_at', j.finished_at,
   'errors', coalesce(j.meta -> 'errors', '[]'::json), 'headers', j.meta -> 'headers')
 from fastq.job j

@@ -1,0 +1,184 @@
+"""One run of one job, where it wants more than its payload, and what becomes of the job after any run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any
+
+from fastq import codec
+from fastq.app import App, Hook
+from fastq.board import NO_DEADLINE, Cell, split_key
+from fastq.context import Context
+from fastq.errors import UsageError
+from fastq.job import Next
+from fastq.outcome import Failure, after_failure, next_step, returned, succeeded
+from fastq.protocol.completion import Place
+from fastq.settlement import LeasedJob, Settlement
+from fastq.states import Goes
+from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of
+from fastq.worker.ledger import Ledger
+from fastq.worker.runner import PayloadMisfit, Runner
+from fastq.worker.threads import Threads
+
+log = logging.getLogger("fastq.worker")
+
+UNKNOWN_MOST = 200
+
+
+class _Settled:
+    """What `Attempts.run` returns when the run has been settled already."""
+
+
+SETTLED = _Settled()
+
+
+class Attempts:
+    """Runs jobs with a context, and decides and notes where jobs go. `closing`: the worker is being drained."""
+
+    def __init__(self, app: App, runners: dict[str, Runner], *, threads: Threads, cell: Cell, ledger: Ledger) -> None:
+        self._app = app
+        self._runners = runners
+        self._threads = threads
+        self._cell = cell
+        self._ledger = ledger
+        self._telling: set[asyncio.Task[None]] = set()
+        self.unknown: list[str] = []
+        self.closing = False
+
+    # -- a run
+
+    async def run(self, runner: Runner, number: int, key: int, batch: Batch, row: Row) -> object:
+        """Run a job that wants a context, a thread, a timeout or middleware; returns what its handler did.
+
+        A run that raised is settled here, with what its context knows.
+        """
+        running, deadlines = self._cell.running, self._cell.deadlines
+        ctx = self._context(runner, key, batch, row)
+
+        def starts() -> None:
+            running[number] = key
+            if runner.hard_s is not None:
+                deadlines[number] = int((monotonic() + runner.hard_s) * 1000)
+
+        async def in_thread(work: Callable[[], Any]) -> Any:
+            running[number] = -key
+            return await self._threads.run(work, starts)
+
+        try:
+            if runner.is_async:
+                starts()
+            result = await runner.run(runner.arguments(row[PAYLOAD], ctx), ctx, in_thread)
+        except BaseException as exc:
+            ctx.cancelled = self.closing
+            if not ctx.completed:
+                self.failed(batch, key, row, exc, ctx)
+                return SETTLED
+            log.exception("%s %s raised after it had completed in its own transaction", row[TASK], ctx.id)
+            return None
+        finally:
+            deadlines[number] = NO_DEADLINE
+        if ctx.completed and isinstance(result, Next):
+            log.error("%s %s is completed by its own transaction: its next step is not taken", row[TASK], ctx.id)
+            return None
+        return result
+
+    def _context(self, runner: Runner, key: int, batch: Batch, row: Row) -> Context:
+        meta: dict[str, Any] = (row[META] if len(row) > META else None) or {}
+        return runner.context(
+            id=id_of(row),
+            task=row[TASK],
+            queue=batch.lane.queue,
+            attempt=row[ATTEMPT] + 1,
+            retries_left=max(0, runner.policy.retries - row[ATTEMPT]),
+            errors=meta.get("errors", []),
+            headers=meta.get("headers", {}),
+            saved=meta.get("checkpoint"),
+            enqueued_ms=row[ENQUEUED_MS],
+            place=Place(batch.lane.slot, batch.lease, split_key(key)[1]),
+        )
+
+    # -- what becomes of it
+
+    def went_on(self, batch: Batch, key: int, row: Row, result: object) -> bool:
+        """Settle a run that ended well, if there is something to write; False when its job is simply done."""
+        if result is SETTLED:
+            return True
+        keep_s = self._runners[row[TASK]].policy.keep_s
+        if keep_s is None and not isinstance(result, Next):
+            return False
+        job = batch.job(key, row)
+        try:
+            self._ledger.settle(batch, self._settlement(job, result, keep_s))
+        except UsageError as exc:
+            self.failed(batch, key, row, exc)
+        return True
+
+    def _settlement(self, job: LeasedJob, result: object, keep_s: float | None) -> Settlement:
+        if isinstance(result, Next):
+            spec = result.spec
+            if spec.options.run_at is not None:
+                raise UsageError("a next step takes a delay, not run_at")
+            return next_step(job, spec.task, self._app.encode(spec).decode(), spec.options.delay_s)
+        return succeeded(job, None if result is None else codec.dumps(result).decode(), keep_s or 0.0)
+
+    def failed(self, batch: Batch, key: int, row: Row, exc: BaseException, ctx: Context | None = None) -> None:
+        """Settle a job whose run raised, or that nobody here can run."""
+        job = batch.job(key, row)
+        runner = self._runners.get(row[TASK])
+        if runner is None:
+            self._ledger.settle(batch, returned(job))
+            self._note_unknown(row[TASK])
+            return
+        ctx = ctx or self._context(runner, key, batch, row)
+        job = _with_checkpoint(job, ctx)
+        if self.closing and isinstance(exc, asyncio.CancelledError):
+            self._ledger.settle(batch, returned(job))
+            return
+        log.debug("job %s of %s failed", job.id, job.task, exc_info=exc)
+        failure = Failure(error=exc, final=isinstance(exc, PayloadMisfit))
+        settlement = after_failure(job, failure, runner.policy)
+        self._ledger.settle(batch, settlement)
+        if settlement.attempt != job.attempt:
+            self._tell(self._app.failure_hooks, ctx, exc)
+        if settlement.goes is Goes.FINISHED:
+            self._tell(self._app.death_hooks, ctx, exc)
+
+    def _note_unknown(self, task: str) -> None:
+        """Remember a task that this app does not have: claims leave its jobs to workers that know it."""
+        if task not in self.unknown and len(self.unknown) < UNKNOWN_MOST:
+            log.warning("this app has no task %r; its jobs are left to workers that know it", task)
+            self.unknown.append(task)
+
+    # -- hooks
+
+    def _tell(self, hooks: Iterable[Hook], ctx: Context, error: BaseException) -> None:
+        for hook in hooks:
+            telling = asyncio.get_running_loop().create_task(_call(hook, ctx, error), name="fastq-hook")
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+
+    async def told(self) -> None:
+        """Wait until all hooks have run."""
+        while self._telling:
+            await asyncio.wait(self._telling)
+
+
+def _with_checkpoint(job: LeasedJob, ctx: Context) -> LeasedJob:
+    """Return the job with the checkpoint that its run saved, for its next attempt."""
+    if ctx.saved is None:
+        return job
+    meta = {**(job.meta or {}), "checkpoint": ctx.saved}
+    return LeasedJob(lease=job.lease, ord=job.ord, id=job.id, task=job.task, attempt=job.attempt, meta=meta)
+
+
+async def _call(hook: Hook, ctx: Context, error: BaseException) -> None:
+    try:
+        if asyncio.iscoroutinefunction(hook):
+            await hook(ctx, error)
+        else:
+            await asyncio.to_thread(hook, ctx, error)
+    except Exception:
+        log.exception("a hook failed for job %s of %s", ctx.id, ctx.task)
