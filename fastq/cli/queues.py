@@ -1,0 +1,89 @@
+"""`fastq queues`: list queues, pause and resume them, purge what waits in them."""
+
+from __future__ import annotations
+
+import click
+
+from fastq.cli.options import dsn_option, json_option
+from fastq.cli.steering import steering, sure, write
+
+_NAMES = click.argument("names", metavar="QUEUE…", nargs=-1, required=True)
+
+
+@click.group()
+def queues() -> None:
+    """Look at queues; pause, resume and purge them."""
+
+
+@queues.command("list")
+@dsn_option
+@json_option
+def list_(dsn: str | None, json: bool) -> None:
+    """List the queues that have jobs or settings, and how many jobs stand where; ~ marks an estimate."""
+    from fastq.cli.status import _queue_row, as_dict, table
+    from fastq.protocol.survey import survey
+
+    with steering(dsn, "queues list") as conn:
+        seen = survey(conn)
+    if json:
+        write({"queues": as_dict(seen)["queues"]})
+        return
+    header = ("QUEUE", "READY", "RUNNING", "SCHEDULED", "RETRYING", "FAILED", "OLDEST READY")
+    click.echo(table(header, [_queue_row(queue) for queue in seen.queues]) if seen.queues else "No queues.")
+
+
+@queues.command()
+@_NAMES
+@dsn_option
+@json_option
+def pause(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
+    """Stop the whole fleet from claiming jobs of a queue; what was claimed runs on, and enqueueing goes on."""
+    from fastq.job import check_name
+    from fastq.protocol.queues import pause
+
+    with steering(dsn, "queues pause") as conn:
+        changed = {name: pause(conn, check_name("a queue's name", name)) for name in names}
+    if json:
+        write({"queues": [{"name": name, "paused": True, "changed": did} for name, did in changed.items()]})
+        return
+    for name, did in changed.items():
+        click.echo(f"paused {name}" if did else f"{name} was paused already")
+
+
+@queues.command()
+@_NAMES
+@dsn_option
+@json_option
+def resume(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
+    """Let the fleet claim jobs of a paused queue again."""
+    from fastq.protocol.queues import resume
+
+    with steering(dsn, "queues resume") as conn:
+        changed = {name: resume(conn, name) for name in names}
+    if json:
+        write({"queues": [{"name": name, "paused": False, "changed": did} for name, did in changed.items()]})
+        return
+    for name, did in changed.items():
+        click.echo(f"resumed {name}" if did else f"{name} was not paused")
+
+
+@queues.command()
+@_NAMES
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@dsn_option
+@json_option
+def purge(names: tuple[str, ...], yes: bool, dsn: str | None, json: bool) -> None:
+    """Delete all jobs of a queue that wait, with or without a time. What runs goes on, failed jobs stay.
+
+    Workers and producers may go on meanwhile: what is claimed or enqueued at that moment is left alone.
+    """
+    from fastq.protocol.queues import purge
+
+    sure(f"Delete all waiting jobs of {', '.join(names)}?", "nothing was deleted", yes=yes)
+    with steering(dsn, "queues purge") as conn:
+        deleted = {name: purge(conn, name) for name in names}
+    if json:
+        write({"deleted": sum(deleted.values()), "queues": [{"name": n, "deleted": d} for n, d in deleted.items()]})
+        return
+    for name, jobs in deleted.items():
+        click.echo(f"deleted {jobs:,} waiting job{'s' * (jobs != 1)} of {name}")

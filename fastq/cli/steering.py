@@ -1,0 +1,56 @@
+"""What the commands that see and steer share: a connection, the question before something is lost, and times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+
+@contextmanager
+def steering(dsn: str | None, name: str) -> Iterator[Connection[Any]]:
+    """Give a connection to a database whose schema fits; what PostgreSQL refuses is told in one line."""
+    from fastq import database
+    from fastq.config import find_dsn
+    from fastq.jobs import told
+    from fastq.schema import migrator
+
+    with database.connect(database.reachable(find_dsn(dsn)), f"fastq {name}") as conn:
+        migrator.check(conn)
+        with told():
+            yield conn
+
+
+def sure(question: str, otherwise: str, *, yes: bool) -> None:
+    """Ask before something is lost, unless `yes`.
+
+    Raises:
+        UsageError: the answer is no, or there is nobody to give one.
+
+    """
+    from fastq.errors import UsageError
+
+    if yes:
+        return
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort:
+        raise UsageError(f"{otherwise}: answer y, or give --yes") from None
+
+
+def write(value: dict[str, Any]) -> None:
+    """Write one JSON object."""
+    from fastq import codec
+
+    click.echo(codec.dumps(value).decode())
+
+
+def moment(when: datetime | None) -> str:
+    """Return a time in this machine's zone as `2026-05-01 09:00:00`."""
+    return "-" if when is None else f"{when.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,33 @@
+"""`fastq workers`: list the worker processes of all hosts."""
+
+from __future__ import annotations
+
+import click
+
+from fastq.cli.options import dsn_option, json_option
+from fastq.cli.steering import steering, write
+
+
+@click.group()
+def workers() -> None:
+    """Look at the workers of all hosts."""
+
+
+@workers.command("list")
+@dsn_option
+@json_option
+def list_(dsn: str | None, json: bool) -> None:
+    """List the worker processes: where they are, since when, what remains of their leases, what they have done."""
+    from dataclasses import asdict
+
+    from fastq.cli.status import _COUNTERS, _worker_row, table
+    from fastq.protocol.survey import survey
+
+    with steering(dsn, "workers list") as conn:
+        seen = survey(conn)
+    if json:
+        write({"workers": [asdict(worker) for worker in seen.workers]})
+        return
+    header = ("HOST", "PID", "NAME", "SINCE", "LEASE LEFT", "RUNNING", *map(str.upper, _COUNTERS))
+    rows = [_worker_row(worker) for worker in seen.workers]
+    click.echo(table(header, rows, left=(0, 2)) if rows else "No workers: start some with `fastq worker MODULE:app`.")
