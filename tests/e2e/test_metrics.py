@@ -130,6 +130,11 @@ def pids(db: Db) -> list[int]:
     return [row[0] for row in db.execute("select pid from fastq.worker order by id")]
 
 
+def empty(db: Db) -> bool:
+    """Tell whether no job is left; one that was counted a moment ago may still wait for its acknowledgement."""
+    return not db.execute("select from fastq.job limit 1").fetchall()
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -165,7 +170,7 @@ def test_counters_do_not_go_down_when_a_worker_is_killed(db: Db) -> None:
             scrapes.append({k: v for k, v in host.metrics().items() if "_total{" in k})
             return total(scrapes[-1], "succeeded")
 
-        host.until("the jobs to be counted", lambda: succeeded() == 50)
+        host.until("the jobs to be counted and acknowledged", lambda: succeeded() == 50 and empty(db))
         (victim,) = pids(db)
         os.kill(victim, signal.SIGKILL)
         host.until("a new worker", lambda: succeeded() and pids(db) not in ([], [victim]))
@@ -224,6 +229,17 @@ def test_health_ends_with_the_lease_and_comes_back(db: Db) -> None:
         host.until("health", lambda: host.health()[0] == 200)
 
 
+def test_a_worker_that_was_given_up_is_replaced_also_when_it_idles(db: Db) -> None:
+    """A worker whose row is gone has nothing to claim, so it may never notice by itself."""
+    with running("--health-addr", ANY, "--lease", "5") as host:
+        host.until("health", lambda: host.health()[0] == 200)
+        (pid,) = pids(db)
+        db.execute("delete from fastq.worker")
+        host.line(rf"worker \d+ \(pid {pid}\) was given up by the fleet")
+        host.until("another worker", lambda: pids(db) not in ([], [pid]))
+        host.until("health", lambda: host.health()[0] == 200)
+
+
 # -- trouble
 
 
@@ -234,7 +250,7 @@ def test_a_busy_port_is_one_sentence_and_stops_nothing(db: Db) -> None:
         with running("--metrics-addr", f"127.0.0.1:{port}") as host:
             host.line(f"cannot listen on 127.0.0.1:{port}: Address already in use; the jobs run all the same")
             fill(db, "fine", 10)
-            host.until("the jobs to be done", lambda: not db.execute("select from fastq.job limit 1").fetchall())
+            host.until("the jobs to be done", lambda: empty(db))
             occupant.close()
             host.line(f"serving /metrics on 127.0.0.1:{port}")
             assert total(host.metrics(port), "succeeded") == 10

@@ -243,7 +243,9 @@ def test_fleet_runs_as_worker(db: Db, logins: dict[str, str]) -> None:
         child = subprocess.Popen([sys.executable, "-m", "fastq", "worker", "jobs:app", "-p", "2"], stderr=log, env=env)
     try:
         until("the jobs to end", lambda: states(db) == {"failed": 4})
-        users = db.execute("select distinct usename from pg_stat_activity where application_name ~ '^fastq (?!test)'")
+        users = db.execute(
+            "select distinct usename from pg_stat_activity where application_name like 'fastq %' and datname = current_database()"
+        )
         assert [row[0] for row in users] == [conninfo.conninfo_to_dict(logins["worker"])["user"]]
         child.send_signal(signal.SIGTERM)
         assert child.wait(PATIENCE_S) == 0
