@@ -29,7 +29,7 @@ def enqueued(what: Task[Any, Any] | App, /, *, conn: Any = None, **args: Any) ->
     Args:
         what: the task, or the app.
         conn: the connection to look with: one of psycopg's, synchronous or not, or one that holds it, as Django's and
-            SQLAlchemy's do. It sees what its transaction has enqueued. Without one, what is committed in the app's database is seen.
+            SQLAlchemy's do. It sees what its transaction has enqueued. Without one, what is committed is seen.
         args: only jobs with these arguments; others of theirs don't matter. Values are compared as the handler gets
             them, defaults included.
 

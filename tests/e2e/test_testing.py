@@ -114,6 +114,18 @@ async def test_drain_runs_what_is_ready_and_what_that_enqueues(shop: Shop, db: D
     assert db.execute("select id from fastq.worker").fetchall() == []
 
 
+async def test_drain_finds_queues_that_its_jobs_opened(shop: Shop) -> None:
+    """A job may be the first of its queue, enqueued by the last job of another."""
+
+    @shop.app.task(queue="first")
+    async def first() -> None:
+        await shop.welcome.options(queue="second").enqueue(user_id=7)
+
+    async with shop.app:
+        await first.enqueue()
+        assert (await testing.drain(shop.app)).tasks == [first.name, shop.welcome.name]
+
+
 async def test_drain_of_nothing(shop: Shop) -> None:
     """An empty database is drained at once."""
     assert (await testing.drain(shop.app)).ended == []
@@ -360,6 +372,7 @@ def test_drain_sync(shop: Shop) -> None:
     with shop.app:
         shop.order.enqueue_sync(items=2)
         runs = testing.drain_sync(shop.app)
+        shop.welcome.enqueue_sync(user_id=7)  # the app is open as before
     assert shop.done[1:] == [(0, threading.get_ident()), (1, threading.get_ident())]
     assert len(runs) == 3
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from test_readme import blocks
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["pytester"]
@@ -162,3 +163,10 @@ def test_the_django_example(tmp_path: Path, elsewhere: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "Ran 4 tests" in done.stderr
     assert f"test_{name}" not in databases(elsewhere)
+
+
+def test_the_manual(pytester: pytest.Pytester, elsewhere: str) -> None:
+    """The files in docs/testing.md are a project whose tests pass."""
+    for how, text in blocks("docs/testing.md"):
+        (pytester.path / how.removeprefix("file: ")).write_text(text)
+    pytester.runpytest_subprocess(*QUIET).assert_outcomes(passed=4)
