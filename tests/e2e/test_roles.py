@@ -124,6 +124,7 @@ def until(what: str, check: Callable[[], Any]) -> Any:
     return value
 
 
+STEERING = ["retry(1)", "cancel(2)", "delete(1)", "purge('q')", "pause('q')", "resume('q')"]
 NAMES_TABLE = re.compile(r"(?:from|join|into|update|using|table|truncate) fastq\.\w+\b(?!\()|nextval")
 
 
@@ -219,6 +220,19 @@ def test_producer_can_execute_the_producers_statements_only(logins: dict[str, st
     assert allowed == {"insert_jobs", "schedule_jobs", "take_positions"}
 
 
+@pytest.mark.parametrize("call", STEERING)
+def test_steering_is_the_workers(db: Db, logins: dict[str, str], call: str) -> None:
+    """The functions that look at jobs and change them run with the caller's rights."""
+    db.execute(
+        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
+        " values (0, 1, 'failed', 4, 1, 0, 'q', '', 't')"
+    )
+    db.execute("insert into fastq.scheduled (slot, id, run_at, task) values (0, 2, now() + interval '1 hour', 't')")
+    assert refused(logins["producer"], f"select fastq.{call}")
+    assert refused(logins["monitor"], f"select fastq.{call}")
+    assert not refused(logins["worker"], f"select fastq.{call}")
+
+
 # -- worker
 
 
@@ -244,7 +258,8 @@ def test_fleet_runs_as_worker(db: Db, logins: dict[str, str]) -> None:
     try:
         until("the jobs to end", lambda: states(db) == {"failed": 4})
         users = db.execute(
-            "select distinct usename from pg_stat_activity where application_name like 'fastq %' and datname = current_database()"
+            "select distinct usename from pg_stat_activity"
+            " where application_name like 'fastq %' and datname = current_database()"
         )
         assert [row[0] for row in users] == [conninfo.conninfo_to_dict(logins["worker"])["user"]]
         child.send_signal(signal.SIGTERM)
