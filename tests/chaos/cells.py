@@ -13,8 +13,8 @@ class Cell:
     """One row of the table.
 
     `seconds` is how long faults happen; 0: until `jobs` were enqueued and nearly all have run. `every_s` is the pause
-    between two faults, `most` ends a cell after so many. `rate` is the jobs per second that each of the two producers aims
-    at; `light` asks for mostly instant ones.
+    between two faults, `most` ends a cell after so many. Each of the two producers aims at `rate` jobs per second;
+    `light` asks for mostly instant ones.
     """
 
     name: str

@@ -24,8 +24,8 @@ class Fault:
     """One fault, from monotonic time `began` to `ended`, when what it broke was whole again.
 
     `repeats` says that a job it touched may run again: of the processes `pids`, or all jobs if it touched `everyone`.
-    `lingers_s` is how much longer: a thawed worker starts what it had claimed before it learns that it was given up,
-    and a lease that ran out is found some time later.
+    `lingers_s` is how much longer: a lease ran out while its worker could not know, so that it goes on claiming and
+    starting jobs which others have, or will have, too. A process that was stopped knows when it goes on: 0.
     """
 
     name: str
@@ -244,7 +244,8 @@ def freeze(stage: Stage, rng: random.Random) -> None:
         what, stopped, touched = "fleet", [process.pid for process in fleet.processes()], fleet.everybody()
     lasts_s = stage.cell.lease_s * rng.uniform(1.3, 1.8)
     detail = f"{what} of {fleet.name} for {lasts_s:.1f} s"
-    fault = begin(stage, "freeze", pids=touched, repeats=True, lingers_s=_lingers_s(stage), detail=detail)
+    lingers_s = _lingers_s(stage) if what == "steward" else 0.0
+    fault = begin(stage, "freeze", pids=touched, repeats=True, lingers_s=lingers_s, detail=detail)
     signal_all(stopped, signal.SIGSTOP)
 
     def thaw() -> None:
@@ -269,7 +270,9 @@ def deploy(stage: Stage, rng: random.Random) -> None:
         if old.process.returncode:
             stage.troubles.append(f"{old.name} left with exit code {old.process.returncode} when it was told to drain")
 
-    stage.when(f"{new.name} to be ready and {old.name} to leave", lambda: new.ready() and not old.alive, end)
+    stage.when(
+        f"{new.name} to be ready and {old.name} to leave", lambda: (new.ready() or not new.alive) and not old.alive, end
+    )
 
 
 def producer_kill(stage: Stage, rng: random.Random) -> None:

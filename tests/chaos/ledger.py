@@ -100,10 +100,10 @@ class Ledger:
 
     # -- afterwards
 
-    def intended_from(self, first: int) -> int:
-        """Return how many jobs the producer whose numbers begin with `first` has set out to enqueue."""
+    def acked_from(self, first: int) -> int:
+        """Return how many jobs the producer whose numbers begin with `first` was told of as enqueued."""
         lines = [line for path in self._folder.glob(f"acks-{first}-*.log") for line in path.read_text().splitlines()]
-        return sum(int(line.split(" ", 3)[2]) for line in lines if line.startswith("I "))
+        return sum(int(line.split(" ", 3)[2]) for line in lines if line.startswith("A "))
 
     def runs(self, numbers: set[int]) -> dict[int, list[Run]]:
         """Return all runs of some jobs, each job's in the order in which they began."""

@@ -48,6 +48,7 @@ class Producer:
         self.stopping = False
         self._plan = plan
         self._next = plan.first
+        self._missed = 0
         self._began = time.monotonic()
         path = Path(os.environ[RUNS]) / f"acks-{plan.first}-{os.getpid()}.log"
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -59,12 +60,13 @@ class Producer:
     def take(self, count: int) -> range | None:
         """Return the next numbers, an empty range while the rate is kept up, None at the end."""
         taken = self._next - self._plan.first
-        if self.stopping or (self._plan.jobs and taken >= self._plan.jobs):
+        still = self._plan.jobs - taken + self._missed
+        if self.stopping or (self._plan.jobs and still <= 0):
             return None
         if taken > self._plan.rate * (time.monotonic() - self._began):
             return range(0)
         if self._plan.jobs:
-            count = min(count, self._plan.jobs - taken)
+            count = min(count, still)
         numbers = range(self._next, self._next + count)
         self._next += count
         self.write("I", numbers.start, count)
@@ -72,6 +74,7 @@ class Producer:
 
     def told(self, numbers: range, exc: BaseException | None) -> None:
         """Write down the outcome of a call."""
+        self._missed += 0 if exc is None else len(numbers)
         if exc is None:
             self.write("A", numbers.start, len(numbers))
         elif isinstance(exc, DatabaseUnreachable):

@@ -140,7 +140,7 @@ class Stage:
         owed = 0
         if self.cell.jobs:
             self.ledger.read()
-            owed = self.cell.jobs - self.ledger.told.intended - self._still_owed(except_for=place)
+            owed = self.cell.jobs - len(self.ledger.told.acked) - self._still_owed(except_for=place)
             if owed <= 0:
                 return
         self._produce(sync=rng.random() < 0.5, jobs=owed)
@@ -153,7 +153,7 @@ class Stage:
                 continue
             command = list(map(str, producer.args))  # type: ignore[arg-type]
             first, share = (int(command[command.index(name) + 1]) for name in ("--first", "--jobs"))
-            owed += share - self.ledger.intended_from(first)
+            owed += share - self.ledger.acked_from(first)
         return owed
 
     def later(self, seconds: float, do: Callable[[], object]) -> None:
