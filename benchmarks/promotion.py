@@ -161,9 +161,8 @@ def measure(dsn: str, given: argparse.Namespace, scenario: str) -> dict[str, flo
         due = fill(conn, given.jobs, given.ahead)
         if scenario == "direct":
             conn.execute("update fastq.scheduled set run_at = now() where queue = %s", [QUEUE])
-            conn.execute(
-                statement("promote_due_jobs").encode().replace(b"%(slot)s", b"0").replace(b"%(limit)s", b"null")
-            )
+            text = statement("promote_due_jobs").replace("%(slot)s", "0").replace("%(limit)s", str(given.jobs))
+            conn.execute(text.replace("%(since)s", "'-infinity'").encode())
             conn.execute("insert into fastq.queue (name, paused) values (%s, true)", [QUEUE])
         workers = fleet(dsn, given.processes, notes, drain=drain)
         try:

@@ -9,22 +9,28 @@ from psycopg import AsyncConnection
 
 from fastq.sql import statement
 
+FROM_THE_BEGINNING = "-infinity"
+
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """How many jobs were promoted, and in how many seconds the next one is due (None: nothing waits)."""
+    """How many jobs were promoted, in how many seconds the next is due (None: nothing waits), and the next `since`."""
 
     jobs: int
     next_due_s: float | None
+    mark: str
 
 
-async def promote(conn: AsyncConnection[Any], *, slot: int, limit: int = 5000) -> Promoted:
-    """Move jobs whose time has come into ready."""
-    cur = await conn.execute(statement("promote_due_jobs"), {"slot": slot, "limit": limit}, prepare=True)
+async def promote(
+    conn: AsyncConnection[Any], *, slot: int, limit: int = 5000, since: str = FROM_THE_BEGINNING
+) -> Promoted:
+    """Move jobs whose time has come, at `since` or later, into ready."""
+    params = {"slot": slot, "limit": limit, "since": since}
+    cur = await conn.execute(statement("promote_due_jobs"), params, prepare=True)
     row = await cur.fetchone()
     if row is None:
         raise AssertionError("promote_due_jobs always returns one row")
-    return Promoted(row[0], row[1])
+    return Promoted(*row)
 
 
 async def prune(conn: AsyncConnection[Any], *, slot: int, limit: int = 5000) -> int:

@@ -17,6 +17,10 @@ PROMOTE_EVERY_S = 0.05
 _PROMOTE_AT_ONCE = 2500
 """Jobs per statement: no dearer each than with 20,000, and workers have the first of them in a few ms."""
 
+_RESCAN_SHARE = 0.05
+"""The part of the time that may go into looking for due jobs from the beginning. Each such look takes 20 ms once there
+are 200,000 promoted jobs that vacuum may not remove yet."""
+
 _ROTATE_EVERY_S = 1.0
 _ROTATE_SHARE = 0.02
 _PRUNE_EVERY_S = 10.0
@@ -34,6 +38,8 @@ class Leader:
         self._holder = holder
         self._slots = slots
         self._until = 0.0
+        self._marks = [upkeep.FROM_THE_BEGINNING] * slots
+        self._rescan_at = [0.0] * slots
 
     @property
     def leading(self) -> bool:
@@ -68,7 +74,7 @@ class Leader:
         """Promote what is due; returns how long nothing can be due."""
         pause_s, moved = PROMOTE_EVERY_S, 0
         for slot in range(self._slots):
-            done = await self._link.call(partial(upkeep.promote, slot=slot, limit=_PROMOTE_AT_ONCE))
+            done = await self._promote(slot)
             moved += done.jobs
             if done.next_due_s is not None:
                 pause_s = min(pause_s, max(0.0, done.next_due_s))
@@ -76,6 +82,17 @@ class Leader:
             await self._link.call(upkeep.notify)
             return 0.0
         return pause_s
+
+    async def _promote(self, slot: int) -> upkeep.Promoted:
+        """Promote a batch, from the mark on; or from the beginning, where somebody may have committed behind it."""
+        started = monotonic()
+        rescan = started >= self._rescan_at[slot]
+        since = upkeep.FROM_THE_BEGINNING if rescan else self._marks[slot]
+        done = await self._link.call(partial(upkeep.promote, slot=slot, limit=_PROMOTE_AT_ONCE, since=since))
+        if rescan:
+            self._rescan_at[slot] = monotonic() + (monotonic() - started) / _RESCAN_SHARE
+        self._marks[slot] = done.mark
+        return done
 
     async def run_rotate(self) -> None:
         """Turn the ring, at a small share of the time, until cancelled."""

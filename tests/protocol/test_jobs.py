@@ -445,7 +445,7 @@ async def test_cancel_against_the_promotion_of_a_due_job(conn: Conn, other: Conn
     job = await put_scheduled(conn)
     await conn.execute("update fastq.scheduled set run_at = now()")
     async with conn.transaction():
-        await conn.execute(statement("promote_due_jobs"), {"slot": 0, "limit": 10})
+        await conn.execute(statement("promote_due_jobs"), {"slot": 0, "limit": 10, "since": "-infinity"})
         asked = asyncio.create_task(carry_out(other, jobs.cancel(job)))
         await until_blocked(third, other)
     assert await asked == "cancelled"

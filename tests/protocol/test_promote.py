@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
-from scene import Conn, ask, hire, ids_of, jobs_of, states, take, until_blocked
+from scene import DEADLINE_S, Conn, ask, hire, ids_of, jobs_of, states, take, until_blocked
 
+from fastq.link import Link
 from fastq.protocol import upkeep
+from fastq.sql import statement
+from fastq.steward.leader import Leader
 
 pytestmark = pytest.mark.protocol
 
@@ -152,3 +156,62 @@ async def test_somebody_who_postpones_a_job_wins(conn: Conn, other: Conn, third:
         await until_blocked(conn, third)
     assert (await postponing).rowcount == 0
     assert await states(conn) == {1: "ready"}
+
+
+async def test_from_the_mark_on(conn: Conn) -> None:
+    """What is due behind the mark waits for a look from the beginning; the mark stays some seconds behind the clock."""
+    await schedule(conn, 1, -60)
+    await schedule(conn, 2, -2)
+    first = await upkeep.promote(conn, slot=0, limit=1)
+    assert await states(conn) == {1: "ready", 2: "scheduled"}
+    assert await ask(conn, "select now() - %s::timestamptz > interval '64 s'", first.mark) == [(True,)]
+    rest = await upkeep.promote(conn, slot=0, since=first.mark)
+    assert rest.jobs == 1
+    assert await ask(conn, "select now() - %s::timestamptz between '5 s' and '15 s'", rest.mark) == [(True,)]
+    await schedule(conn, 3, -60)
+    await schedule(conn, 4, -1)
+    assert (await upkeep.promote(conn, slot=0, since=rest.mark)).jobs == 1
+    assert (await states(conn))[3] == "scheduled"
+    assert (await upkeep.promote(conn, slot=0)).jobs == 1
+
+
+@pytest.fixture
+async def leader(dsn: str) -> AsyncIterator[Leader]:
+    """A leader of one slot."""
+    link, ring = Link(dsn, "fastq test"), Link(dsn, "fastq test")
+    yield Leader(link, ring, holder="here", slots=1)
+    await link.close()
+
+
+async def test_the_leader_looks_from_the_beginning_again(conn: Conn, leader: Leader) -> None:
+    """A job committed long after its time, behind the mark, is promoted soon all the same."""
+    await schedule(conn, 1, -1)
+    await leader.promote()
+    await schedule(conn, 2, -3600)
+    async with asyncio.timeout(DEADLINE_S):
+        while (await states(conn))[2] != "ready":
+            await leader.promote()
+
+
+async def test_what_vacuum_cannot_remove_is_not_walked_again(conn: Conn, other: Conn, leader: Leader) -> None:
+    """While a transaction pins the horizon, a look from the mark on reads few pages, one from the beginning many."""
+    await conn.execute("alter table fastq.scheduled set (autovacuum_enabled = off)")
+    await conn.execute(
+        "insert into fastq.scheduled (slot, id, run_at, task)"
+        " select 0, n, now() - interval '1 hour' + n * interval '1 ms', 't' from generate_series(1, 20000) n"
+    )
+    async with other.transaction():
+        await other.execute("set transaction isolation level repeatable read")
+        await other.execute("select count(*) from fastq.ready")
+        while (done := await upkeep.promote(conn, slot=0)).jobs:
+            pass
+
+        async def pages(since: str) -> int:
+            text = statement("promote_due_jobs").replace("%(slot)s", "0").replace("%(limit)s", "100")
+            text = text.replace("%(since)s", f"'{since}'")
+            await conn.execute("set enable_seqscan = off; set enable_bitmapscan = off")
+            ((found,),) = await ask(conn, f"explain (analyze, buffers, format json) {text}")
+            return int(found[0]["Plan"]["Shared Hit Blocks"] + found[0]["Plan"]["Shared Read Blocks"])
+
+        assert await pages(done.mark) * 20 < await pages("-infinity")
+    await conn.execute("alter table fastq.scheduled reset (autovacuum_enabled)")

@@ -128,6 +128,7 @@ VALUES = {
     "next_at": "now()",
     "last_at": "now()",
     "occurrences": "'{q}'",
+    "since": "'-infinity'",
     "id": "1",
     "states": "'{failed}'",
 }
