@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,27 @@ async def test_anyio(fastq_dsn):
 """
 
 
+HANGING = """
+import asyncio
+import fastq
+from fastq import testing
+
+app = fastq.App()
+
+@app.task
+async def hang():
+    print("hanging", flush=True)
+    await asyncio.Event().wait()
+
+with app:
+    hang.enqueue_sync()
+try:
+    testing.drain_sync(app)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
 def databases(server: str) -> set[str]:
     """Return the databases that tests make."""
     with psycopg.connect(server, autocommit=True) as conn:
@@ -131,6 +153,18 @@ def test_a_project_without_jobs(pytester: pytest.Pytester, elsewhere: str) -> No
         """
     )
     pytester.runpytest_subprocess(*QUIET).assert_outcomes(passed=1)
+
+
+def test_interrupted(dsn: str, tmp_path: Path) -> None:
+    """Ctrl-C ends a synchronous drain: the job goes back into line, and the interrupt is raised."""
+    (tmp_path / "program.py").write_text(HANGING)
+    with subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "hanging\n"
+        program.send_signal(signal.SIGINT)
+        assert program.stdout.read() == "interrupted\n"
+    with psycopg.connect(dsn) as conn:
+        assert conn.execute("select state, attempt from fastq.job").fetchall() == [("ready", 0)]
 
 
 def needs(module: str) -> pytest.MarkDecorator:
