@@ -30,6 +30,7 @@ union all
    (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta
     from fastq.scheduled w
     where w.slot = s.slot and w.reason <> 'reserved' and w.reason = any (%(states)s)
+      and %(states)s::text[] && array['scheduled', 'retrying']
       and (%(queue)s::text is null or w.queue = %(queue)s) and (%(task)s::text is null or w.task = %(task)s)
       and (%(error)s::text is null or fastq.has_error(w.meta, %(error)s))
     order by w.run_at

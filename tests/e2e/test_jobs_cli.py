@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -10,11 +11,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import test_readme
 from psycopg import conninfo
+from test_readme import Block, Reader, blocks
 
 pytestmark = pytest.mark.e2e
 
 Db = psycopg.Connection[Any]
+reader = test_readme.reader
 
 
 def fastq(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -209,3 +213,33 @@ def test_missing_schema_and_server(empty_dsn: str) -> None:
     """Exit 4 and 3, as everywhere."""
     assert "run `fastq migrate`" in fastq("jobs", "list", "--dsn", empty_dsn, code=4).stderr
     fastq("jobs", "list", "--dsn", "host=127.0.0.1 port=1", code=3)
+
+
+@pytest.mark.parametrize("page", ["docs/jobs.md", "docs/queues.md"])
+def test_every_block_does_what_the_page_says(reader: Reader, page: str) -> None:
+    """Files, commands, SQL and workers of the page run in its order, as typed."""
+    said = [reader.follow(block) for block in blocks(page)]
+    if page == "docs/jobs.md":
+        assert any("TimeoutError: the bank did not answer about order 3" in text for text in said)
+        assert any("retried 1 job\nretried 2 jobs\ncancelled 3 jobs\n" in text for text in said)
+    else:
+        assert any("deleted 1 waiting job of mail" in text for text in said)
+
+
+@pytest.mark.parametrize("page", ["docs/jobs.md", "docs/queues.md"])
+def test_commands_in_the_text_exist(page: str) -> None:
+    """Every command and option that a page names is one that `fastq` has."""
+    test_readme.test_commands_in_the_text_exist(page)
+
+
+def test_the_example_does_what_it_says(reader: Reader) -> None:
+    """It cancels one, a worker runs the others, and the one that failed is retried."""
+    shutil.copy(test_readme.EXAMPLES / "steering.py", reader.directory)
+    said = reader.follow(Block("run: own server", "fastq migrate\npython steering.py\n"))
+    assert "order 3 is cancelled\n" in said
+    assert "for {'order': 1} is ready" in said
+    with psycopg.connect(reader.own, autocommit=True) as conn:
+        conn.execute("select fastq.delete_jobs(states => '{cancelled}')")
+    said = reader.follow(Block("run: own server, until done steering.charge", "fastq worker steering:app\n"))
+    assert "charged order 1" in said
+    assert reader.follow(Block("run: own server", "python steering.py retry\n")) == "retried 1\n"
