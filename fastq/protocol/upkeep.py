@@ -30,7 +30,7 @@ async def promote(
     row = await cur.fetchone()
     if row is None:
         raise AssertionError("promote_due_jobs always returns one row")
-    return Promoted(*row)
+    return Promoted(row[0], row[1], row[2])
 
 
 async def prune(conn: AsyncConnection[Any], *, slot: int, limit: int = 5000) -> int:
