@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from chaos.stage import Stage
 
 
+THAW_S = 0.05
+
+
 @dataclass(slots=True, kw_only=True)
 class Fault:
     """One fault, from monotonic time `began` to `ended`, when what it broke was whole again.
 
     `repeats` says that a job it touched may run again: of the processes `pids`, or all jobs if it touched `everyone`.
     `lingers_s` is how much longer: a lease ran out while its worker could not know, so that it goes on claiming and
-    starting jobs which others have, or will have, too. A process that was stopped knows when it goes on: 0.
+    starting jobs which others have, or will have, too. A process that was stopped knows when it goes on, but for what
+    was on its way into a thread.
     """
 
     name: str
@@ -244,7 +248,7 @@ def freeze(stage: Stage, rng: random.Random) -> None:
         what, stopped, touched = "fleet", [process.pid for process in fleet.processes()], fleet.everybody()
     lasts_s = stage.cell.lease_s * rng.uniform(1.3, 1.8)
     detail = f"{what} of {fleet.name} for {lasts_s:.1f} s"
-    lingers_s = _lingers_s(stage) if what == "steward" else 0.0
+    lingers_s = _lingers_s(stage) if what == "steward" else THAW_S
     fault = begin(stage, "freeze", pids=touched, repeats=True, lingers_s=lingers_s, detail=detail)
     signal_all(stopped, signal.SIGSTOP)
 
