@@ -288,13 +288,16 @@ class App:
     @asynccontextmanager
     async def serving(self, dsn: str) -> AsyncIterator[Self]:
         """Open the app inside a worker: the same database, connections only when a handler wants one."""
-        client = AsyncClient(dsn, limit_bytes=self.payload_limit_bytes, retry_s=self.enqueue_retry_s, warm=False)
-        await client.open()
-        self._async_client = client
+        clients = self._async_client, self._sync_client
+        mine = AsyncClient(dsn, limit_bytes=self.payload_limit_bytes, retry_s=self.enqueue_retry_s, warm=False)
+        sync = SyncClient(dsn, limit_bytes=self.payload_limit_bytes, retry_s=self.enqueue_retry_s)
+        self._async_client, self._sync_client = mine, sync
         try:
             yield self
         finally:
-            await self.__aexit__()
+            self._async_client, self._sync_client = clients
+            await mine.close()
+            sync.close()
 
     def __enter__(self) -> Self:
         """Open the pool for synchronous enqueues."""

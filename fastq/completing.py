@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -13,6 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from fastq.backoff import full_jitter_s
+from fastq.database import answering
 from fastq.errors import DatabaseUnreachable, LeaseLost
 from fastq.protocol import completion
 from fastq.protocol.completion import Place
@@ -34,13 +35,18 @@ async def completing(connection: Connection, place: Place) -> AsyncIterator[Asyn
     """
     committing = False
     try:
-        async with connection() as conn, conn.transaction():
-            if not await completion.hold(conn, place):
-                raise LeaseLost("the job was taken from this worker; its transaction was not begun")
-            yield conn
-            if not await completion.complete(conn, place):
-                raise LeaseLost("the job was completed by another transaction; this one was rolled back")
-            committing = True
+        async with connection() as conn:
+            with ExitStack() as ending:
+                async with conn.transaction():
+                    with answering(conn):
+                        held = await completion.hold(conn, place)
+                    if not held:
+                        raise LeaseLost("the job was taken from this worker; its transaction was not begun")
+                    yield conn
+                    ending.enter_context(answering(conn))  # until after the commit
+                    if not await completion.complete(conn, place):
+                        raise LeaseLost("the job was completed by another transaction; this one was rolled back")
+                    committing = True
     except (psycopg.OperationalError, psycopg.InterfaceError):
         if not (committing and await _certain(_resolve(connection, place))):
             raise
@@ -50,7 +56,8 @@ async def _resolve(connection: Connection, place: Place) -> bool:
     for failures in count(1):
         try:
             async with connection() as conn:
-                return await completion.resolve(conn, place)
+                with answering(conn):
+                    return await completion.resolve(conn, place)
         except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnreachable) as exc:
             if failures == 1:
                 log.warning("whether a handler's transaction was committed has to wait for the database: %s", exc)

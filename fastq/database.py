@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -14,6 +19,8 @@ from fastq.schema import migrator
 
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 CONNECT_TIMEOUT_S = 10
+ANSWER_S = 30.0
+"""How long our own statements may take; then the connection counts as deaf and is cut."""
 
 
 def server(dsn: Dsn) -> str:
@@ -48,6 +55,8 @@ def parameters(dsn: str, application: str) -> dict[str, Any]:
         raise UsageError(
             "the DSN is neither a postgresql:// URL nor key=value pairs (example: postgresql://user@host:5432/db)"
         ) from None
+    if "@" in str(given.get("host") or "")[1:]:
+        raise UsageError("the DSN's host has an @ in it: percent-encode the @ of the password as %40")
     ours = {"application_name": application, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE}
     return {**ours, **given}
 
@@ -75,4 +84,23 @@ async def connect_async(dsn: str, application: str = "fastq") -> psycopg.AsyncCo
 
 def unreachable(exc: BaseException) -> DatabaseUnreachable:
     """Return the error for a connection that could not be made; libpq's message holds no password."""
-    return DatabaseUnreachable(f"cannot connect to PostgreSQL: {str(exc).strip() or type(exc).__name__}")
+    return DatabaseUnreachable(f"cannot connect to PostgreSQL: {' '.join(str(exc).split()) or type(exc).__name__}")
+
+
+@contextmanager
+def answering(conn: psycopg.AsyncConnection[Any], within_s: float = ANSWER_S) -> Iterator[None]:
+    """Cut a connection on which what is done inside takes too long; it fails then as one that was lost.
+
+    TCP cannot tell: where a pooler hangs or a proxy holds the line, the peer's kernel still answers for it.
+    """
+    watch = asyncio.get_running_loop().call_later(within_s, _cut, conn)
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
+def _cut(conn: psycopg.AsyncConnection[Any]) -> None:
+    if not conn.closed:
+        with socket.socket(fileno=os.dup(conn.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)

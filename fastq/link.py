@@ -17,6 +17,9 @@ from fastq.errors import DatabaseUnreachable, EmbeddedError
 log = logging.getLogger("fastq.link")
 T = TypeVar("T")
 
+KEEPALIVE = "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3"
+"""Lets the server, too, notice within half a minute that this host is gone, and drop what its transactions lock."""
+
 _OURS_TO_FIX = (
     psycopg.ProgrammingError,
     psycopg.DataError,
@@ -44,6 +47,7 @@ class Link:
         self._conn: AsyncConnection[Any] | None = None
         self._opening = asyncio.Lock()
         self.breaks = 0
+        self.answer_s = database.ANSWER_S
 
     async def open(self) -> AsyncConnection[Any]:
         """Connect once, without retries.
@@ -53,8 +57,7 @@ class Link:
 
         """
         conn = await database.connect_async(self._dsn, self._application)
-        if self._setup:
-            await conn.execute(self._setup.encode())
+        await conn.execute(f"{KEEPALIVE}; {self._setup}".encode())
         self._conn = conn
         return conn
 
@@ -76,7 +79,9 @@ class Link:
         failures = 0
         while True:
             try:
-                return await operation(await self.open_or_kept())
+                conn = await self.open_or_kept()
+                with database.answering(conn, self.answer_s):
+                    return await operation(conn)
             except _OURS_TO_FIX:
                 raise
             except (psycopg.Error, DatabaseUnreachable) as exc:

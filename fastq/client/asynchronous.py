@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import AsyncPool
+from fastq.database import answering
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobIds, JobSpec
 from fastq.protocol import enqueue, upkeep
@@ -143,7 +144,8 @@ class AsyncClient:
     async def _insert(self, lines: list[Line]) -> list[int]:
         async with self._short.connection() as conn:
             try:
-                return await enqueue.insert_lines(conn, lines)
+                with answering(conn):
+                    return await enqueue.insert_lines(conn, lines)
             except psycopg.Error as exc:
                 if exc.sqlstate == fate.READ_ONLY:
                     await conn.close()  # the next one may find the new primary

@@ -30,14 +30,17 @@ async def expired_workers(conn: AsyncConnection[Any], *, slot: int) -> list[int]
     return [row[0] for row in await cur.fetchall()]
 
 
-async def reap(conn: AsyncConnection[Any], *, slot: int, worker: int, verdict: Verdict) -> int | None:
+async def reap(
+    conn: AsyncConnection[Any], *, slot: int, worker: int, verdict: Verdict, expired: bool = False
+) -> int | None:
     """Settle all unfinished jobs of a dead worker and delete its leases and its row, in one transaction.
 
-    Returns how many jobs went back; None when the worker was gone, or somebody else is at it.
+    `expired`: only if its time has run out and it was not renewed since. Returns how many jobs went back; None when
+    there was nothing to reap.
     """
     who = {"slot": slot, "worker": worker}
     async with conn.transaction():
-        if await (await conn.execute(statement("lock_worker"), who)).fetchone() is None:
+        if await (await conn.execute(statement("lock_worker"), {**who, "expired": expired})).fetchone() is None:
             return None
         await conn.execute(statement("lock_leases"), who)
         rows = await (await conn.execute(statement("list_leased_jobs"), who)).fetchall()

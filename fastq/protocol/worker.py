@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -19,7 +20,7 @@ async def register(conn: AsyncConnection[Any], *, host: str, pid: int, name: str
 
 
 async def renew(conn: AsyncConnection[Any], *, slot: int, workers: dict[int, str], lease_s: float) -> set[int]:
-    """Prolong workers, given by id with their counters as JSON; returns those that were still alive."""
+    """Prolong workers, given by id with their counters as JSON; returns those that are still listed."""
     if not workers:
         return set()
     params = {"slot": slot, "workers": list(workers), "counters": list(workers.values()), "lease_s": lease_s}
@@ -27,13 +28,24 @@ async def renew(conn: AsyncConnection[Any], *, slot: int, workers: dict[int, str
     return {row[0] for row in await cur.fetchall()}
 
 
-async def is_alive(conn: AsyncConnection[Any], *, worker: int, slots: int) -> bool:
-    """Tell whether the fleet still counts on a worker, in every slot."""
+class Standing(Enum):
+    """How a worker stands with the fleet."""
+
+    IN_TIME = "in time"
+    LATE = "late"
+    GONE = "gone"
+
+
+async def standing(conn: AsyncConnection[Any], *, worker: int, slots: int) -> Standing:
+    """Tell how a worker stands, by its worst slot; a late one may still be renewed, or reaped."""
+    found = Standing.IN_TIME
     for slot in range(slots):
-        cur = await conn.execute(statement("find_live_worker"), {"slot": slot, "worker": worker})
-        if await cur.fetchone() is None:
-            return False
-    return True
+        row = await (await conn.execute(statement("find_worker"), {"slot": slot, "worker": worker})).fetchone()
+        if row is None:
+            return Standing.GONE
+        if not row[0]:
+            found = Standing.LATE
+    return found
 
 
 async def unregister(conn: AsyncConnection[Any], *, worker: int, slots: int) -> None:
@@ -41,5 +53,5 @@ async def unregister(conn: AsyncConnection[Any], *, worker: int, slots: int) -> 
     for slot in range(slots):
         who = {"slot": slot, "worker": worker}
         async with conn.transaction():
-            await conn.execute(statement("lock_worker"), who)
+            await conn.execute(statement("lock_worker"), {**who, "expired": False})
             await conn.execute(statement("delete_worker"), who)

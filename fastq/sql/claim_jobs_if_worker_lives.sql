@@ -2,11 +2,11 @@
 -- Also deletes the leases in `acks`, whose jobs are all finished, as ack_leases does: one round trip for both.
 -- A batch ends before it passes `max_bytes` (its first job always comes along).
 -- A paused queue gives nothing.
--- Fence: nothing is claimed when the worker's row is gone; the key-share lock makes a reaper wait for this statement.
+-- Fence: nothing is claimed when the worker's row is gone or its time has run out; the key-share lock makes a reaper wait for this statement.
 -- Locks: worker row key share; ready rows for update skip locked; lease and progress rows by delete.
 -- Index: ready_{segment}_pkey from `low` on. Caller: protocol.claim.
 with alive as materialized (
-  select w.id from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s for key share
+  select w.expires_at > now() as in_time from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s for key share
 ),
 acked as (
   delete from fastq.lease l where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s)
@@ -20,7 +20,7 @@ pick as materialized (
                              else octet_length(r.payload::text) end as bytes
   from fastq.ready_{segment} r
   where r.slot = %(slot)s and r.queue = %(queue)s and r.priority = %(priority)s and r.group_key = %(group_key)s
-    and r.pos > %(low)s and r.task <> all (%(unknown)s) and exists (select from alive)
+    and r.pos > %(low)s and r.task <> all (%(unknown)s) and exists (select from alive a where a.in_time)
     and not exists (select from fastq.queue q where q.name = %(queue)s and q.paused)
   order by r.pos
   limit %(limit)s

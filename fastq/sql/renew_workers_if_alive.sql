@@ -1,7 +1,8 @@
--- Prolong the life of this host's workers; returns those that still had one. An expired worker is never revived.
+-- Prolong the life of this host's workers; returns those that still have a row. One whose time has run out is revived if
+-- nobody has reaped it yet: after an outage of the database all have run out, and all are still there.
 -- Locks: worker rows by update. Index: worker_pkey. Caller: protocol.worker.
 update fastq.worker w
 set expires_at = now() + %(lease_s)s * interval '1 second', counters = c.counters
 from unnest(%(workers)s::int8[], %(counters)s::json[]) as c(id, counters)
-where w.slot = %(slot)s and w.id = c.id and w.expires_at > now()
+where w.slot = %(slot)s and w.id = c.id
 returning w.id

@@ -34,11 +34,20 @@ class Heartbeat:
         self._lease_s = lease_s
         self._slots = slots
         self._beaten_at: float | None = None
+        self._steady_since = monotonic()
 
     @property
     def age_s(self) -> float | None:
         """Seconds since the database last took a heartbeat; None when it never did."""
         return None if self._beaten_at is None else monotonic() - self._beaten_at
+
+    def steady(self) -> bool:
+        """Tell whether the database has taken our heartbeats for half a lease without a long gap."""
+        return self._beaten_at is not None and not self._gap() and monotonic() - self._steady_since > self._lease_s / 2
+
+    def _gap(self) -> bool:
+        """Tell whether the last heartbeat is so long ago that leases may have run out for want of the database."""
+        return self._beaten_at is not None and monotonic() - self._beaten_at > self._lease_s / 2
 
     async def run(self) -> None:
         """Beat five times per lease, until cancelled."""
@@ -60,6 +69,8 @@ class Heartbeat:
                 cell = cells[worker_id]
                 if cell[Word.WORKER_ID] == worker_id and cell.state in _ALIVE:
                     self._give_up(cell)
+        if self._gap():
+            self._steady_since = monotonic()
         self._beaten_at = monotonic()
 
     def _give_up(self, cell: Cell) -> None:

@@ -81,8 +81,10 @@ class Steward:
         self._links = (beats, reaps, leads, turns)
         totals = Totals()
         self._heartbeat = Heartbeat(self._board, beats, lease_s=cfg.lease_s, slots=cfg.slots)
-        self._undertaker = Undertaker(self._board, reaps, lease_s=cfg.lease_s, slots=cfg.slots, totals=totals)
-        self._leader = Leader(leads, turns, holder=f"{socket.gethostname()}:{os.getpid()}", slots=cfg.slots)
+        self._undertaker = Undertaker(
+            self._board, reaps, lease_s=cfg.lease_s, slots=cfg.slots, totals=totals, steady=self._heartbeat.steady
+        )
+        self._leader = Leader(leads, turns, holder=f"{socket.gethostname()}:{self._parent}", slots=cfg.slots)
         self._cron = Cron(leads, self._leader)
         self._listener = Listener(cfg.dsn, self._board.ring_workers) if cfg.listen else None
         self._pages = Pages(self._board, totals, self._heartbeat, self._leader, lease_s=cfg.lease_s)

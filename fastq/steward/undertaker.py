@@ -6,7 +6,9 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -40,12 +42,22 @@ class Undertaker:
     The link's setup has to have a `lock_timeout`: it bounds how long one locked lease holds up all the others.
     """
 
-    def __init__(self, board: Board, link: Link, *, lease_s: float, slots: int, totals: Totals | None = None) -> None:
+    def __init__(
+        self,
+        board: Board,
+        link: Link,
+        *,
+        lease_s: float,
+        slots: int,
+        totals: Totals | None = None,
+        steady: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._board = board
         self._link = link
         self._lease_s = lease_s
         self._slots = slots
         self._totals = totals or Totals()
+        self._steady = steady
         self._turn = asyncio.Lock()
         self._tell_at = 0.0
         self.rung = asyncio.Event()
@@ -98,8 +110,11 @@ class Undertaker:
         """Reap every worker whose time has run out, of whatever host; dead ones of this host are left to `step`.
 
         One of this host that lives did not crash: the database was away, or the process was stopped. Nothing that it
-        runs is charged.
+        runs is charged. Nobody is reaped while our own heartbeats do not come through, nor soon after: then the
+        database was away for all, and the others need a moment to say that they are alive.
         """
+        if not self._steady():
+            return
         for slot in range(self._slots):
             for worker_id in await self._call(partial(reap.expired_workers, slot=slot)):
                 cell = self._cell_of(worker_id)
@@ -132,7 +147,7 @@ class Undertaker:
 
         async def attempt(conn: AsyncConnection[Any]) -> int | None:
             try:
-                return await reap.reap(conn, slot=slot, worker=worker_id, verdict=verdict)
+                return await reap.reap(conn, slot=slot, worker=worker_id, verdict=verdict, expired=not died)
             except (LockNotAvailable, QueryCanceled):  # the link would try just this one again, and nothing else
                 raise NotNowError from None
 
@@ -180,6 +195,9 @@ def _charge(cell: Cell) -> tuple[Running, str]:
 
 
 def _exists(pid: int) -> bool:
+    """Tell whether a process runs; one that is dead and not yet reaped, as below a careless PID 1, does not."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -19,6 +19,7 @@ from fastq.outcome import Failure, RetryPolicy, after_failure
 from fastq.protocol import claim
 from fastq.protocol import worker as registry
 from fastq.protocol.claim import Claimed, HeldLease, Lane, Window
+from fastq.protocol.worker import Standing
 from fastq.worker.appetite import Appetite
 from fastq.worker.batch import Batch, Row
 from fastq.worker.executor import Executor
@@ -34,6 +35,7 @@ RESCAN_SHARE = 0.05
 _POLL_FIRST_S = 0.002
 _ADOPT_EVERY_S = 10.0
 _HUNCH_JOBS = 64
+_CONFIRM_AGAIN_S = 0.02
 
 
 class Fenced(Exception):
@@ -87,6 +89,7 @@ class Claimer:
         """Do one round: claim, discover or wait. False when a burst has run dry."""
         if self._executor.doubted:
             await self._confirm()
+            return True
         await self._adopt_if_due()
         want = self._want()
         if not want:
@@ -124,9 +127,14 @@ class Claimer:
 
     async def _confirm(self) -> None:
         """Make sure that this worker still has its row, and with it all that it claimed."""
-        if not await self._link.call(partial(registry.is_alive, worker=self._worker, slots=self._config.slots)):
+        ask = partial(registry.standing, worker=self._worker, slots=self._config.slots)
+        standing = await self._link.call(ask)
+        if standing is Standing.GONE:
             raise Fenced(f"worker {self._worker} was given up by the fleet")
-        self._executor.trust()
+        if standing is Standing.IN_TIME:
+            self._executor.trust()
+        else:
+            await asyncio.sleep(_CONFIRM_AGAIN_S)
 
     async def _discover(self) -> None:
         """Look at the lanes of all slots: at all of them, or where they are many, at the next windowful."""
@@ -268,7 +276,8 @@ class Claimer:
     async def _wait_for_jobs(self) -> bool:
         """Wait for the doorbell, or for the poll that stands behind it; False when a burst is over."""
         if self._config.burst and self._executor.quiet and self._ledger.clean:
-            return False
+            await self._discover()  # whatever the last jobs enqueued is committed by now
+            return bool(len(self._lanes))
         if self._rung or self.stopping:
             return True
         self._signal.clear()

@@ -85,7 +85,7 @@ class Worker:
             await self._register(link)
             await stack.enter_async_context(kept(link, app.schedules.values(), target=self._config.target))
             claimer, executor, ledger = self._assemble(app, state, link)
-            self._listen(claimer)
+            self._listen(claimer, executor)
             # Not the loop's own handler: this one runs before the next job starts, in the middle of a batch.
             signal.signal(signal.SIGCONT, lambda *_: executor.doubt())
             watch = LagWatch(LAG_S, executor.describe, patience_s=self._config.lease_s / 2, doubt=executor.doubt)
@@ -123,12 +123,14 @@ class Worker:
         claimer = Claimer(cfg, worker=self._worker_id, link=link, executor=executor, ledger=ledger)
         return claimer, executor, ledger
 
-    def _listen(self, claimer: Claimer) -> None:
+    def _listen(self, claimer: Claimer, executor: Executor) -> None:
         """Hear the doorbell, the lifeline and the signals."""
         loop = asyncio.get_running_loop()
 
         def rung() -> None:
             self._bell.hush()
+            if self._cell[Word.FENCED]:
+                executor.doubt()
             claimer.ring()
 
         def drain() -> None:

@@ -313,3 +313,9 @@ def note_death(ctx: fastq.Context, error: BaseException) -> None:
     """Tell of the end; a plain function."""
     with psycopg.connect(os.environ["FASTQ_DSN"], autocommit=True) as conn:
         conn.execute("insert into probe (what, value) values ('dead', %s)", [f"{ctx.id} {error}"])
+
+
+@app.task
+def enqueues_in_a_thread(n: int) -> None:
+    """A plain function that enqueues."""
+    quick.enqueue_sync(n=n)

@@ -266,6 +266,14 @@ def test_handlers_enqueue_more(dsn: str, db: Db) -> None:
         wait_empty(db)
 
 
+def test_handlers_in_threads_enqueue_more(dsn: str, db: Db) -> None:
+    """A plain function has the synchronous client, as it had where it was enqueued."""
+    enqueue(*(handlers.enqueues_in_a_thread.job(n=n) for n in range(20)))
+    with Fleet(dsn, "--burst") as fleet:
+        assert fleet.process.wait(30) == 0
+    assert sorted(map(int, told(db, "quick"))) == list(range(20))
+
+
 def test_delayed_job_waits_for_its_time(dsn: str, db: Db) -> None:
     """A delay is kept by the database's clock; the job runs once it is due."""
     enqueue(handlers.quick.options(delay=0.3).job(n=1), handlers.quick.options(delay=3600).job(n=2))

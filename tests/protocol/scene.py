@@ -27,6 +27,13 @@ async def hire(conn: Conn, *, lease_s: float = 30.0, slots: int = 1) -> int:
     return await worker.register(conn, host="here", pid=1, name="", lease_s=lease_s, slots=slots)
 
 
+async def expire(conn: Conn, *workers: int) -> None:
+    """Let the time of workers run out."""
+    await conn.execute(
+        "update fastq.worker set expires_at = now() - interval '1 s' where id = any (%s)", [list(workers)]
+    )
+
+
 async def put(
     conn: Conn, *payloads: str, task: str = "t", lane: Lane = LANE, attempt: int = 0, meta: str | None = None
 ) -> list[int]:

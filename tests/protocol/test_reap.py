@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from scene import Conn, ask, back, hire, ids_of, jobs_of, later, put, states, take, until_blocked
+from scene import Conn, ask, back, expire, hire, ids_of, jobs_of, later, put, states, take, until_blocked
 
 from fastq.board import Board
 from fastq.link import Link
@@ -122,7 +122,7 @@ async def test_a_failing_verdict_changes_nothing(conn: Conn) -> None:
 async def test_two_reapers_at_once(conn: Conn, other: Conn, third: Conn) -> None:
     """The second waits for the first and finds nobody."""
     places = await put(conn, "{}", "{}")
-    who = await hire(conn, lease_s=-1)
+    who = await hire(conn)
     await take(conn, who)
     async with other.transaction():
         assert await reap.reap(other, slot=0, worker=who, verdict=charged) == 2
@@ -229,8 +229,9 @@ async def test_a_lease_left_behind_by_unregister_is_given_back(conn: Conn) -> No
 async def test_one_worker_that_cannot_be_reaped_does_not_hold_up_the_others(conn: Conn, other: Conn, dsn: str) -> None:
     """While a transaction nobody ends holds one dead worker's lease, the next dead worker's jobs go back."""
     stuck, free = await put(conn), await put(conn)
-    first, second = await hire(conn, lease_s=-1), await hire(conn, lease_s=-1)
+    first, second = await hire(conn), await hire(conn)
     lease, _ = (await take(conn, first, limit=1)).lease, await take(conn, second)
+    await expire(conn, first, second)
     link = Link(dsn, "fastq test", "set lock_timeout = '50ms'")
     undertaker = Undertaker(Board(cells=1, running=1), link, lease_s=30.0, slots=1)
     async with other.transaction():

@@ -114,6 +114,8 @@ VALUES = {
     "attempt": "'{0}'",
     "keep_s": "'{null}'",
     "meta": "'{null}'",
+    "expired": "false",
+    "checkpoint": "'{}'",
     "task": "'{null}'",
     "payload": "'{null}'",
     "result": "'{null}'",
@@ -129,11 +131,17 @@ VALUES = {
     "last_at": "now()",
     "occurrences": "'{q}'",
     "since": "'-infinity'",
-    "id": "1",
     "states": "'{failed}'",
 }
 ONE_JOB = {"lease": "1", "ord": "0::int2"}
-OF_ONE_JOB = ("hold_lease", "complete_job", "resolve_completion", "read_lease_jobs", "claim_jobs_if_worker_lives")
+OF_ONE_JOB = (
+    "save_checkpoint",
+    "hold_lease",
+    "complete_job",
+    "resolve_completion",
+    "read_lease_jobs",
+    "claim_jobs_if_worker_lives",
+)
 SINGLE = dict.fromkeys(OF_ONE_JOB, ONE_JOB)
 EVERY_SLOT = {"register_worker"}
 

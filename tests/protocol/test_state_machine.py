@@ -16,6 +16,7 @@ from scene import ask, hire, ids_of, states, take
 from fastq.job import JobSpec, Options
 from fastq.outcome import after_death
 from fastq.protocol import ack, claim, completion, enqueue, reap, rotate, upkeep
+from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import CopyText, Line
 from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
@@ -167,8 +168,8 @@ class Fleet(RuleBasedStateMachine):
 
         async def handler(conn: psycopg.AsyncConnection[Any]) -> None:
             async with conn.transaction(force_rollback=not commits):
-                assert await completion.hold(conn, slot=0, lease=lease)
-                await completion.complete(conn, slot=0, lease=lease, ordinal=ordinal)
+                assert await completion.hold(conn, Place(0, lease, 0))
+                await completion.complete(conn, Place(0, lease, ordinal))
 
         self.run(handler(self.conn))
         if commits:
@@ -215,7 +216,7 @@ class Fleet(RuleBasedStateMachine):
         assert self.run(ack.settle(self.conn, slot=0, worker=worker, settlements=[settlement])) == set()
         assert self.run(ack.ack_jobs(self.conn, slot=0, worker=worker, jobs=[(lease, ordinal)])) == set()
         assert self.run(ack.ack(self.conn, slot=0, worker=worker, leases=[lease])) == set()
-        assert not self.run(completion.hold(self.conn, slot=0, lease=lease))
+        assert not self.run(completion.hold(self.conn, Place(0, lease, 0)))
 
     # -- upkeep
 

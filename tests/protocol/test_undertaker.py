@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 
 import pytest
-from scene import Conn, ask, hire, ids_of, jobs_of, put, states, take
+from scene import Conn, ask, expire, hire, ids_of, jobs_of, put, states, take
 
 from fastq.board import Board, Word, running_key
 from fastq.link import Link
@@ -66,8 +66,9 @@ async def test_a_locked_lease_waits_and_the_other_dead_do_not(
 async def test_a_statement_timeout_of_the_role_is_no_endless_retry(conn: Conn, other: Conn, dsn: str) -> None:
     """Where the server's own timeout ends the wait for the lock, the reap waits for the next round as well."""
     await put(conn)
-    who = await hire(conn, lease_s=-1)
+    who = await hire(conn)
     lease = (await take(conn, who)).lease
+    await expire(conn, who)
     link = Link(dsn, "fastq test", "set statement_timeout = '50ms'")
     undertaker = Undertaker(Board(cells=1, running=1), link, lease_s=30.0, slots=1)
     async with asyncio.timeout(10):
@@ -100,9 +101,10 @@ async def test_a_worker_in_a_transaction_of_its_own_may_complete_before_it_is_re
 async def test_steps_at_the_same_time_reap_once(conn: Conn, link: Link, board: Board) -> None:
     """The doorbell, the lease's end and the last rites share one connection: none stands in another's transaction."""
     places = await put(conn, *["{}"] * 20)
-    who, expired = await hire(conn), await hire(conn, lease_s=-1)
+    who, expired = await hire(conn), await hire(conn)
     await take(conn, who, limit=10)
     await take(conn, expired, limit=10)
+    await expire(conn, expired)
     kill(board, 0, who)
     undertaker = Undertaker(board, link, lease_s=30.0, slots=1)
     await asyncio.gather(undertaker.step(), undertaker.step_expired(), undertaker.step(), undertaker.step_expired())
@@ -115,9 +117,10 @@ async def test_a_living_worker_of_this_host_whose_lease_ended_is_charged_for_not
 ) -> None:
     """After an outage longer than the lease nothing has crashed; of another host's worker nobody knows that."""
     await put(conn, "{}", "{}")
-    here, there = await hire(conn, lease_s=-1), await hire(conn, lease_s=-1)
+    here, there = await hire(conn), await hire(conn)
     claimed = await take(conn, here, limit=1)
     await take(conn, there)
+    await expire(conn, here, there)
     cell = board.cells[0]
     cell[Word.WORKER_ID], cell.running[0] = here, running_key(claimed.lease, 0)
     cell.state = CellState.RUNNING
@@ -132,8 +135,9 @@ async def test_a_dead_worker_of_this_host_is_not_taken_for_one_that_is_gone(
 ) -> None:
     """That its lease ended before its cell was reaped does not charge what it was not running."""
     await put(conn, "{}", "{}")
-    who = await hire(conn, lease_s=-1)
+    who = await hire(conn)
     claimed = await take(conn, who)
+    await expire(conn, who)
     kill(board, 0, who, running=running_key(claimed.lease, 0))
     undertaker = Undertaker(board, link, lease_s=30.0, slots=1)
     await undertaker.step_expired()

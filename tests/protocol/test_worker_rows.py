@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from scene import Conn, ask, hire, until_blocked
+from scene import Conn, ask, hire, ids_of, put, take, until_blocked
 
 from fastq.protocol import reap, upkeep, worker
 
@@ -32,12 +32,30 @@ async def test_renewal_prolongs_and_notes_counters(conn: Conn) -> None:
     assert rows == [(who, {"claimed": 3}, True), (neighbour, None, False)]
 
 
-async def test_an_expired_worker_is_never_revived(conn: Conn) -> None:
-    """Past its time a worker can only be reaped, though nobody has done so yet; unknown ones are not made."""
-    dead, alive = await hire(conn, lease_s=-1), await hire(conn)
-    workers = {dead: "{}", alive: "{}", 9999: "{}"}
-    assert await worker.renew(conn, slot=0, workers=workers, lease_s=30) == {alive}
-    assert await reap.expired_workers(conn, slot=0) == [dead]
+async def test_an_expired_worker_is_revived_until_it_is_reaped(conn: Conn) -> None:
+    """After an outage everybody's time has run out: who speaks first decides. Unknown ones are not made."""
+    late, alive, dead = await hire(conn, lease_s=-1), await hire(conn), await hire(conn, lease_s=-1)
+    workers = {late: "{}", alive: "{}", 9999: "{}"}
+    assert await reap.expired_workers(conn, slot=0) == [late, dead]
+    assert await worker.renew(conn, slot=0, workers=workers, lease_s=30) == {late, alive}
+    for who, outcome in ((late, None), (dead, 0)):
+        verdict = lambda _: pytest.fail("it had no jobs")  # noqa: E731
+        assert await reap.reap(conn, slot=0, worker=who, verdict=verdict, expired=True) == outcome
+    assert await worker.renew(conn, slot=0, workers={dead: "{}"}, lease_s=30) == set()
+
+
+async def test_who_is_late_claims_nothing_and_may_come_back(conn: Conn) -> None:
+    """Between the end of its time and its renewal or its end a worker holds what it holds, and takes no more."""
+    who = await hire(conn, lease_s=-1)
+    (place,) = await put(conn)
+    got = await take(conn, who)
+    assert (got.batch, got.alive) == (None, True)
+    assert await worker.standing(conn, worker=who, slots=1) is worker.Standing.LATE
+    await worker.renew(conn, slot=0, workers={who: "{}"}, lease_s=30)
+    assert await worker.standing(conn, worker=who, slots=1) is worker.Standing.IN_TIME
+    assert ids_of(await take(conn, who)) == [place]
+    await conn.execute("delete from fastq.worker")
+    assert await worker.standing(conn, worker=who, slots=1) is worker.Standing.GONE
 
 
 async def test_renewing_nobody(conn: Conn) -> None:

@@ -26,9 +26,9 @@ LAYERS: list[set[str]] = [
     {"protocol", "link"},
     {"client", "producer", "completing", "jobs"},
     {"context", "task", "app"},
-    {"loader", "testing"},
+    {"loader"},
     {"worker", "steward", "supervisor"},
-    {"demo", "bench", "dashboard"},
+    {"demo", "bench", "dashboard", "testing"},
     {"cli"},
 ]
 SIBLINGS = {"worker", "steward", "supervisor"}
