@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench chaos
+.PHONY: demo test lint bench chaos model
 .DEFAULT_GOAL := demo
 
 demo: $(INSTALLED)
@@ -30,6 +30,10 @@ bench: $(INSTALLED)
 # Kills everything at random and proves that nothing is lost: make chaos ARGS="mix --seed 7" (docs/chaos.md)
 chaos: $(INSTALLED)
 	@PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)
+
+# Checks the lease protocol in every interleaving, with SPIN: make model ARGS="--quick" (docs/model.md)
+model: $(INSTALLED)
+	@$(BIN)/python tests/model/model.py $(ARGS)
 
 $(INSTALLED): pyproject.toml
 	@set -e; \
