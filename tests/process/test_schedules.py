@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from fleet import Fleet, until
+from fleet import Fleet, gone, until
 
 pytestmark = pytest.mark.process
 
@@ -44,9 +46,18 @@ def wait_ticks(db: Db, count: int) -> list[datetime]:
 
 
 def leader(db: Db) -> int:
-    """Return the pid of the steward that leads."""
+    """Return the pid of the steward that leads; the holder's name ends with its supervisor's."""
     row = until("a leader", lambda: db.execute("select holder from fastq.leader").fetchone())
-    return int(row[0].rpartition(":")[2])
+    return int(until("its steward", lambda: _steward_of(int(row[0].rpartition(":")[2]))))
+
+
+def _steward_of(supervisor: int) -> int | None:
+    """Return the pid of a supervisor's steward, if it lives."""
+    for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
+        with suppress(OSError):
+            if Path(f"/proc/{child}/comm").read_text().strip() == "fastq steward" and not gone(int(child)):
+                return int(child)
+    return None
 
 
 def test_each_second_once_over_two_hosts(dsn: str, db: Db) -> None:
