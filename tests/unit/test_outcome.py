@@ -60,8 +60,8 @@ TABLE = [
     (Retry(delay=1), 3, False, "finished", "failed", 0, 4, 1, 60),
     (Snooze(30), 1, False, "scheduled", "scheduled", 30, 1, 0, None),
     (Snooze(timedelta(hours=1)), 99, False, "scheduled", "scheduled", 3600, 99, 0, None),
-    (Discard("no use"), 0, False, "finished", "discarded", 0, 1, 1, None),
-    (Discard("no use"), 3, False, "finished", "discarded", 0, 4, 1, None),
+    (Discard("no use"), 0, False, "finished", "discarded", 0, 1, 1, 60),
+    (Discard("no use"), 3, False, "finished", "discarded", 0, 4, 1, 60),
 ]
 
 
