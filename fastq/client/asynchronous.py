@@ -214,7 +214,8 @@ class AsyncClient:
             self._notify_again = False
             try:
                 async with self._short.connection() as conn:
-                    await upkeep.notify(conn)
+                    with answering(conn):
+                        await upkeep.notify(conn)
             except (psycopg.Error, DatabaseUnreachable):
                 return
             await asyncio.sleep(NOTIFY_EVERY_S)

@@ -10,6 +10,7 @@ import psycopg
 
 from fastq import database
 from fastq.backoff import full_jitter_s
+from fastq.database import answering
 from fastq.errors import DatabaseUnreachable
 
 log = logging.getLogger("fastq.steward")
@@ -37,7 +38,8 @@ class Listener:
                     while True:
                         async for _ in conn.notifies(timeout=_PROBE_S):
                             self._ring()
-                        await conn.execute("select 1")
+                        with answering(conn):
+                            await conn.execute("select 1")
             except (psycopg.Error, DatabaseUnreachable) as exc:
                 failures += 1
                 if failures == 1:

@@ -82,7 +82,10 @@ class Worker:
             await migrator.check_async(await link.open())
             await stack.enter_async_context(app.serving(self._config.dsn))
             state = await stack.enter_async_context(app.lifespan(app)) if app.lifespan else None
-            await self._register(link)
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, self._drain.set)
+            if not await self._register(link):
+                return EXIT_CLEAN
             await stack.enter_async_context(kept(link, app.schedules.values(), target=self._config.target))
             claimer, executor, ledger = self._assemble(app, state, link)
             self._listen(claimer, executor)
@@ -94,7 +97,8 @@ class Worker:
             gc.freeze()
             return await self._live(claimer, executor, ledger, link)
 
-    async def _register(self, link: Link) -> None:
+    async def _register(self, link: Link) -> bool:
+        """Announce this worker; False if it was told to leave while the database did not answer."""
         cfg = self._config
         enlist = partial(
             registry.register,
@@ -104,9 +108,16 @@ class Worker:
             lease_s=cfg.lease_s,
             slots=cfg.slots,
         )
-        self._worker_id = await link.call(enlist)
+        registering = asyncio.create_task(link.call(enlist), name="fastq-register")
+        draining = asyncio.create_task(self._drain.wait(), name="fastq-drain-early")
+        await asyncio.wait({registering, draining}, return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+        if not (registering.done() or await self._until(asyncio.get_running_loop().time() + _CLOSE_S, registering)):
+            return False
+        self._worker_id = registering.result()
         self._cell[Word.WORKER_ID] = self._worker_id
         self._child.board.steward_doorbell.ring()
+        return True
 
     def _assemble(self, app: App, state: Any, link: Link) -> tuple[Claimer, Executor, Ledger]:
         cfg = self._config
@@ -139,7 +150,6 @@ class Worker:
 
         loop.add_reader(self._bell.fd, rung)
         loop.add_reader(self._child.lifeline_fd, drain)
-        loop.add_signal_handler(signal.SIGTERM, self._drain.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, EXIT_CRASH)
         loop.add_signal_handler(signal.SIGUSR1, self._dump)
 
@@ -216,7 +226,7 @@ class Worker:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
-    async def _until(self, deadline: float, task: asyncio.Task[None]) -> bool:
+    async def _until(self, deadline: float, task: asyncio.Task[Any]) -> bool:
         """Wait for a task until the loop's time `deadline`; False when it was too late or failed."""
         done, _ = await asyncio.wait({task}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
         if not done:
