@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 
 
 THAW_S = 0.05
+GIVEN_UP_S = 45.0
+"""Until then every client has noticed that nobody answers, and has come back."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
     """One fault, from monotonic time `began` to `ended`, when what it broke was whole again.
 
-    `repeats` says that a job it touched may run again: of the processes `pids`, or all jobs if it touched `everyone`.
+    `repeats` says that a job it touched may run again: of the processes `pids`, of all that a `fleet` ever had, or all
+    jobs if it touched `everyone`.
     `lingers_s` is how much longer: a lease ran out while its worker could not know, so that it goes on claiming and
     starting jobs which others have, or will have, too. A process that was stopped knows when it goes on, but for what
     was on its way into a thread.
@@ -36,10 +40,15 @@ class Fault:
     began: float
     ended: float = math.inf
     pids: frozenset[int] = frozenset()
+    fleet: Fleet | None = None
     everyone: bool = False
     repeats: bool = False
     lingers_s: float = 0.0
     detail: str = ""
+
+    def touches(self, pid: int) -> bool:
+        """Tell whether it was felt by a process in particular."""
+        return pid in self.pids or (self.fleet is not None and pid in self.fleet.known)
 
     def __str__(self) -> str:
         return f"{self.name} {self.detail} from {self.began:.3f} to {self.ended:.3f}"
@@ -143,22 +152,14 @@ def failover(stage: Stage, rng: random.Random) -> None:
 
 
 def deaf_for_good(stage: Stage, rng: random.Random) -> None:
-    """Let connections fall silent for ever; it is up to the client to give them up."""
+    """Let connections fall silent until everybody has left; it is up to the client to give them up."""
     who = rng.choice(sorted(stage.proxies))
     silent = [(proxy, proxy.deafen(rng, rng.choice((0.2, 0.5, 1.0)))) for proxy in stage.proxies[who]]
-    fleet = stage.seats.get(who)
-    touched = fleet.everybody() if fleet is not None else frozenset()
-    talking = [conversation for _, some in silent for conversation in some]
-    fault = begin(stage, "deaf for good", pids=touched, repeats=True, lingers_s=_lingers_s(stage))
-    fault.detail = f"{len(talking)} connections of {who}"
-
-    def end() -> None:
-        fault.pids |= fleet.everybody() if fleet is not None else frozenset()
-        fault.ended = time.monotonic()
-        for proxy, some in silent:
-            proxy.cut(some)
-
-    stage.when(f"{who} to give up deaf connections", lambda: all(c.given_up for c in talking), end)
+    fault = begin(stage, "deaf for good", fleet=stage.seats.get(who), repeats=True)
+    fault.detail = f"{sum(len(some) for _, some in silent)} connections of {who}"
+    fault.ended = fault.began + GIVEN_UP_S
+    for proxy, some in silent:
+        stage.at_last.append(partial(proxy.cut, some))
 
 
 def deaf(stage: Stage, rng: random.Random) -> None:
@@ -168,15 +169,13 @@ def deaf(stage: Stage, rng: random.Random) -> None:
     lasts_s = rng.uniform(0.5, 2.0) * stage.cell.lease_s
     silent = [(proxy, proxy.deafen(rng, share)) for proxy in stage.proxies[who]]
     fleet = stage.seats.get(who)
-    touched = fleet.everybody() if fleet is not None else frozenset()
     count = sum(len(talking) for _, talking in silent)
     detail = f"{count} connections of {who}, {'heal' if heals else 'break'} after {lasts_s:.1f} s"
-    fault = begin(stage, "deaf", pids=touched, repeats=True, lingers_s=_lingers_s(stage), detail=detail)
+    fault = begin(stage, "deaf", fleet=fleet, repeats=True, lingers_s=_lingers_s(stage), detail=detail)
 
     def end() -> None:
         for proxy, talking in silent:
             (proxy.hear if heals else proxy.cut)(talking)
-        fault.pids |= fleet.everybody() if fleet is not None else frozenset()
         fault.ended = time.monotonic()
 
     stage.later(lasts_s, end)
@@ -241,20 +240,20 @@ def freeze(stage: Stage, rng: random.Random) -> None:
     fleet, dice = stage.a_fleet(), rng.random()
     if dice < 0.6:
         pid = fleet.a_worker(rng)
-        what, stopped, touched = "worker", [pid] if pid else [], frozenset([pid] if pid else [])
+        what, stopped = "worker", [pid] if pid else []
     elif dice < 0.8:
-        what, stopped, touched = "steward", fleet.named("fastq steward"), fleet.everybody()
+        what, stopped = "steward", fleet.named("fastq steward")
     else:
-        what, stopped, touched = "fleet", [process.pid for process in fleet.processes()], fleet.everybody()
+        what, stopped = "fleet", [process.pid for process in fleet.processes()]
     lasts_s = stage.cell.lease_s * rng.uniform(1.3, 1.8)
     detail = f"{what} of {fleet.name} for {lasts_s:.1f} s"
     lingers_s = _lingers_s(stage) if what == "steward" else THAW_S
-    fault = begin(stage, "freeze", pids=touched, repeats=True, lingers_s=lingers_s, detail=detail)
+    fault = begin(stage, "freeze", repeats=True, lingers_s=lingers_s, detail=detail)
+    fault.pids, fault.fleet = frozenset(stopped), None if what == "worker" else fleet
     signal_all(stopped, signal.SIGSTOP)
 
     def thaw() -> None:
         signal_all(stopped, signal.SIGCONT)
-        fault.pids |= fleet.everybody() if what != "worker" else frozenset()
         fault.ended = time.monotonic()
 
     stage.later(lasts_s, thaw)

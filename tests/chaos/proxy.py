@@ -18,7 +18,6 @@ class Conversation:
         self.ends = (client, server)
         self.hearing = asyncio.Event()
         self.hearing.set()
-        self.given_up = False
 
     def cut(self) -> None:
         """Reset both ends, as a firewall or a keepalive does in the end."""
@@ -95,20 +94,17 @@ class Proxy:
         conversation = Conversation(writer, out)
         self._talking.add(conversation)
         try:
-            await asyncio.gather(_pump(reader, out, conversation, client=True), _pump(there, writer, conversation))
+            await asyncio.gather(_pump(reader, out, conversation), _pump(there, writer, conversation))
         finally:
             self._talking.discard(conversation)
             conversation.cut()
 
 
-async def _pump(
-    source: asyncio.StreamReader, sink: asyncio.StreamWriter, talk: Conversation, *, client: bool = False
-) -> None:
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, talk: Conversation) -> None:
     """Forward one direction until its end; a deaf conversation does not even forward that."""
     with suppress(OSError):
         while True:
             chunk = await _read(source)
-            talk.given_up |= client and not chunk
             await talk.hearing.wait()
             if not chunk:
                 break

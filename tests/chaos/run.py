@@ -122,7 +122,7 @@ def details(verdict: Verdict) -> str:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[CELL]...")
-@click.option("--seconds", type=float, help="How long faults happen in each cell.")
+@click.option("--seconds", type=float, help="How long faults happen in each cell that goes by time.")
 @click.option("--jobs", type=int, help="Enqueue so many jobs instead, however long it takes.")
 @click.option("--every", type=float, help="Seconds between two faults.")
 @click.option("--rate", type=float, help="Jobs per second of each of the two producers.")
@@ -153,13 +153,20 @@ def main(
     click.echo(f"seed {seed}", err=True)
     verdicts, conditions = [], dict[str, object]()
     for name in names or CELLS:
-        changes: dict[str, Any] = {"every_s": every, "rate": rate, "seconds": 0.0 if jobs else seconds, "jobs": jobs}
+        lasts_s = 0.0 if jobs else None if CELLS[name].most or CELLS[name].jobs else seconds
+        changes: dict[str, Any] = {"every_s": every, "rate": rate, "seconds": lasts_s, "jobs": jobs}
         cell = replace(CELLS[name], **{key: value for key, value in changes.items() if value is not None})
         verdict, conditions = play(cell, seed, Progress(), keep=keep)
         verdicts.append(verdict)
         click.echo(details(verdict), err=True)
     click.echo(table(verdicts))
-    found = {**conditions, "scenario": "chaos", "seed": seed, "cells": [v.figures() for v in verdicts]}
+    found = {
+        "command": f'make chaos ARGS="{" ".join(sys.argv[1:])}"',
+        **conditions,
+        "scenario": "chaos",
+        "seed": seed,
+        "cells": [v.figures() for v in verdicts],
+    }
     if output is not None:
         output.write_bytes(result.dumps(found, indent=True) + b"\n")
     if save:

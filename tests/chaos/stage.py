@@ -64,6 +64,7 @@ class Stage:
         self.faults: list[Fault] = []
         self.troubles: list[str] = []
         self.gave_up: Counter[str] = Counter()
+        self.at_last: list[Callable[[], object]] = []
         self.load_s = 0.0
         self._timers: list[tuple[float, Callable[[], object]]] = []
         self._progress = progress
@@ -267,6 +268,8 @@ class Stage:
                 if code:
                     self.troubles.append(f"{fleet.name} left with exit code {code} at the end")
         self.wait("orphans to leave", lambda: not any(fleet.processes() for fleet in self.fleets), SHUTDOWN_S + 20.0)
+        for do in self.at_last:
+            do()
 
     def _drained(self) -> bool:
         """Tell whether nothing is left to do, and every worker row belongs to a living worker."""

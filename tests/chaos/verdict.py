@@ -142,7 +142,7 @@ def _judge_repeats(verdict: Verdict, ledger: Ledger, faults: Sequence[Fault]) ->
 
 def _how(run: Run, cause: Fault) -> str:
     """Return how a fault found a job that ran again."""
-    if run.began > cause.ended or not (cause.everyone or run.pid in cause.pids):
+    if run.began > cause.ended or not (cause.everyone or cause.touches(run.pid)):
         return "claimed"
     return "running" if run.ended is None or cause.began < run.ended else "unacknowledged"
 
@@ -162,9 +162,9 @@ def explain(run: Run, again: Run, faults: Sequence[Fault]) -> Fault | None:
     for fault in faults:
         if not fault.repeats:
             continue
-        if (fault.everyone or run.pid in fault.pids) and fault.began <= until and _lasts(fault) >= run.began:
+        if (fault.everyone or fault.touches(run.pid)) and fault.began <= until and _lasts(fault) >= run.began:
             return fault
-        if again.pid in fault.pids and fault.lingers_s and fault.began <= again.began <= _lasts(fault):
+        if fault.touches(again.pid) and fault.lingers_s and fault.began <= again.began <= _lasts(fault):
             return fault
     return None
 
