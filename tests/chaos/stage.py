@@ -25,6 +25,7 @@ from chaos.jobs import LIGHT
 from chaos.ledger import Ledger
 from chaos.proxy import Proxy
 
+FLOW_JOBS = 100
 PATIENCE_S = 60.0
 SHUTDOWN_S = 10
 EXCUSED_S = 20.0
@@ -189,7 +190,8 @@ class Stage:
     # -- playing
 
     def play(self) -> None:
-        """Let faults happen until the time is over, or all jobs are enqueued."""
+        """Once jobs flow, let faults happen until the time is over, or all jobs are enqueued."""
+        self.wait("the first jobs to run", self._flows)
         began = time.monotonic()
         next_at = began + min(1.0, self.cell.every_s)
         while not self._over(began):
@@ -200,6 +202,10 @@ class Stage:
             self._progress(self, "")
             time.sleep(0.02)
         self.load_s = time.monotonic() - began
+
+    def _flows(self) -> bool:
+        self.ledger.read()
+        return len(self.ledger.ended) >= FLOW_JOBS
 
     def _injure(self) -> None:
         """Let one fault happen: another one, if that which was drawn cannot happen right now."""
