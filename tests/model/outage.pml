@@ -1,5 +1,5 @@
 /* The crash of a database whose workers commit asynchronously: what was committed since the last flush is lost, the
-   latest first. Synchronous commits (of handlers, of stewards, and of settlements) flush all that was before them. */
+   latest first. Synchronous commits (of handlers, of reapers, and of settlements) flush all that was before them. */
 
 #if OUTAGES
 byte d_ready = ALL, d_scheduled, d_accepted, d_owner[LEASES], d_jobs[LEASES], d_done[LEASES], d_completed[LEASES];

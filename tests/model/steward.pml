@@ -1,4 +1,4 @@
-/* What stewards do: reap, and promote what has become due.
+/* What stewards do: renew who is alive, reap who is not, and promote what has become due.
 
    A reaper's transaction: lock_worker; lock_leases, waiting for each; list_leased_jobs; settle; delete_leases;
    delete_worker; commit. While it holds the worker's row nothing but acknowledgements and settlements can happen to the
@@ -51,12 +51,14 @@ inline give_back(r) {
 #define FIND(id) \
   :: d_step { stage[r] == 0 && (r == 0 || stage[0]) && worker_row[id] && lapsed[id] -> prey[r] = id; stage[r] = 1 }
 
+/* lock_worker waits for claims and for the other reaper, and then looks again: it may be gone, or renewed. */
+#define ALONE (!worker_locked[prey[r]] && !worker_share[prey[r]])
+
 proctype Reaper(byte r) {
 end: do
   FIND(0) FIND(1) FIND(2) FIND(3)
-  :: d_step { stage[r] == 1 && !worker_locked[prey[r]] && !worker_share[prey[r]] && !worker_row[prey[r]] ->
-       prey[r] = 0; stage[r] = 0 }
-  :: d_step { stage[r] == 1 && !worker_locked[prey[r]] && !worker_share[prey[r]] && worker_row[prey[r]] ->
+  :: d_step { stage[r] == 1 && ALONE && !(worker_row[prey[r]] && lapsed[prey[r]]) -> prey[r] = 0; stage[r] = 0 }
+  :: d_step { stage[r] == 1 && ALONE && worker_row[prey[r]] && lapsed[prey[r]] ->
        worker_locked[prey[r]] = true; printf("reaper %d: locks worker %d\n", r, prey[r]);
 #ifdef LISTS_EARLY
        list_unfinished(r);
@@ -70,6 +72,6 @@ end: do
 
 active proctype Promoter() {
 end: do
-  :: d_step { scheduled -> ready = ready | scheduled; scheduled = 0; flush(); check() }
+  :: d_step { scheduled -> ready = ready | scheduled; scheduled = 0; check() }
   od
 }

@@ -142,6 +142,8 @@ end: do
   :: d_step { CAN(crashes) && FREE(w) && MAY(w) -> printf("worker %d: dies\n", ME(w)); SPEND(crashes); die(w) }
   :: d_step { CAN(expiries) && up[w] != DOWN && worker_row[ME(w)] && !lapsed[ME(w)] && MAY(w) ->
        printf("worker %d: its heartbeat lapses\n", ME(w)); SPEND(expiries); lapsed[ME(w)] = true }
+  :: d_step { up[w] != DOWN && worker_row[ME(w)] && lapsed[ME(w)] && !worker_locked[ME(w)] ->
+       printf("worker %d: its heartbeat goes on\n", ME(w)); lapsed[ME(w)] = false }
   :: d_step { CAN(drains) && FREE(w) && up[w] == RUNNING && MAY(w) ->
        printf("worker %d: drains\n", ME(w)); SPEND(drains); drain(w) }
   :: d_step { FREE(w) && up[w] == DRAINING && !OPEN_LEASES(w) && !worker_locked[ME(w)] && !worker_share[ME(w)] ->
