@@ -5,7 +5,7 @@
    they change nothing, return nothing, and the caller counts the outcome as lost. Nothing is retried then.
 3. A lease belongs to a worker row. A claim locks that row (key share), a reaper locks it (update): a lease of a worker
    that was reaped cannot come to be. A reaper locks the leases before it looks at what is unfinished in them.
-4. Only the database's clock decides. A worker past its `expires_at` claims nothing; it may be renewed until it is reaped.
+4. Only the database's clock decides. A worker past its `expires_at` claims nothing; it may be renewed until reaped.
 5. An outcome counts once. A completion in the handler's own transaction is written beside the lease, and whatever
    settles, reaps or adopts the job later sees it.
 6. What a crash of the server may undo is only what can be done again: claims and acks. Settlements, registrations and
