@@ -64,6 +64,7 @@ def happening(stage: Stage, name: str, **facts: Any) -> Iterator[Fault]:
 
 def begin(stage: Stage, name: str, **facts: Any) -> Fault:
     """Write down a fault that ends later."""
+    stage.take_stock()
     fault = Fault(name=name, began=time.monotonic(), **facts)
     stage.faults.append(fault)
     return fault

@@ -80,7 +80,7 @@ def threaded(number: int, ctx: fastq.Context) -> None:
     note("E", number)
 
 
-@app.task(retries=1000, backoff=0.05)
+@app.task(retries=1000, backoff=0.05, timeout=15)
 async def booked(number: int, ctx: fastq.Context) -> None:
     """Write a row in the transaction that completes the job; nothing keeps a second row out but fastq."""
     _began(ctx, number)

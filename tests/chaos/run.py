@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import sys
 import tempfile
@@ -68,6 +69,7 @@ class Progress:
 def play(cell: Cell, seed: int, progress: Progress, *, keep: bool = False) -> tuple[Verdict, dict[str, object]]:
     """Play one cell; return the verdict and the conditions under which it was found."""
     _adopt_orphans(yes=True)
+    own = _children()
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{cell.name}-"))
     folder.chmod(0o755)
     stage = Stage(cell, seed, folder, progress)
@@ -81,6 +83,8 @@ def play(cell: Cell, seed: int, progress: Progress, *, keep: bool = False) -> tu
     finally:
         stage.close()
         _adopt_orphans(yes=False)
+        for pid in _children() - own:
+            os.waitpid(pid, 0)
         progress.clear()
     if verdict.good and not keep:
         shutil.rmtree(folder)
@@ -93,6 +97,12 @@ def _adopt_orphans(*, yes: bool) -> None:
     """Be the parent of what a killed supervisor leaves behind, since not every container's init reaps."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
+
+
+def _children() -> set[int]:
+    """Return the pids of this process's children, zombies included."""
+    found = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for path in found for pid in path.read_text().split()}
 
 
 def table(verdicts: list[Verdict]) -> str:
@@ -115,7 +125,11 @@ def table(verdicts: list[Verdict]) -> str:
 def details(verdict: Verdict) -> str:
     """Return why a cell is bad, and which faults made jobs run again."""
     lines = [f"{verdict.cell}: ran again: {count} by {cause}" for cause, count in verdict.repeated.most_common()]
-    lines += [f"{verdict.cell}: longest pause {verdict.pause_s:.1f} s around {fault}" for fault in verdict.pause]
+    lines += [
+        f"{verdict.cell}: longest pause {verdict.pause_s:.1f} s around {fault}"
+        for fault in verdict.pause[:3]
+        if not verdict.good
+    ]
     lines += [f"{verdict.cell}: {text}" for text in (*verdict.leaks, *verdict.troubles, *verdict.stories)]
     return "\n".join(lines)
 

@@ -29,6 +29,7 @@ FLOW_JOBS = 100
 PATIENCE_S = 60.0
 SHUTDOWN_S = 10
 EXCUSED_S = 20.0
+STOCK_EVERY_S = 0.5
 WORKERS = 3
 SEATS = ("A", "B")
 NUMBERS_EACH = 100_000_000
@@ -67,6 +68,7 @@ class Stage:
         self.gave_up: Counter[str] = Counter()
         self.at_last: list[Callable[[], object]] = []
         self.load_s = 0.0
+        self._stock_at = 0.0
         self._timers: list[tuple[float, Callable[[], object]]] = []
         self._progress = progress
         self._shared_before = _shared_memory()
@@ -158,6 +160,12 @@ class Stage:
             owed += share - self.ledger.acked_from(first)
         return owed
 
+    def take_stock(self) -> None:
+        """Remember who lives, so that the verdict knows whose runs were whose."""
+        self._stock_at = time.monotonic() + STOCK_EVERY_S
+        for fleet in self.seats.values():
+            fleet.processes()
+
     def later(self, seconds: float, do: Callable[[], object]) -> None:
         """Do something in a while."""
         self._timers.append((time.monotonic() + seconds, do))
@@ -234,6 +242,8 @@ class Stage:
         self._timers = [(at, do) for at, do in self._timers if at > now]
         for do in due:
             do()
+        if now >= self._stock_at:
+            self.take_stock()
         for fleet in self.fleets:
             fleet.reap_orphans()
         for fleet in list(self.seats.values()):

@@ -184,7 +184,10 @@ class Fleet(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1))
     def adopt(self, who: int) -> None:
         """A worker looks what the database believes it holds: all its leases, with what of them is done."""
-        worker = self.workers[who]
+        self.look(self.workers[who])
+
+    def look(self, worker: int) -> None:
+        """Compare what the database says that a worker holds; then the worker knows it too."""
         held = {lease.lease: lease for lease in self.run(claim.list_leases(self.conn, slot=0, worker=worker))}
         assert held.keys() == {lease for lease, (owner, _) in self.leases.items() if owner == worker}
         for lease, found in held.items():
@@ -245,10 +248,11 @@ class Fleet(RuleBasedStateMachine):
         lease, worker, jobs = self.leased(data)
         pairs = [(lease, ordinal) for ordinal in ords if ordinal < len(jobs)]
 
-        async def say(conn: Conn) -> set[int]:
-            return await ack.ack_jobs(conn, slot=0, worker=worker, jobs=pairs)
+        async def say(conn: Conn, who: int = worker) -> set[int]:
+            return await ack.ack_jobs(conn, slot=0, worker=who, jobs=pairs)
 
         if pairs:
+            assert self.run(say(self.conn, sum(self.workers) - worker)) == set(), "it is not the other one's"
             self.say(say, answer)
             assert self.run(say(self.conn)) == {lease}
         for _, ordinal in pairs:
@@ -297,12 +301,17 @@ class Fleet(RuleBasedStateMachine):
             self.saved[job] = value
 
     @precondition(lambda self: self.leases.keys() - self.hidden)
-    @rule(data=st.data(), ends=st.sampled_from(["commit", "rollback", *range(1, 5), *range(-4, 0)]))
-    def complete(self, data: st.DataObject, ends: str | int) -> None:
-        """Complete a job in a transaction of its own, that commits or does not or is cut off anywhere."""
+    @rule(
+        data=st.data(),
+        ends=st.sampled_from(["commit", "rollback", "commit", "cut"]),
+        at=st.integers(1, 8),
+        retry=st.booleans(),
+    )
+    def complete(self, data: st.DataObject, ends: str, at: int, retry: bool) -> None:
+        """Complete a job in a transaction of its own, that commits or does not or is cut off anywhere; or retry it."""
         if (chosen := self.running(data)) is None:
             return
-        lease, ordinal, _, _ = chosen
+        lease, ordinal, _, worker = chosen
         place = Place(0, lease, ordinal)
 
         async def handler(conn: Conn) -> None:
@@ -310,15 +319,20 @@ class Fleet(RuleBasedStateMachine):
                 assert await completion.hold(conn, place)
                 assert await completion.complete(conn, place)
 
-        if isinstance(ends, str):
-            self.run(handler(self.conn))
+        if ends == "cut":
+            assert not self.cut(handler, (at + 1) // 2, at % 2 == 0)
         else:
-            assert not self.cut(handler, abs(ends), ends < 0)
-        committed = ends in ("commit", -4)
+            self.run(handler(self.conn))
+        committed = ends == "commit" or (ends == "cut" and at == 8)
         assert self.run(completion.resolve(self.conn, place)) is committed
         if committed:
             self.completed.add((lease, ordinal))
             assert not self.run(completion.hold(self.conn, place)), "a job completes once"
+            self.look(worker)
+            if retry:
+                again = self.settlement(lease, ordinal, "retrying")
+                assert self.run(ack.settle(self.conn, slot=0, worker=worker, settlements=[again])) == {(lease, ordinal)}
+                self.left(lease, ordinal, None)
 
     # -- deaths
 
@@ -519,7 +533,7 @@ def test_no_job_is_lost_or_doubled(dsn: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=30,
+            max_examples=25,
             stateful_step_count=35,
             deadline=None,
             database=None,
