@@ -44,6 +44,8 @@ class Limits:
     """How long each phase may take.
 
     Workers keep `shutdown_timeout_s` themselves (and exit with 5); `grace_s` on top is for those that cannot.
+    A TERM or INT within `echo_s` of the first is the same one heard twice: wrappers pass on what the terminal sent to the
+    whole group, and the kernel tells of a parent's death once for each of its threads.
     `ready_s` bounds how long a rolling replacement waits for a new worker.
     """
 
@@ -51,6 +53,7 @@ class Limits:
     grace_s: float = 5.0
     steward_s: float = 5.0
     force_s: float = 1.0
+    echo_s: float = 0.5
     ready_s: float = 60.0
 
     @property
@@ -65,11 +68,12 @@ class Drain:
 
     phase: Phase = Phase.SERVING
     deadline: float = math.inf
+    echo_until: float = -math.inf
 
 
 def begin(now: float, limits: Limits) -> Drain:
     """Return the start of an orderly end; the workers have just been asked to go."""
-    return Drain(phase=Phase.WORKERS, deadline=now + limits.leave_s)
+    return Drain(phase=Phase.WORKERS, deadline=now + limits.leave_s, echo_until=now + limits.echo_s)
 
 
 def force(now: float, limits: Limits) -> Drain:

@@ -105,6 +105,8 @@ class Supervisor:
             case signal.SIGTERM | signal.SIGINT if self.drain.phase is Phase.SERVING:
                 log.info("%s: draining for at most %.0f s", signum.name, self.limits.shutdown_timeout_s)
                 self._begin_drain(now)
+            case signal.SIGTERM | signal.SIGINT if now < self.drain.echo_until:
+                log.debug("%s again: taken for an echo", signum.name)
             case signal.SIGTERM | signal.SIGINT | signal.SIGQUIT:
                 self._force(signum, now)
             case signal.SIGUSR1:

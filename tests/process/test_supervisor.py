@@ -161,7 +161,7 @@ class TestDrain:
 
     def test_second_term_forces(self, start: Start) -> None:
         """A second TERM sends QUIT to workers that are still draining, and the exit code is 1."""
-        running = start(worker={"on_term": "ignore"})
+        running = start(worker={"on_term": "ignore"}, limits={"echo_s": 0.0})
         running.ready()
         running.send(signal.SIGTERM)
         running.expect("ignored")
@@ -169,6 +169,18 @@ class TestDrain:
         running.send(signal.SIGTERM)
         assert running.end() == 1
         assert len(running.said("quit")) == 2
+
+    def test_echo_of_a_signal_does_not_force(self, start: Start) -> None:
+        """A wrapper passes on what the terminal sent to the group: the same Ctrl-C, heard twice, still drains."""
+        running = start(worker={"on_term": "ignore"}, limits={"echo_s": 60.0, "shutdown_timeout_s": 0.1, "grace_s": 0.1})
+        running.ready()
+        running.send(signal.SIGINT)
+        running.expect("ignored")
+        running.expect("ignored")
+        running.send(signal.SIGINT)
+        running.send(signal.SIGTERM)
+        assert running.end() == 5
+        assert not running.said("quit")
 
     def test_quit_stops_at_once(self, start: Start) -> None:
         """QUIT reaches all children without a drain, and the exit code is 1."""
@@ -403,7 +415,7 @@ class TestReshape:
 
     def test_term_during_a_roll_drains_old_and_new(self, start: Start) -> None:
         """A drain ends a roll, and reaches both workers of the slot."""
-        running = start(processes=1, worker={"on_term": "ignore"})
+        running = start(processes=1, worker={"on_term": "ignore"}, limits={"echo_s": 0.0})
         (old,) = running.ready(1)
         running.send(signal.SIGHUP)
         new = running.expect("ready")
