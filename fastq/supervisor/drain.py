@@ -44,8 +44,8 @@ class Limits:
     """How long each phase may take.
 
     Workers keep `shutdown_timeout_s` themselves (and exit with 5); `grace_s` on top is for those that cannot.
-    A TERM or INT within `echo_s` of the first is the same one heard twice: wrappers pass on what the terminal sent to the
-    whole group, and the kernel tells of a parent's death once for each of its threads.
+    A TERM or INT within `echo_s` of the first is the same one heard twice: wrappers pass on what the terminal sent to
+    the whole group, and the kernel tells of a parent's death once for each of its threads.
     `ready_s` bounds how long a rolling replacement waits for a new worker.
     """
 

@@ -172,7 +172,9 @@ class TestDrain:
 
     def test_echo_of_a_signal_does_not_force(self, start: Start) -> None:
         """A wrapper passes on what the terminal sent to the group: the same Ctrl-C, heard twice, still drains."""
-        running = start(worker={"on_term": "ignore"}, limits={"echo_s": 60.0, "shutdown_timeout_s": 0.1, "grace_s": 0.1})
+        running = start(
+            worker={"on_term": "ignore"}, limits={"echo_s": 60.0, "shutdown_timeout_s": 0.1, "grace_s": 0.1}
+        )
         running.ready()
         running.send(signal.SIGINT)
         running.expect("ignored")
