@@ -13,17 +13,15 @@ from pathlib import Path
 
 import uvloop
 
-from fastq.bench import fleet, limit, summary
+from fastq.bench import fleet, floor, limit, summary
 from fastq.bench.bench import Bench
 from fastq.bench.jobs import ANSWER, SOCKET_VARIABLE, app, probe
 from fastq.bench.plan import BenchError, Scenario
 from fastq.bench.result import Result
 
-_PAUSE_S = (0.010, 0.040)
-"""Between an answer and the next enqueue: long enough for acks to be written and claims to have stopped."""
-
 _ANSWER_S = 10.0
 _WARM_UP = 20
+_FLOOR_SAMPLES = 100
 _LONGEST_PATH = 100
 
 
@@ -47,10 +45,12 @@ def run(bench: Bench) -> Result:
     samples: list[dict[str, object]] = []
     starts_ms: list[float] = []
     commits_ms: list[float] = []
+    floors_ms: list[float] = []
     took_s = 0.0
     for number in range(rounds):
         share = jobs * (number + 1) // rounds - jobs * number // rounds
-        bench.ground.clean()
+        bench.progress.say(f"latency {number + 1}/{rounds}: the floor")
+        floors = floor.sample(bench, min(share, _FLOOR_SAMPLES))
         bench.progress.say(f"latency {number + 1}/{rounds}: starting workers")
         with answers() as (sock, path), fleet.running(bench.ground, bench.plan, bench.dsn, {SOCKET_VARIABLE: path}):
             bench.ground.unpause()
@@ -60,8 +60,9 @@ def run(bench: Bench) -> Result:
             took_s += time.monotonic() - started
         starts_ms += starts
         commits_ms += commits
-        samples.append({**summary.latencies(starts), "start_ms": starts, "enqueue_ms": commits})
-    return _result(bench, jobs, starts_ms, commits_ms, samples, took_s)
+        floors_ms += floors
+        samples.append({**summary.latencies(starts), "start_ms": starts, "enqueue_ms": commits, "floor_ms": floors})
+    return _result(bench, jobs, starts_ms, commits_ms, floors_ms, samples, took_s)
 
 
 async def _round(bench: Bench, sock: socket.socket, jobs: int, place: str) -> tuple[list[float], list[float]]:
@@ -71,7 +72,7 @@ async def _round(bench: Bench, sock: socket.socket, jobs: int, place: str) -> tu
     count = bench.progress.counting(f"{place} sample", jobs)
     async with app:
         for number in range(-_WARM_UP, jobs):
-            await asyncio.sleep(random.uniform(*_PAUSE_S))  # noqa: S311 - no secret
+            await asyncio.sleep(random.uniform(*floor.PAUSE_S))  # noqa: S311 - no secret
             t0_ns = time.monotonic_ns()
             await probe.enqueue(number=number, t0_ns=t0_ns)
             returned_ns = time.monotonic_ns()
@@ -113,12 +114,15 @@ def _result(
     jobs: int,
     starts_ms: list[float],
     commits_ms: list[float],
+    floors_ms: list[float],
     samples: list[dict[str, object]],
     took_s: float,
 ) -> Result:
     found = summary.latencies(starts_ms)
     enqueue_p50_ms = summary.percentile(commits_ms, 50)
     enqueue_p99_ms = summary.percentile(commits_ms, 99)
+    floor_p50_ms = summary.percentile(floors_ms, 50)
+    floor_p99_ms = summary.percentile(floors_ms, 99)
     return Result(
         scenario=Scenario.LATENCY,
         jobs=jobs,
@@ -127,6 +131,9 @@ def _result(
             "jobs_per_s": jobs / took_s,
             "enqueue_p50_ms": enqueue_p50_ms,
             "enqueue_p99_ms": enqueue_p99_ms,
+            "floor_p50_ms": floor_p50_ms,
+            "floor_p99_ms": floor_p99_ms,
+            "ratio_to_floor": summary.ratio(found["p50_ms"], floor_p50_ms),
         },
         limit=limit.of_latency(enqueue_p50_ms, found["p50_ms"]),
         lines=[
@@ -138,6 +145,10 @@ def _result(
                 ),
             ),
             ("of that, enqueue", f"p50 {enqueue_p50_ms:.2f} ms, p99 {enqueue_p99_ms:.2f} ms until its commit returned"),
+            (
+                "floor",
+                f"p50 {floor_p50_ms:.2f} ms, p99 {floor_p99_ms:.2f} ms: insert, NOTIFY and claim by bare connections",
+            ),
         ],
         samples=samples,
         notes=bench.notes,
