@@ -2,7 +2,8 @@
 
 One cell per worker process. The worker writes its state, its counters and the tables of what it is running right now
 and until when it may (its hard timeout, in ms of time.monotonic()); the supervisor and the steward read it, also after
-the worker died. The words are 64-bit integers in an anonymous mmap: a write is one store, so the hot path can afford
+the worker died. A few words are the worker's letter box: keys of jobs that somebody cancelled, put in by the steward and
+taken out by the worker. The words are 64-bit integers in an anonymous mmap: a write is one store, so the hot path can afford
 one per job, and a kill -9 loses nothing.
 
 Who writes what: the supervisor sets STARTING (with the pid) and DEAD (with the exit status); the worker sets
@@ -23,7 +24,7 @@ _WORD = 8
 
 
 class Word(IntEnum):
-    """The words of a cell; the tables of running jobs and of their deadlines follow them.
+    """The words of a cell; the letter box and the tables of running jobs and of their deadlines follow them.
 
     OVERDUE is the key of the job for which the steward killed the worker.
     """
@@ -44,7 +45,9 @@ class Word(IntEnum):
     STOPPED = 13
 
 
-CELL_WORDS = 16
+_HEAD_WORDS = 16
+_LETTERS = 32
+CELL_WORDS = _HEAD_WORDS + _LETTERS
 NO_DEADLINE = 0
 COUNTERS = (Word.CLAIMED, Word.SUCCEEDED, Word.FAILED, Word.RETRIED, Word.LOST, Word.RETURNED)
 
@@ -65,6 +68,7 @@ class Cell:
     def __init__(self, index: int, words: memoryview[int]) -> None:
         self.index = index
         self.words = words
+        self._letters = words[_HEAD_WORDS:CELL_WORDS]
         running = (len(words) - CELL_WORDS) // 2
         self.running = words[CELL_WORDS : CELL_WORDS + running]
         self.deadlines = words[CELL_WORDS + running :]
@@ -87,6 +91,25 @@ class Cell:
     def running_jobs(self) -> list[tuple[int, int]]:
         """Return (lease, ordinal) of every job that the worker is running, or was when it died."""
         return [split_key(key) for key in self.running if key]
+
+    def post(self, key: int) -> bool:
+        """Put a cancelled job's key into the letter box, unless it lies there; False when the box is full. The steward's."""
+        if key in self._letters:
+            return True
+        for place, letter in enumerate(self._letters):
+            if not letter:
+                self._letters[place] = key
+                return True
+        return False
+
+    def collect(self) -> list[int]:
+        """Take all keys out of the letter box. The worker's."""
+        letters = []
+        for place, letter in enumerate(self._letters):
+            if letter:
+                letters.append(letter)
+                self._letters[place] = 0
+        return letters
 
     def clear(self) -> None:
         """Make the cell as new, but for its state."""
@@ -132,10 +155,6 @@ class Board:
         self.cells = [Cell(i, words[i * per_cell : (i + 1) * per_cell]) for i in range(cells)]
         self.doorbells = [Doorbell() for _ in range(cells)]
         self.steward_doorbell = Doorbell()
-
-    def free_cell(self) -> Cell | None:
-        """Return a cell that no worker uses and the steward has cleaned, or None."""
-        return next((cell for cell in self.cells if cell.state is CellState.FREE), None)
 
     def ring_workers(self) -> None:
         """Wake every live worker of this host."""

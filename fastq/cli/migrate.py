@@ -10,7 +10,7 @@ from fastq.cli.options import dsn_option
 @click.command()
 @dsn_option
 @click.option("--check", is_flag=True, help="Change nothing; exit 4 unless the schema is the one this fastq needs.")
-@click.option("--sql", is_flag=True, help="Change nothing; print the SQL for a DBA to read and run.")
+@click.option("--sql", is_flag=True, help="Change nothing; print the SQL for a DBA; with --dsn, what is missing there.")
 @click.option("--slots", type=click.IntRange(1, 1024), help="Set the number of slots (it can only grow).")
 def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
     """Bring the schema up to date. Forward only; safe to run twice, and from two hosts at once."""
@@ -19,7 +19,11 @@ def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
     from fastq.schema import migrator
 
     if sql:
-        click.echo(migrator.script(), nl=False)
+        if dsn is None:
+            click.echo(migrator.script(), nl=False)
+        else:
+            with database.connect(dsn, "fastq migrate") as conn:
+                click.echo(migrator.script(without=migrator.applied(conn)), nl=False)
         return
     with database.connect(database.server(find_dsn(dsn)), "fastq migrate") as conn:
         if check:

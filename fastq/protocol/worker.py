@@ -48,10 +48,12 @@ async def standing(conn: AsyncConnection[Any], *, worker: int, slots: int) -> St
     return found
 
 
-async def unregister(conn: AsyncConnection[Any], *, worker: int, slots: int) -> None:
-    """Delete a worker's rows, except where it still holds leases: those are reaped when it is gone."""
+async def unregister(conn: AsyncConnection[Any], *, worker: int, slots: int) -> bool:
+    """Delete a worker's rows; False if one stays, because leases are left there: they are to be reaped."""
+    left = 0
     for slot in range(slots):
         who = {"slot": slot, "worker": worker}
         async with conn.transaction():
-            await conn.execute(statement("lock_worker"), {**who, "expired": False})
-            await conn.execute(statement("delete_worker"), who)
+            there = (await conn.execute(statement("lock_worker"), {**who, "expired": False})).rowcount
+            left += there - (await conn.execute(statement("delete_worker"), who)).rowcount
+    return not left

@@ -6,7 +6,7 @@ Safe to run twice and from two hosts at once: a transaction-level advisory lock 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -59,10 +59,10 @@ def newest() -> int:
     return migrations()[-1].version
 
 
-def script() -> str:
-    """Return everything as one SQL script for a DBA to read and run with psql."""
+def script(without: Collection[int] = ()) -> str:
+    """Return everything, or what is missing beside the versions `without`, as one SQL script for a DBA."""
     parts = ["begin;", f"select pg_advisory_xact_lock({_LOCK});", _LEDGER + ";"]
-    for m in migrations():
+    for m in (m for m in migrations() if m.version not in without):
         parts += [
             f"-- migration {m.version}: {m.name}",
             m.sql.rstrip(),
@@ -80,7 +80,9 @@ def migrate(conn: Connection[Any], *, slots: int | None = None, report: Callable
 
     """
     try:
-        applied = 0 if _complete(conn) else sum(_apply(conn, m, report) for m in migrations())
+        known = applied(conn)
+        missing = [m for m in migrations() if m.version not in known]
+        count = sum(_apply(conn, m, report) for m in missing)
         if slots is not None:
             set_slots(conn, slots)
     except psycopg.errors.InsufficientPrivilege as exc:
@@ -89,14 +91,18 @@ def migrate(conn: Connection[Any], *, slots: int | None = None, report: Callable
         ) from None
     except psycopg.Error as exc:
         raise SchemaError(f"PostgreSQL refused the migration: {str(exc).strip()}") from None
-    return applied
+    return count
 
 
-def _complete(conn: Connection[Any]) -> bool:
-    """Tell whether every migration has been applied, as we have it. Needs no more than the right to look."""
+def applied(conn: Connection[Any]) -> Collection[int]:
+    """Return the versions that a database has. Needs no more than the right to look.
+
+    Raises:
+        SchemaError: they are those of a newer or another fastq.
+
+    """
     row = conn.execute("select to_regclass('fastq.migration')").fetchone()
-    known = _known(conn) if row is not None and row[0] is not None else {}
-    return all(m.version in known for m in migrations())
+    return _known(conn) if row is not None and row[0] is not None else {}
 
 
 def _known(conn: Connection[Any]) -> dict[int, str]:
@@ -190,5 +196,6 @@ def _same(m: Migration, checksum: str) -> None:
     if m.checksum != checksum:
         raise SchemaError(
             f"migration {m.version} ({m.name}) was applied with other contents than this fastq has;"
-            " this database belongs to a different build of fastq"
+            " this database belongs to a different build of fastq. Use another one; or, if its jobs may go, drop the"
+            " schema fastq there (the embedded server: `fastq db reset`)"
         )

@@ -83,6 +83,7 @@ class Undertaker:
         """Reap all dead cells of this host."""
         if self.orphaned:
             self._find_dead()
+        self._totals.observe(self._board.cells)
         for cell in self._board.cells:
             if cell.state is CellState.DEAD:
                 await self._reap_cell(cell)

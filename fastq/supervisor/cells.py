@@ -25,14 +25,14 @@ def most_slots(cells: int) -> int:
     return max(1, cells // 2)
 
 
-def choose(board: Board, held: Collection[int]) -> Cell | None:
-    """Return a free cell that no live process holds, or None.
+def choose(board: Board, held: Collection[int], after: int = -1) -> Cell | None:
+    """Return a free cell that no live process holds, or None; the next one after cell `after`, going round.
 
     A worker sets its cell FREE a moment before it is gone; until it has been reaped its cell may not be reused,
-    or its death would be written over its successor.
+    or its death would be written over its successor. Going round leaves the steward time to read its counters.
     """
-    free = (cell for cell in board.cells if cell.index not in held and cell.state is CellState.FREE)
-    return next(free, None)
+    free = [cell for cell in board.cells if cell.index not in held and cell.state is CellState.FREE]
+    return min(free, key=lambda cell: (cell.index <= after, cell.index), default=None)
 
 
 def prepare(cell: Cell, cpu: int | None) -> None:

@@ -33,6 +33,7 @@ class Crew:
         self._steward = steward
         self._pids: set[int] = set()
         self._lifeline: tuple[int, int] | None = None
+        self._last_cell = -1
 
     def open(self) -> None:
         """Take the signals and tie the lifeline."""
@@ -41,10 +42,11 @@ class Crew:
 
     def spawn_worker(self, slot: Slot, held: set[int]) -> Worker | None:
         """Fork a worker for the slot; None when there is no cell or no process to be had."""
-        cell = cells.choose(self.board, held)
+        cell = cells.choose(self.board, held, after=self._last_cell)
         if cell is None:
             log.warning("slot %d has to wait: no free cell, the steward has yet to clean one", slot.number)
             return None
+        self._last_cell = cell.index
         cells.prepare(cell, slot.cpu)
         pid = self._fork(self._worker, Kind.WORKER, slot, cell)
         if pid is None:

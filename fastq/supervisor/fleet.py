@@ -75,7 +75,7 @@ class Fleet:
             self.table.place(slot, worker)
         return worker is not None
 
-    def reap(self, now: float) -> list[Ended]:
+    def reap(self, now: float, *, serving: bool) -> list[Ended]:
         """Take note of every child that changed; return the workers that ended."""
         ended = []
         for pid, status in self.crew.changes():
@@ -84,7 +84,7 @@ class Fleet:
             elif pid == self.post.pid:
                 self._bury_steward(pid, Exit(status), now)
             elif pid in self.table.workers:
-                ended.append(self._bury_worker(self.table.workers[pid], Exit(status), now))
+                ended.append(self._bury_worker(self.table.workers[pid], Exit(status), now, serving=serving))
         return ended
 
     def look(self, now: float) -> None:
@@ -134,7 +134,7 @@ class Fleet:
         else:
             log.info("steward %d is gone: %s", pid, end)
 
-    def _bury_worker(self, worker: Worker, end: Exit, now: float) -> Ended:
+    def _bury_worker(self, worker: Worker, end: Exit, now: float, *, serving: bool) -> Ended:
         cell = self.board.cells[worker.cell]
         was_ready = worker.ready_at is not None or cells.was_ready(cell)
         progressed = cells.progressed(cell)
@@ -148,7 +148,7 @@ class Fleet:
             fleet_was_ready=self.was_ready,
         )
         follows = self.table.bury(worker.pid, life, now, burst=self._burst)
-        _announce(worker, life, follows, self.table.policy)
+        _announce(worker, life, follows if serving else None, self.table.policy)
         return Ended(exit=end, was_ready=was_ready)
 
 

@@ -134,7 +134,7 @@ class Supervisor:
             log.info("TTIN: %d slots", len(table.slots))
 
     def _reap(self, now: float) -> None:
-        for ended in self.fleet.reap(now):
+        for ended in self.fleet.reap(now, serving=self.drain.phase is Phase.SERVING):
             if self.drain.phase is not Phase.SERVING:
                 self._codes.add(drain.code_of_leaver(ended.exit, was_ready=ended.was_ready))
 

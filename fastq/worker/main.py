@@ -60,6 +60,9 @@ def run(child: Child[WorkerConfig]) -> int:
     except FastqError as exc:
         log.error("%s", exc)  # noqa: TRY400 - its message is for people; a traceback is not
         return exc.exit_code
+    except Exception:
+        log.exception("the worker cannot go on")
+        return EXIT_CRASH
 
 
 class Worker:
@@ -217,8 +220,13 @@ class Worker:
         if not flushed or stuck:
             # What could not be said or ended stays in its leases: the steward gives it back as soon as we are gone.
             return EXIT_LATE
-        await registry.unregister(await link.open_or_kept(), worker=self._worker_id, slots=self._config.slots)
+        signed_off = await registry.unregister(
+            await link.open_or_kept(), worker=self._worker_id, slots=self._config.slots
+        )
+        if not signed_off:
+            return EXIT_LATE
         self._cell.state = CellState.FREE
+        self._child.board.steward_doorbell.ring()  # to be counted before the cell is used again
         return EXIT_LATE if late else EXIT_CLEAN
 
     def _end_within(self, seconds: float) -> None:

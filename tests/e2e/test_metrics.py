@@ -180,6 +180,14 @@ def test_counters_do_not_go_down_when_a_worker_is_killed(db: Db) -> None:
         assert all(later[name] >= value for name, value in earlier.items())
 
 
+def test_what_a_worker_counted_before_it_left_in_good_order_is_kept(db: Db) -> None:
+    """Workers that retire after ten jobs each, with nobody scraping meanwhile: all fifty are counted."""
+    fill(db, "fine", 50)
+    with running("--metrics-addr", ANY, "--max-jobs-per-child", "10") as host:
+        host.until("all jobs to be done", lambda: empty(db) and pids(db))
+        assert total(host.metrics(), "succeeded") == 50
+
+
 def test_a_killed_steward_serves_again_on_its_port(db: Db) -> None:
     """The next steward takes the port over; the living workers' counters are there."""
     port = free_port()

@@ -219,7 +219,7 @@ async def test_a_lease_left_behind_by_unregister_is_given_back(conn: Conn) -> No
     (place,) = await put(conn)
     who = await hire(conn)
     await take(conn, who)
-    await worker.unregister(conn, worker=who, slots=1)
+    assert not await worker.unregister(conn, worker=who, slots=1)
     await conn.execute("update fastq.worker set expires_at = now() - interval '1 s'")
     for dead in await reap.expired_workers(conn, slot=0):
         await reap.reap(conn, slot=0, worker=dead, verdict=uncharged)

@@ -19,7 +19,7 @@ async def test_register_in_every_slot(conn: Conn) -> None:
     rows = await ask(conn, "select slot, id, host, pid, name from fastq.worker order by slot")
     assert rows == [(slot, first, "h", 7, "n") for slot in range(3)]
     assert await ask(conn, "select distinct expires_at = started_at + interval '60 s' from fastq.worker") == [(True,)]
-    await worker.unregister(conn, worker=first, slots=3)
+    assert await worker.unregister(conn, worker=first, slots=3)
     assert not await ask(conn, "select id from fastq.worker")
     assert await hire(conn) > first
 
@@ -87,8 +87,8 @@ async def test_a_renewal_in_flight_saves_no_worker_from_a_reaper(conn: Conn, oth
 async def test_unregister_of_one_that_is_gone(conn: Conn) -> None:
     """Signing off twice, or after the reaper came, does nothing."""
     who = await hire(conn)
-    await worker.unregister(conn, worker=who, slots=1)
-    await worker.unregister(conn, worker=who, slots=2)
+    assert await worker.unregister(conn, worker=who, slots=1)
+    assert await worker.unregister(conn, worker=who, slots=2)
 
 
 # -- the lead

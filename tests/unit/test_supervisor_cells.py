@@ -34,6 +34,12 @@ def test_choose_skips_cells_in_use_and_cells_that_a_dying_process_still_holds(bo
     assert cells.choose(board, {1, 2}) is None
 
 
+def test_choose_goes_round_so_that_a_cell_just_left_is_used_last(board: Board) -> None:
+    """The steward reads a leaver's counters before they are cleared for the next one."""
+    order = [cells.choose(board, set(), after=last) for last in (-1, 0, 1, 2)]
+    assert [cell and cell.index for cell in order] == [0, 1, 2, 0]
+
+
 def test_prepare_leaves_nothing_of_the_last_worker(board: Board) -> None:
     """All words are new, the running table too."""
     cell = board.cells[0]
