@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from fastq.bench import machine
 from fastq.bench.ground import Ground
@@ -25,6 +26,10 @@ class Bench:
     progress: Progress
     conditions: dict[str, object]
     notes: tuple[str, ...]
+
+    def with_plan(self, **changes: Any) -> Bench:
+        """Return the same bench with another plan."""
+        return replace(self, plan=replace(self.plan, **changes))
 
 
 @contextmanager

@@ -43,17 +43,23 @@ def run(bench: Bench) -> Result:
     samples: list[dict[str, object]] = []
     for number in range(bench.plan.repeat):
         place = f"enqueue {number + 1}/{bench.plan.repeat}:"
-        sample: dict[str, object] = {}
-        for measure in (_bulk, _raw_copy) if number % 2 == 0 else (_raw_copy, _bulk):
-            bench.ground.clean()
-            sample |= measure(bench, jobs, place)
-        bench.ground.clean()
+        sample = streams(bench, jobs, place, product_first=number % 2 == 0)
         bench.progress.say(f"{place} {CALLERS} callers at once")
         sample |= _on_loop(_gathered(bench, max(CALLERS, jobs // _SINGLE_SHARE)))
         bench.progress.say(f"{place} one caller")
         sample |= _on_loop(_sequential(bench, min(jobs, _SEQUENTIAL_MOST)))
         samples.append(sample)
     return _result(bench, jobs, samples)
+
+
+def streams(bench: Bench, jobs: int, place: str, *, product_first: bool) -> dict[str, object]:
+    """Measure enqueue_many and a raw COPY once; leaves the queue empty."""
+    sample: dict[str, object] = {}
+    for measure in (_bulk, _raw_copy) if product_first else (_raw_copy, _bulk):
+        bench.ground.clean()
+        sample |= measure(bench, jobs, place)
+    bench.ground.clean()
+    return sample
 
 
 def _on_loop(work: Coroutine[Any, Any, T]) -> T:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
+import string
 import struct
 import time
+from collections.abc import Callable
 
 from fastq.app import App
+from fastq.bench.plan import Job
 from fastq.job import JobSpec
 
 QUEUE = "fastq.bench"
@@ -19,6 +23,7 @@ SOCKET_VARIABLE = "FASTQ_BENCH_SOCKET"
 
 app = App()
 _SMALLEST = len(b'{"user_id":1000000,"email":""}')
+_EMAIL = "someone@example.com"
 
 
 @app.task(queue=QUEUE, retries=0)
@@ -51,6 +56,24 @@ def noop_job(number: int, email: str) -> JobSpec:
     return noop.job(user_id=1_000_000 + number, email=email)
 
 
+def nap_job(number: int, email: str) -> JobSpec:
+    """As noop_job, for `nap`."""
+    return nap.job(user_id=1_000_000 + number, email=email)
+
+
+def sync_job(number: int, email: str) -> JobSpec:
+    """As noop_job, for `sync_noop`."""
+    return sync_noop.job(user_id=1_000_000 + number, email=email)
+
+
+MAKERS: dict[Job, Callable[[int, str], JobSpec]] = {Job.NOOP: noop_job, Job.NAP: nap_job, Job.SYNC: sync_job}
+
+
 def email_for(payload_bytes: int) -> str:
-    """Return the email that makes the JSON of a job's arguments `payload_bytes` long (at least 30)."""
-    return "someone@example.com".ljust(payload_bytes - _SMALLEST, "x")[: max(0, payload_bytes - _SMALLEST)]
+    """Return the email that makes the JSON of a job's arguments `payload_bytes` long (at least 30).
+
+    It is always the same one, of letters and digits at random, as PostgreSQL would compress a row of x to nothing.
+    """
+    size = max(0, payload_bytes - _SMALLEST)
+    rest = random.Random(0).choices(string.ascii_letters + string.digits, k=max(0, size - len(_EMAIL)))  # noqa: S311
+    return (_EMAIL + "".join(rest))[:size]

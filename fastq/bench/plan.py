@@ -14,9 +14,28 @@ class Scenario(StrEnum):
     THROUGHPUT = "throughput"
     ENQUEUE = "enqueue"
     LATENCY = "latency"
+    SCALE = "scale"
+    PAYLOAD = "payload"
 
 
-DEFAULT_JOBS = {Scenario.THROUGHPUT: 500_000, Scenario.ENQUEUE: 500_000, Scenario.LATENCY: 1000}
+class Job(StrEnum):
+    """What the jobs of `throughput` do: nothing, sleep a millisecond, nothing in a thread."""
+
+    NOOP = "noop"
+    NAP = "nap"
+    SYNC = "sync"
+
+
+SHORT = (Scenario.THROUGHPUT, Scenario.ENQUEUE, Scenario.LATENCY)
+"""What is measured where no scenario is named."""
+
+DEFAULT_JOBS = {
+    Scenario.THROUGHPUT: 500_000,
+    Scenario.ENQUEUE: 500_000,
+    Scenario.LATENCY: 1000,
+    Scenario.SCALE: 500_000,
+    Scenario.PAYLOAD: 200_000,
+}
 DEFAULT_PAYLOAD_BYTES = 51
 """The payload of the yardstick, prototypes/drain.py."""
 
@@ -38,6 +57,7 @@ class Plan:
     batch_size: int = 500
     repeat: int = 3
     payload_bytes: int = DEFAULT_PAYLOAD_BYTES
+    job: Job = Job.NOOP
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one sentence."""

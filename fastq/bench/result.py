@@ -11,8 +11,6 @@ import orjson
 from fastq.bench.plan import Plan, Scenario
 from fastq.bench.summary import rounded
 
-Figure = float | int | str | None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -23,7 +21,7 @@ class Result:
 
     scenario: Scenario
     jobs: int
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, object]
     limit: str
     lines: Sequence[tuple[str, str]]
     samples: Sequence[Mapping[str, object]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastq.bench import enqueue, latency, throughput
+from fastq.bench import enqueue, latency, payload, scale, throughput
 from fastq.bench.bench import Bench
 from fastq.bench.plan import Scenario
 from fastq.bench.result import Result
@@ -13,6 +13,8 @@ RUNS: dict[Scenario, Callable[[Bench], Result]] = {
     Scenario.THROUGHPUT: throughput.run,
     Scenario.ENQUEUE: enqueue.run,
     Scenario.LATENCY: latency.run,
+    Scenario.SCALE: scale.run,
+    Scenario.PAYLOAD: payload.run,
 }
 
 

@@ -1,4 +1,4 @@
-"""How many no-op jobs a second the workers drain from a filled queue, beside what their claims alone could."""
+"""How many jobs a second the workers drain from a filled queue, beside what their claims alone could."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastq.bench import ceiling, fleet, limit, machine, proc, summary
 from fastq.bench.bench import Bench
 from fastq.bench.claimant import Orders
-from fastq.bench.jobs import QUEUE, app, email_for, noop_job
+from fastq.bench.jobs import MAKERS, QUEUE, app, email_for
 from fastq.bench.meter import Spent, between
 from fastq.bench.plan import BenchError, Scenario
 from fastq.bench.result import Result
@@ -26,29 +26,68 @@ class Drain:
     enqueue_wal_bytes: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """All repetitions with one setting."""
+
+    jobs: int
+    drains: Sequence[Drain]
+    ceilings: Sequence[Spent]
+
+    def samples(self) -> list[dict[str, object]]:
+        """Return the raw figures of each repetition."""
+        return [_sample(self.jobs, drain, spent) for drain, spent in zip(self.drains, self.ceilings, strict=True)]
+
+    def figures(self) -> dict[str, float | None]:
+        """Return the medians, and the ratio of the two that matter."""
+        found = summary.medians(self.samples())
+        found["ratio_to_ceiling"] = summary.ratio(found["jobs_per_s"], found["ceiling_jobs_per_s"])
+        return found
+
+    def limit(self, processes: int) -> str:
+        """Return what the repetition of median length was limited by."""
+        typical = sorted(self.drains, key=lambda drain: drain.spent.wall_s)[len(self.drains) // 2].spent
+        return limit.of_drain(typical, processes=processes, cpus=machine.cpus())
+
+
 def run(bench: Bench) -> Result:
-    """Measure ceiling and product in turn, `repeat` times; the one that goes first changes."""
+    """Measure as `plan` says."""
     jobs = bench.plan.jobs_for(Scenario.THROUGHPUT)
+    series = measure(bench, jobs, "throughput")
+    figures = series.figures()
+    return Result(
+        scenario=Scenario.THROUGHPUT,
+        jobs=jobs,
+        figures=figures,
+        limit=series.limit(bench.plan.processes),
+        lines=_lines(bench, figures),
+        samples=series.samples(),
+        notes=bench.notes,
+    )
+
+
+def measure(bench: Bench, jobs: int, name: str) -> Series:
+    """Measure ceiling and product in turn, `repeat` times; the one that goes first changes."""
     drains: list[Drain] = []
     ceilings: list[Spent] = []
     for number in range(bench.plan.repeat):
-        place = f"throughput {number + 1}/{bench.plan.repeat}:"
+        place = f"{name} {number + 1}/{bench.plan.repeat}:"
         for what in ("ceiling", "workers") if number % 2 == 0 else ("workers", "ceiling"):
             if what == "ceiling":
                 ceilings.append(_ceiling(bench, jobs, place))
             else:
                 drains.append(_drain(bench, jobs, place))
-    return _result(bench, jobs, drains, ceilings)
+    return Series(jobs=jobs, drains=drains, ceilings=ceilings)
 
 
 def _fill(bench: Bench, jobs: int, place: str) -> tuple[JobIds, Spent]:
     """Fill the paused queue; return the jobs' ids and what that took."""
     bench.ground.clean()
     count = bench.progress.counting(f"{place} enqueuing", jobs)
-    email = email_for(bench.plan.payload_bytes)
+    make, email = MAKERS[bench.plan.job], email_for(bench.plan.payload_bytes)
     before = bench.meter.read()
     with app:
-        ids = app.enqueue_many_sync((noop_job(i, email) for i in range(jobs)), progress=count)
+        ids = app.enqueue_many_sync((make(i, email) for i in range(jobs)), progress=count)
     spent = between(before, bench.meter.read())
     bench.ground.settle()
     return ids, spent
@@ -119,28 +158,15 @@ def _sample(jobs: int, drain: Drain, ceiling_spent: Spent) -> dict[str, object]:
     }
 
 
-def _result(bench: Bench, jobs: int, drains: Sequence[Drain], ceilings: Sequence[Spent]) -> Result:
-    samples = [_sample(jobs, drain, spent) for drain, spent in zip(drains, ceilings, strict=True)]
-    figures = summary.medians(samples)
-    figures["ratio_to_ceiling"] = summary.ratio(figures["jobs_per_s"], figures["ceiling_jobs_per_s"])
-    typical = sorted(drains, key=lambda drain: drain.spent.wall_s)[len(drains) // 2].spent
-    return Result(
-        scenario=Scenario.THROUGHPUT,
-        jobs=jobs,
-        figures=figures,
-        limit=limit.of_drain(typical, processes=bench.plan.processes, cpus=machine.cpus()),
-        lines=_lines(bench, figures),
-        samples=samples,
-        notes=bench.notes,
-    )
-
-
 def _lines(bench: Bench, figures: dict[str, float | None]) -> list[tuple[str, str]]:
     plan, shown = bench.plan, summary.shown
     return [
         (
             "drained",
-            f"{shown(figures['jobs_per_s'])} jobs/s by {plan.processes} process(es), batches of {plan.batch_size}",
+            (
+                f"{shown(figures['jobs_per_s'])} {plan.job} jobs/s by {plan.processes} process(es), "
+                f"batches of {plan.batch_size}"
+            ),
         ),
         ("ceiling", f"{shown(figures['ceiling_jobs_per_s'])} jobs/s, the same claims without running anything"),
         ("ratio", f"{shown(figures['ratio_to_ceiling'], '.0%')} of the ceiling"),

@@ -13,7 +13,7 @@ import click
 
 from fastq.cli.options import dsn_option, json_option
 
-SCENARIOS = ("throughput", "enqueue", "latency")
+SCENARIOS = ("throughput", "enqueue", "latency", "scale", "payload")
 
 
 @click.command()
@@ -22,7 +22,7 @@ SCENARIOS = ("throughput", "enqueue", "latency")
 @click.option(
     "--jobs",
     type=click.IntRange(10),
-    help="Jobs per repetition, samples in all for latency. Default: 500000, 1000 for latency.",
+    help="Jobs per repetition, samples in all for latency. Default: 500000; 1000 for latency, 200000 for payload.",
 )
 @click.option("-p", "--processes", type=click.IntRange(1, 1024), help="Worker processes. Default: as `fastq worker`.")
 @click.option(
@@ -41,6 +41,13 @@ SCENARIOS = ("throughput", "enqueue", "latency")
     show_default=True,
     help="Size of a job's arguments as JSON.",
 )
+@click.option(
+    "--job",
+    type=click.Choice(("noop", "nap", "sync")),
+    default="noop",
+    show_default=True,
+    help="What a job of throughput and scale does: nothing, sleep 1 ms, nothing in a thread.",
+)
 @json_option
 @click.option(
     "--output",
@@ -48,29 +55,32 @@ SCENARIOS = ("throughput", "enqueue", "latency")
     help="Write <date>-<commit>-<scenario>.json with raw samples there.",
 )
 def bench(scenario: str | None, dsn: str | None, json: bool, output: Path | None, **settings: Any) -> None:
-    """Measure YOUR database: throughput, enqueue, latency; all three without SCENARIO.
+    """Measure YOUR database: the first three without SCENARIO.
 
     \b
     throughput  no-op jobs drained from a filled queue, beside claims alone (the ceiling)
     enqueue     enqueue_many beside raw COPY, 100 callers at once, one caller alone
     latency     enqueue call to handler start, workers idle
+    scale       throughput for 1, 2, … --processes
+    payload     throughput and enqueue with 100 B, 1 kB, 10 kB
 
     It uses a queue of its own, fastq.bench, and removes everything again.
     """
     from fastq import database
     from fastq.bench import bench as run
     from fastq.bench import result, scenarios
-    from fastq.bench.plan import Plan, Scenario
+    from fastq.bench.plan import SHORT, Job, Plan, Scenario
     from fastq.bench.progress import Progress
     from fastq.config import find_dsn
     from fastq.supervisor import processes_here
 
-    plan = Plan(**{**settings, "processes": settings["processes"] or processes_here()})
+    plan = Plan(**{**settings, "job": Job(settings["job"]), "processes": settings["processes"] or processes_here()})
     progress, found = Progress(), {}
     with _stoppable(), run.opened(plan, database.reachable(find_dsn(dsn)), progress) as opened:
-        for name in [Scenario(scenario)] if scenario else list(Scenario):
+        conditions = {"command": _command(sys.argv[1:]), **opened.conditions}
+        for name in [Scenario(scenario)] if scenario else SHORT:
             measured = scenarios.run(name, opened)
-            found[name.value] = measured.as_dict(plan, opened.conditions)
+            found[name.value] = measured.as_dict(plan, conditions)
             progress.clear()
             if not json:
                 click.echo(measured.text())
@@ -84,6 +94,19 @@ def _all(found: dict[str, dict[str, object]]) -> dict[str, object]:
     """Return one object for all scenarios; its own figures are the throughput's."""
     first = found["throughput"]
     return {"scenario": "all", "jobs": first["jobs"], "jobs_per_s": first["jobs_per_s"], **found}
+
+
+def _command(arguments: list[str]) -> str:
+    """Return the command as it was typed, without the database, which may hold a password, and where results go."""
+    kept: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        name, has_value, _ = argument.partition("=")
+        if name not in ("--dsn", "--output"):
+            kept.append(argument)
+        elif not has_value:
+            next(given, None)
+    return " ".join(["fastq", *kept])
 
 
 @contextmanager
