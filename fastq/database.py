@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,7 +62,31 @@ def parameters(dsn: str, application: str) -> dict[str, Any]:
     return {**ours, **given}
 
 
-def connect(dsn: str, application: str = "fastq") -> psycopg.Connection[Any]:
+class Connection(psycopg.Connection[Any]):
+    """A synchronous connection that can lose its patience; see `answering_sync`."""
+
+    patience_s: float | None = None
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        """Wait for the server as psycopg does, if need be with a bound."""
+        return super().wait(gen if self.patience_s is None else _bounded(gen, self.patience_s), *args, **kwargs)
+
+
+def _bounded(gen: Any, within_s: float) -> Generator[Any, int, Any]:
+    """Run one of psycopg's exchanges; fail when the server has not answered in time."""
+    until = time.monotonic() + within_s
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > until:
+                raise psycopg.OperationalError(f"the server did not answer within {within_s:.0f} s")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        return end.value
+
+
+def connect(dsn: str, application: str = "fastq") -> Connection:
     """Open a synchronous connection in autocommit mode.
 
     Raises:
@@ -69,7 +94,7 @@ def connect(dsn: str, application: str = "fastq") -> psycopg.Connection[Any]:
 
     """
     try:
-        return psycopg.connect(**parameters(dsn, application), autocommit=True)
+        return Connection.connect(**parameters(dsn, application), autocommit=True)
     except psycopg.OperationalError as exc:
         raise unreachable(exc) from None
 
@@ -98,6 +123,16 @@ def answering(conn: psycopg.AsyncConnection[Any], within_s: float = ANSWER_S) ->
         yield
     finally:
         watch.cancel()
+
+
+@contextmanager
+def answering_sync(conn: Connection, within_s: float = ANSWER_S) -> Iterator[None]:
+    """As `answering`, for each statement inside; the connection is of no use afterwards."""
+    conn.patience_s = within_s
+    try:
+        yield
+    finally:
+        conn.patience_s = None
 
 
 def _cut(conn: psycopg.AsyncConnection[Any]) -> None:

@@ -15,10 +15,11 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
 from fastq import database
+from fastq.database import Connection
 from fastq.errors import DatabaseUnreachable
 
 BUSY_S = 30.0
@@ -109,12 +110,12 @@ class SyncPool:
         self._dsn = dsn
         self._size = size
         self._places = threading.Semaphore(size)
-        self._idle: list[Connection[Any]] = []
+        self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._closed = False
 
     @contextmanager
-    def connection(self) -> Iterator[Connection[Any]]:
+    def connection(self) -> Iterator[Connection]:
         """Give a connection in autocommit mode, to one thread at a time.
 
         Raises:
@@ -132,18 +133,18 @@ class SyncPool:
         finally:
             self._places.release()
 
-    def _take(self) -> Connection[Any]:
+    def _take(self) -> Connection:
         while (conn := self._pop()) is not None:
             if _alive(conn):
                 return conn
             conn.close()
         return database.connect(self._dsn, _APPLICATION)
 
-    def _pop(self) -> Connection[Any] | None:
+    def _pop(self) -> Connection | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
 
-    def _put_back(self, conn: Connection[Any]) -> None:
+    def _put_back(self, conn: Connection) -> None:
         with self._lock:
             if not self._closed and _reusable(conn):
                 self._idle.append(conn)

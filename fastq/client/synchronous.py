@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import Connection
 
+from fastq import database
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import SyncPool
+from fastq.database import answering_sync
 from fastq.errors import DatabaseUnreachable
 from fastq.job import JobIds, JobSpec
 from fastq.protocol import enqueue
@@ -62,7 +64,8 @@ class SyncClient:
     def _insert(self, line: Line) -> int:
         with self._pool.connection() as own:
             try:
-                (job_id,) = enqueue.insert_lines_sync(own, [line])
+                with answering_sync(own):
+                    (job_id,) = enqueue.insert_lines_sync(own, [line])
             except psycopg.Error as exc:
                 if exc.sqlstate == fate.READ_ONLY:
                     own.close()  # the next one may find the new primary
@@ -100,12 +103,12 @@ class SyncClient:
                     raise fate.given_up(exc) from None
                 time.sleep(min(left_s, full_jitter_s(failures)))
 
-    def _notify(self, conn: Connection[Any], *, always: bool = False) -> None:
+    def _notify(self, conn: database.Connection, *, always: bool = False) -> None:
         """Wake the fleet unless that was just done. The jobs are there already, whatever becomes of it."""
         with self._lock:
             due = always or time.monotonic() - self._notified_at > NOTIFY_EVERY_S
             if due:
                 self._notified_at = time.monotonic()
         if due:
-            with suppress(psycopg.Error):
+            with suppress(psycopg.Error), answering_sync(conn):
                 enqueue.ask_sync(conn, "notify_workers")

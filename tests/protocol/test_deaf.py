@@ -1,0 +1,82 @@
+"""A server that falls silent: its kernel, or a proxy in between, still holds the line, and nobody is told."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+from fastq import database
+
+pytestmark = pytest.mark.protocol
+
+
+class Line:
+    """A listener on localhost that forwards to the server's socket until it is told to fall silent."""
+
+    def __init__(self, dsn: str) -> None:
+        parts = conninfo.conninfo_to_dict(dsn)
+        self._server = f"{parts['host']}/.s.PGSQL.{parts['port']}"
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = [self._listener]
+        self.silent = threading.Event()
+        self.dsn = conninfo.make_conninfo(dsn, host="127.0.0.1", port=self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.socket(socket.AF_UNIX)
+                there.connect(self._server)
+                self._open += [here, there]
+                for source, sink in ((here, there), (there, here)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while chunk := source.recv(65536):
+                if self.silent.is_set():
+                    return
+                sink.sendall(chunk)
+
+    def close(self) -> None:
+        """Hang up."""
+        for end in self._open:
+            end.close()
+
+
+@pytest.fixture
+def line(dsn: str) -> Iterator[Line]:
+    """Give a line that hears."""
+    opened = Line(dsn)
+    yield opened
+    opened.close()
+
+
+def test_a_synchronous_statement_without_an_answer_fails(line: Line) -> None:
+    """The caller gets an error instead of waiting for ever, and the connection is not used again."""
+    with database.connect(line.dsn) as conn:
+        with database.answering_sync(conn, 60.0):
+            assert conn.execute("select 1").fetchone() == (1,)
+        line.silent.set()
+        with pytest.raises(psycopg.OperationalError, match="did not answer"), database.answering_sync(conn, 0.05):
+            conn.execute("select 1")
+        assert conn.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE
+        conn.close()
+
+
+async def test_an_asynchronous_statement_without_an_answer_fails(line: Line) -> None:
+    """The same, by cutting the line."""
+    async with await database.connect_async(line.dsn) as conn:
+        with database.answering(conn, 60.0):
+            await (await conn.execute("select 1")).fetchone()
+        line.silent.set()
+        with pytest.raises(psycopg.OperationalError), database.answering(conn, 0.05):
+            await conn.execute("select 1")
+        assert conn.closed
