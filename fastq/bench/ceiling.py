@@ -5,25 +5,19 @@ As many claimants as there are workers, one synchronous connection each, on the 
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import orjson
-
 from fastq.bench.claimant import Orders
-from fastq.bench.plan import BenchError
-
-_END_S = 5.0
+from fastq.bench.piped import Piped
 
 
 class Ceiling:
     """The claimants of one repetition, connected and registered, waiting for `run`."""
 
     def __init__(self, orders: Orders, processes: int) -> None:
-        self._claimants: list[subprocess.Popen[bytes]] = []
+        self._claimants: list[Piped] = []
         self.pids: list[int] = []
         self._orders = orders
         self._processes = processes
@@ -31,49 +25,31 @@ class Ceiling:
     def open(self) -> None:
         """Start the claimants and wait until each is registered as a worker."""
         for _ in range(self._processes):
-            self._claimants.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "fastq.bench.claimant"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    process_group=0,
-                )
-            )
-            self._tell(self._claimants[-1], orjson.dumps(self._orders))
-        self.pids = [self._hear(claimant)["pid"] for claimant in self._claimants]
+            self._claimants.append(Piped("fastq.bench.claimant", self._orders))
+        for claimant in self._claimants:
+            claimant.hear()
+        self.pids = [claimant.pid for claimant in self._claimants]
 
     def run(self) -> float:
         """Let them claim until nothing is left; return when the last one was done, by time.monotonic()."""
+        return max(float(words["done_at"]) for words in self._answers())
+
+    def claim(self) -> tuple[int, list[float]]:
+        """Let each make as many claims as its orders say; return the jobs, and what each claim took in µs."""
+        answers = self._answers()
+        return sum(words["jobs"] for words in answers), [took for words in answers for took in words["took_us"]]
+
+    def _answers(self) -> list[dict[str, Any]]:
         for claimant in self._claimants:
-            self._tell(claimant, b"go")
-        return max(float(self._hear(claimant)["done_at"]) for claimant in self._claimants)
+            claimant.tell(b"go")
+        return [claimant.hear() for claimant in self._claimants]
 
     def close(self) -> None:
         """End the claimants; may be called twice."""
         for claimant in self._claimants:
-            if claimant.stdin is not None:
-                claimant.stdin.close()
+            claimant.leave()
         for claimant in self._claimants:
-            try:
-                claimant.wait(_END_S)
-            except subprocess.TimeoutExpired:
-                claimant.kill()
-                claimant.wait()
-            if claimant.stdout is not None:
-                claimant.stdout.close()
-
-    def _tell(self, claimant: subprocess.Popen[bytes], line: bytes) -> None:
-        assert claimant.stdin is not None
-        claimant.stdin.write(line + b"\n")
-        claimant.stdin.flush()
-
-    def _hear(self, claimant: subprocess.Popen[bytes]) -> dict[str, Any]:
-        assert claimant.stdout is not None
-        line = claimant.stdout.readline()
-        if not line:
-            raise BenchError("a process that measures the ceiling died; what it said stands above")
-        words: dict[str, Any] = orjson.loads(line)
-        return words
+            claimant.close()
 
 
 @contextmanager

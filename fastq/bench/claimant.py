@@ -1,7 +1,7 @@
 """A process that only claims: `python -m fastq.bench.claimant`. The workers' very statement, its answer thrown away.
 
-It reads its orders as one line of JSON from stdin, registers as a worker, says its ids, waits for a second line, claims
-until every segment is dry, and says how many jobs that were. It ends when stdin is closed.
+It reads its orders as one line of JSON from stdin, registers as a worker, and says so. For each line that comes it
+claims until every segment is dry, or as often as ordered, and says what that took. It ends when stdin is closed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from psycopg import Connection
 
 from fastq import database
 from fastq.bench.ground import CLAIMANT
+from fastq.bench.piped import say
 from fastq.config import DEFAULT_PRIORITY
 from fastq.protocol.claim import LEASE_IDS, MAX_BATCH_BYTES
 from fastq.sql import statement
@@ -31,12 +32,13 @@ _LEASE_S = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """What a claimant is told: where, what, and how much at once."""
+    """What a claimant is told: where, what, how much at once, and how often (0: until nothing is left)."""
 
     dsn: str
     queue: str
     segments: list[int]
     batch_size: int
+    claims: int = 0
 
 
 class Claimant:
@@ -47,6 +49,10 @@ class Claimant:
         self._orders = orders
         self._acks: list[int] = []
         self._lease_ids: Iterator[int] = iter(())
+        self._segments = iter(orders.segments)
+        self._segment = next(self._segments)
+        self._low = 0
+        self.batch = b""
         params = {"host": socket.gethostname(), "pid": os.getpid(), "name": CLAIMANT, "lease_s": _LEASE_S, "slots": 1}
         row = conn.execute(statement("register_worker"), params).fetchone()
         assert row is not None
@@ -67,6 +73,21 @@ class Claimant:
             else:
                 return claims
 
+    def claim(self) -> dict[str, object]:
+        """Claim as often as ordered, going on where it was; return the jobs, and what each claim took in µs."""
+        batches: list[bytes] = []
+        took_us: list[float] = []
+        while len(took_us) < self._orders.claims:
+            started = time.perf_counter()
+            lease, low = self.step(self._segment, self._low)
+            if lease is None:
+                self._segment, self._low = next(self._segments), 0
+                continue
+            took_us.append((time.perf_counter() - started) * 1e6)
+            batches.append(self.batch)
+            self._low = low
+        return {"jobs": sum(len(orjson.loads(batch)) for batch in batches), "took_us": took_us}
+
     def step(self, segment: int, low: int) -> tuple[int | None, int]:
         """Claim once; return the lease, if any, and the position up to which it goes."""
         params = {
@@ -86,6 +107,7 @@ class Claimant:
         row = self._conn.execute(text, params, prepare=True, binary=True).fetchone()
         assert row is not None
         self._acks = [] if row[0] is None else [row[0]]
+        self.batch = row[1]
         return row[0], row[2] or 0
 
     def _lease_id(self) -> int:
@@ -98,22 +120,18 @@ class Claimant:
         return lease
 
 
-def _say(**words: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(words) + b"\n")
-    sys.stdout.buffer.flush()
-
-
 def main() -> NoReturn:
     """Follow the orders on stdin."""
     orders = Orders(**orjson.loads(sys.stdin.readline()))
     with database.connect(orders.dsn, CLAIMANT) as conn:
         conn.execute(SETUP)
         claimant = Claimant(conn, orders)
-        _say(worker=claimant.worker, pid=os.getpid())
-        if sys.stdin.readline():
-            claims = claimant.run()
-            _say(claims=claims, done_at=time.monotonic())
-            sys.stdin.readline()
+        say(worker=claimant.worker)
+        while sys.stdin.readline():
+            if orders.claims:
+                say(**claimant.claim())
+            else:
+                say(claims=claimant.run(), done_at=time.monotonic())
     sys.exit(0)
 
 

@@ -80,6 +80,10 @@ class Ground:
     def settle(self) -> None:
         """Vacuum, analyze and, where allowed, checkpoint what was just filled in."""
         self.tidy()
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint where that is allowed."""
         with suppress(psycopg.errors.InsufficientPrivilege):
             self.conn.execute(statement("checkpoint"))
 

@@ -8,7 +8,7 @@ time counts too. Known only where the server's processes are processes of this h
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -116,6 +116,24 @@ def between(before: Reading, after: Reading) -> Spent:
         worker_cpu_s=_sum_of_differences(before.worker_cpu_s, after.worker_cpu_s),
         host_busy=_host_busy(before.host, after.host),
     )
+
+
+def total(parts: Sequence[Spent]) -> Spent:
+    """Return what was spent in several stretches together; unknown where it is unknown in one of them. Pure."""
+    wall_s = sum(part.wall_s for part in parts)
+    busy = _added([None if part.host_busy is None else part.host_busy * part.wall_s for part in parts])
+    return Spent(
+        wall_s=wall_s,
+        wal_bytes=_added([part.wal_bytes for part in parts]),
+        server_cpu_s=_added([part.server_cpu_s for part in parts]),
+        worker_cpu_s=_added([part.worker_cpu_s for part in parts]),
+        host_busy=None if busy is None or not wall_s else busy / wall_s,
+    )
+
+
+def _added(values: Sequence[N | None]) -> N | None:
+    known = [value for value in values if value is not None]
+    return sum(known[1:], known[0]) if known and len(known) == len(values) else None
 
 
 def _less(after: N | None, before: N | None) -> N | None:

@@ -16,6 +16,10 @@ class Scenario(StrEnum):
     LATENCY = "latency"
     SCALE = "scale"
     PAYLOAD = "payload"
+    DEPTH = "depth"
+    STEADY = "steady"
+    PINNED = "pinned"
+    LOAD = "load"
 
 
 class Job(StrEnum):
@@ -35,7 +39,9 @@ DEFAULT_JOBS = {
     Scenario.LATENCY: 1000,
     Scenario.SCALE: 500_000,
     Scenario.PAYLOAD: 200_000,
+    Scenario.DEPTH: 5_000_000,
 }
+DEFAULT_SECONDS = {Scenario.STEADY: 30.0, Scenario.PINNED: 60.0, Scenario.LOAD: 20.0}
 DEFAULT_PAYLOAD_BYTES = 51
 """The payload of the yardstick, prototypes/drain.py."""
 
@@ -48,7 +54,8 @@ class BenchError(FastqError):
 class Plan:
     """The settings of one run.
 
-    `jobs` is None for each scenario's own default; for latency it is the number of samples over all repetitions.
+    `jobs` is None for each scenario's own default; for latency it is the number of samples over all repetitions. So is
+    `seconds`, of the scenarios that take a time; they do not repeat.
     """
 
     processes: int
@@ -58,6 +65,7 @@ class Plan:
     repeat: int = 3
     payload_bytes: int = DEFAULT_PAYLOAD_BYTES
     job: Job = Job.NOOP
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one sentence."""
@@ -72,6 +80,13 @@ class Plan:
                 raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if self.jobs is not None and self.jobs < 10:
             raise UsageError(f"jobs must be at least 10 to say anything, not {self.jobs}")
+
+        if self.seconds is not None and self.seconds < 1:
+            raise UsageError(f"seconds must be at least 1, not {self.seconds}")
+
+    def seconds_for(self, scenario: Scenario) -> float:
+        """Return for how long a scenario is measured."""
+        return DEFAULT_SECONDS[scenario] if self.seconds is None else self.seconds
 
     def jobs_for(self, scenario: Scenario) -> int:
         """Return how many jobs a scenario goes through."""

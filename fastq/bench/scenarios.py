@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastq.bench import enqueue, latency, payload, scale, throughput
+from fastq.bench import depth, enqueue, latency, payload, scale, throughput
 from fastq.bench.bench import Bench
 from fastq.bench.plan import Scenario
 from fastq.bench.result import Result
@@ -15,6 +15,7 @@ RUNS: dict[Scenario, Callable[[Bench], Result]] = {
     Scenario.LATENCY: latency.run,
     Scenario.SCALE: scale.run,
     Scenario.PAYLOAD: payload.run,
+    Scenario.DEPTH: depth.run,
 }
 
 

@@ -13,7 +13,7 @@ import click
 
 from fastq.cli.options import dsn_option, json_option
 
-SCENARIOS = ("throughput", "enqueue", "latency", "scale", "payload")
+SCENARIOS = ("throughput", "enqueue", "latency", "scale", "payload", "depth")
 
 
 @click.command()
@@ -22,7 +22,8 @@ SCENARIOS = ("throughput", "enqueue", "latency", "scale", "payload")
 @click.option(
     "--jobs",
     type=click.IntRange(10),
-    help="Jobs per repetition, samples in all for latency. Default: 500000; 1000 for latency, 200000 for payload.",
+    help="Jobs per repetition, samples in all for latency, the backlog for depth. Default: 500000; 1000 for latency, "
+    "200000 for payload, 5000000 for depth.",
 )
 @click.option("-p", "--processes", type=click.IntRange(1, 1024), help="Worker processes. Default: as `fastq worker`.")
 @click.option(
@@ -63,6 +64,7 @@ def bench(scenario: str | None, dsn: str | None, json: bool, output: Path | None
     latency     enqueue call to handler start, workers idle
     scale       throughput for 1, 2, … --processes
     payload     throughput and enqueue with 100 B, 1 kB, 10 kB
+    depth       what a claim costs with 10 thousand, a million, --jobs waiting
 
     It uses a queue of its own, fastq.bench, and removes everything again.
     """

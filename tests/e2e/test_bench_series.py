@@ -57,3 +57,14 @@ def test_throughput_runs_other_jobs_too(job: str, dsn: str) -> None:
     found = measured("throughput", "--job", job, "--jobs", "500", "-p", "1", "--dsn", dsn)
     assert found["settings"]["job"] == job
     assert found["jobs_per_s"] > 0
+
+
+def test_depth_compares_claims_from_backlogs_of_several_depths(dsn: str, db: psycopg.Connection[Any]) -> None:
+    """The same number of claims of the same size at each depth."""
+    found = measured("depth", "--jobs", "5000", "-p", "2", "--dsn", dsn)
+    assert [point["depth"] for point in found["points"]] == [500, 5000]
+    assert found["points"][0]["ratio_to_shallow"] == 1
+    assert found["ratio_to_shallow"] == found["points"][1]["ratio_to_shallow"] > 0
+    shallow, deep = found["samples"]
+    assert len(shallow["took_us"]) == len(deep["took_us"]) == 2 * 5 * 40
+    assert is_empty(db)
