@@ -2,9 +2,9 @@
 
 One cell per worker process. The worker writes its state, its counters and the tables of what it is running right now
 and until when it may (its hard timeout, in ms of time.monotonic()); the supervisor and the steward read it, also after
-the worker died. A few words are the worker's letter box: keys of jobs that somebody cancelled, put in by the steward and
-taken out by the worker. The words are 64-bit integers in an anonymous mmap: a write is one store, so the hot path can afford
-one per job, and a kill -9 loses nothing.
+the worker died. A few words are the worker's letter box: keys of jobs that somebody cancelled, put in by the steward,
+taken out by the worker. The words are 64-bit integers in an anonymous mmap: a write is one store, so the hot path can
+afford one per job, and a kill -9 loses nothing.
 
 Who writes what: the supervisor sets STARTING (with the pid) and DEAD (with the exit status); the worker sets
 RUNNING, DRAINING and, on a clean exit, FREE; the steward sets a DEAD cell FREE once its leases were given back.
@@ -93,7 +93,7 @@ class Cell:
         return [split_key(key) for key in self.running if key]
 
     def post(self, key: int) -> bool:
-        """Put a cancelled job's key into the letter box, unless it lies there; False when the box is full. The steward's."""
+        """Put a cancelled job's key into the letter box, unless it lies there; False when it is full. The steward's."""
         if key in self._letters:
             return True
         for place, letter in enumerate(self._letters):

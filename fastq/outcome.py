@@ -6,6 +6,7 @@ run ──► success                    acknowledged; finished (succeeded), if 
     ├─► exception, none left       finished (failed)
     ├─► Retry / Snooze / Discard   as raised
     ├─► payload does not fit       finished (failed), at once
+    ├─► ended after it was cancelled  finished (cancelled), unless it succeeded or was discarded
     └─► worker died while running  ready, crash + 1; finished (failed) at max_crashes
 """
 
@@ -168,6 +169,23 @@ def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Sett
     )
 
 
+def cancelled(job: LeasedJob, error: BaseException | None = None, *, keep_s: float = inf) -> Settlement:
+    """End a job that somebody cancelled: it did not start, or its run raised `error` after it was asked to stop."""
+    ran = error is not None
+    meta = job.meta
+    if isinstance(error, Exception) and not isinstance(error, Flow):  # asyncio.CancelledError is none
+        meta = _with_error(meta, error_record(error, job.attempt + 1))
+    return Settlement(
+        lease=job.lease,
+        ord=job.ord,
+        goes=Goes.FINISHED,
+        state=JobState.CANCELLED,
+        attempt=job.attempt + ran,
+        meta=meta,
+        keep_s=_expiry_s(keep_s),
+    )
+
+
 def _expiry_s(keep_s: float) -> float | None:
     return None if keep_s == inf else keep_s
 
@@ -226,6 +244,8 @@ def after_death(
     `counts`: it is known that it ran, so the run was an attempt too; the worker that takes it next knows how many there
     may be.
     """
+    if job.cancelled:
+        return cancelled(job)
     if not running:
         return returned(job)
     crashes = int((job.meta or {}).get("crashes", 0)) + 1

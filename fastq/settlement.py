@@ -10,7 +10,10 @@ from fastq.states import Goes, JobState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasedJob:
-    """An unfinished job of a lease, without its payload: `ord` is its place in the batch, from 0."""
+    """An unfinished job of a lease, without its payload: `ord` is its place in the batch, from 0.
+
+    `cancelled`: somebody has cancelled it; known where a dead worker's jobs are given back.
+    """
 
     lease: int
     ord: int
@@ -18,6 +21,7 @@ class LeasedJob:
     task: str
     attempt: int
     meta: dict[str, Any] | None = None
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,11 @@ Verdict = Callable[[LeasedJob], Settlement]
 
 
 def _leased(row: tuple[Any, ...]) -> LeasedJob:
-    lease, ordinal, job, task, attempt, meta_text, checkpoint = row
+    lease, ordinal, job, task, attempt, meta_text, checkpoint, cancelled = row
     meta = None if meta_text is None else orjson.loads(meta_text)
     if checkpoint is not None:
         meta = {**(meta or {}), "checkpoint": orjson.loads(checkpoint)}
-    return LeasedJob(lease=lease, ord=ordinal, id=job, task=task, attempt=attempt, meta=meta)
+    return LeasedJob(lease=lease, ord=ordinal, id=job, task=task, attempt=attempt, meta=meta, cancelled=cancelled)
 
 
 async def expired_workers(conn: AsyncConnection[Any], *, slot: int) -> list[int]:

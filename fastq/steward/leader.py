@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic
 
 from fastq.link import Link
-from fastq.protocol import rotate, upkeep
+from fastq.protocol import jobs, rotate, upkeep
 
 log = logging.getLogger("fastq.steward")
 
@@ -109,6 +109,10 @@ class Leader:
                 log.debug("truncated ready_%s", segment)
         for slot in range(self._slots):
             await self._ring.call(partial(rotate.advance, slot=slot))
+
+    async def sweep(self) -> int:
+        """Let the marks of cancelled jobs follow those that left their worker; returns how many did."""
+        return await self._link.call(jobs.sweep_cancellations) if self.leading else 0
 
     async def run_prune(self) -> None:
         """Delete kept jobs whose time is over, until cancelled."""

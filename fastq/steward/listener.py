@@ -1,4 +1,4 @@
-"""Hears the database's NOTIFY, once per host, and rings the doorbells of its workers."""
+"""Hears the database's NOTIFY, once per host, and rings the doorbells of its workers, or tells of cancelled jobs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from fastq.errors import DatabaseUnreachable
 log = logging.getLogger("fastq.steward")
 
 _PROBE_S = 30.0
+CANCEL = "cancel"
+"""What a notification says that is not of new jobs, but of running ones that somebody has cancelled."""
 
 
 class Listener:
     """Keeps one connection on LISTEN; it never opens a transaction, so that the server's queue cannot fill up."""
 
-    def __init__(self, dsn: str, ring: Callable[[], None]) -> None:
+    def __init__(self, dsn: str, ring: Callable[[], None], cancel: Callable[[], None]) -> None:
         self._dsn = dsn
         self._ring = ring
+        self._cancel = cancel
 
     async def run(self) -> None:
         """Listen until cancelled; after every reconnection ring once, since notifications were missed."""
@@ -35,9 +38,10 @@ class Listener:
                     await conn.execute("listen fastq")
                     failures = 0
                     self._ring()
+                    self._cancel()
                     while True:
-                        async for _ in conn.notifies(timeout=_PROBE_S):
-                            self._ring()
+                        async for heard in conn.notifies(timeout=_PROBE_S):
+                            (self._cancel if heard.payload == CANCEL else self._ring)()
                         with answering(conn):
                             await conn.execute("select 1")
             except (psycopg.Error, DatabaseUnreachable) as exc:

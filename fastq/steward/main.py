@@ -20,6 +20,7 @@ from fastq.errors import FastqError
 from fastq.link import Link
 from fastq.observability.exposition import Totals
 from fastq.states import CellState
+from fastq.steward.cancel import Canceller
 from fastq.steward.cron import Cron
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.leader import Leader
@@ -86,7 +87,8 @@ class Steward:
         )
         self._leader = Leader(leads, turns, holder=f"{socket.gethostname()}:{self._parent}", slots=cfg.slots)
         self._cron = Cron(leads, self._leader)
-        self._listener = Listener(cfg.dsn, self._board.ring_workers) if cfg.listen else None
+        self._canceller = Canceller(self._board, beats, self._leader, lease_s=cfg.lease_s, slots=cfg.slots)
+        self._listener = Listener(cfg.dsn, self._board.ring_workers, self._canceller.rung.set) if cfg.listen else None
         self._pages = Pages(self._board, totals, self._heartbeat, self._leader, lease_s=cfg.lease_s)
         self._servers = self._pages.servers(metrics_addr=cfg.metrics_addr, health_addr=cfg.health_addr)
 
@@ -103,6 +105,7 @@ class Steward:
             self._cron.run,
             self._leader.run_rotate,
             self._leader.run_prune,
+            self._canceller.run,
             self._pages.run,
             *(server.run for server in self._servers),
         ]

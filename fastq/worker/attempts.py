@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -14,7 +15,7 @@ from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
 from fastq.errors import UsageError
 from fastq.job import Next
-from fastq.outcome import Failure, after_failure, next_step, returned, succeeded
+from fastq.outcome import Discard, Failure, after_failure, cancelled, next_step, returned, succeeded
 from fastq.protocol.completion import Place
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes
@@ -45,6 +46,8 @@ class Attempts:
         self._cell = cell
         self._ledger = ledger
         self._telling: set[asyncio.Task[None]] = set()
+        self._contexts: dict[int, Context] = {}
+        self._cancelled: dict[int, float] = {}
         self.unknown: list[str] = []
         self.closing = False
 
@@ -56,7 +59,7 @@ class Attempts:
         A run that raised is settled here, with what its context knows.
         """
         running, deadlines = self._cell.running, self._cell.deadlines
-        ctx = self._context(runner, key, batch, row)
+        ctx = self._contexts[number] = self._context(runner, key, batch, row)
 
         def starts() -> None:
             running[number] = key
@@ -72,7 +75,7 @@ class Attempts:
                 starts()
             result = await runner.run(runner.arguments(row[PAYLOAD], ctx), ctx, in_thread)
         except BaseException as exc:
-            ctx.cancelled = self.closing
+            ctx.cancelled = ctx.cancelled or self.closing
             if not ctx.completed:
                 self.failed(batch, key, row, exc, ctx)
                 return SETTLED
@@ -80,6 +83,7 @@ class Attempts:
             return None
         finally:
             deadlines[number] = NO_DEADLINE
+            del self._contexts[number]
         if ctx.completed and isinstance(result, Next):
             log.error("%s %s is completed by its own transaction: its next step is not taken", row[TASK], ctx.id)
             return None
@@ -127,6 +131,10 @@ class Attempts:
     def failed(self, batch: Batch, key: int, row: Row, exc: BaseException, ctx: Context | None = None) -> None:
         """Settle a job whose run raised, or that nobody here can run."""
         job = batch.job(key, row)
+        if key in self._cancelled and not isinstance(exc, Discard):
+            error = None if row[TASK] is None else exc
+            self._ledger.settle(batch, cancelled(job, error, keep_s=self._cancelled.pop(key)))
+            return
         runner = self._runners.get(row[TASK])
         if runner is None:
             self._ledger.settle(batch, returned(job))
@@ -145,6 +153,18 @@ class Attempts:
             self._tell(self._app.failure_hooks, ctx, exc)
         if settlement.goes is Goes.FINISHED:
             self._tell(self._app.death_hooks, ctx, exc)
+
+    def cancel(self, batch: Batch, key: int, number: int | None) -> bool:
+        """Note that somebody cancelled a job, which runs in slot `number` or was not started; False if it was noted."""
+        if key in self._cancelled:
+            return False
+        for old in [old for old in self._cancelled if split_key(old)[0] not in self._ledger.open]:
+            del self._cancelled[old]
+        runner = self._runners.get(batch.task_of(split_key(key)[1]))
+        self._cancelled[key] = inf if runner is None else runner.policy.keep_failed_s
+        if number in self._contexts:
+            self._contexts[number].cancelled = True
+        return True
 
     def _note_unknown(self, task: str) -> None:
         """Remember a task that this app does not have: claims leave its jobs to workers that know it."""

@@ -100,6 +100,14 @@ class Batch:
             lease=self.lease, ord=split_key(key)[1], id=id_of(row), task=row[TASK], attempt=row[ATTEMPT], meta=meta
         )
 
+    def task_of(self, ordinal: int) -> str:
+        """Return the name of the task of the job at an ordinal."""
+        return str(self._rows[ordinal][TASK])
+
+    def strike(self, ordinal: int) -> None:
+        """Let a job that waits never start: no task has the name None, so the slot that takes it settles it."""
+        self._rows[ordinal][TASK] = None
+
     def describe(self, ordinal: int) -> str:
         """Return which job stands at an ordinal, for people."""
         row = self._rows[ordinal]

@@ -257,6 +257,22 @@ class Executor:
         batch = self._ledger.open.get(lease)
         return None if batch is None else batch.describe(ordinal)
 
+    def cancel_job(self, key: int) -> None:
+        """End the run of a job that somebody cancelled, or see to it that it never starts; nothing if it is through."""
+        lease, ordinal = split_key(key)
+        batch = self._ledger.open.get(lease)
+        if batch is None:
+            return
+        number = next((place for place, running in enumerate(self._cell.running) if abs(running) == key), None)
+        if not self._attempts.cancel(batch, key, number):
+            return
+        if number is None:
+            batch.strike(ordinal)
+            return
+        for slot in self._slots:
+            if slot.get_name() == f"fastq-slot-{number}":
+                slot.cancel()
+
     # -- the end
 
     def give_back(self) -> int:

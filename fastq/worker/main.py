@@ -145,6 +145,8 @@ class Worker:
             self._bell.hush()
             if self._cell[Word.FENCED]:
                 executor.doubt()
+            for key in self._cell.collect():
+                executor.cancel_job(key)
             claimer.ring()
 
         def drain() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +25,7 @@ from fastq.outcome import (
     Snooze,
     after_death,
     after_failure,
+    cancelled,
     death_of,
     error_record,
     returned,
@@ -213,3 +216,21 @@ def test_deaths() -> None:
 def test_death_of(status: int, name: str) -> None:
     """A wait status in words."""
     assert death_of(status) == name
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "errors"),
+    [(None, 1, 0), (asyncio.CancelledError(), 2, 0), (Snooze(5), 2, 0), (ValueError("no"), 2, 1)],
+)
+def test_a_cancelled_job_ends(error: BaseException | None, attempt: int, errors: int) -> None:
+    """Not started, it has no run more; what it raised otherwise is kept, what stands for the cancelling is not."""
+    end = cancelled(job(attempt=1), error, keep_s=60)
+    assert (end.goes, end.state, end.attempt, end.keep_s) == ("finished", "cancelled", attempt, 60)
+    assert len((end.meta or {}).get("errors", [])) == errors
+
+
+def test_a_cancelled_job_is_not_charged_with_a_crash() -> None:
+    """Its worker died: it ends, whether it ran or not."""
+    for running in (True, False):
+        end = after_death(replace(job(), cancelled=True), running=running, cause="SIGKILL", counts=True)
+        assert (end.goes, end.state, end.meta) == ("finished", "cancelled", None)

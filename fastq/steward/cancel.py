@@ -1,0 +1,51 @@
+"""Tells the workers of this host which of their jobs somebody has cancelled: by their letter boxes on the board."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from fastq.board import Board, Word, running_key
+from fastq.link import Link
+from fastq.protocol import jobs
+from fastq.states import CellState
+from fastq.steward.leader import Leader
+
+_LIVING = (CellState.RUNNING, CellState.DRAINING)
+_AGAIN_S = 0.25
+"""So soon it looks again after it saw a mark: its job may have been on its way to the worker, or the box full."""
+
+
+class Canceller:
+    """Looks when a notification tells of a cancelled job, and as often as the heart beats."""
+
+    def __init__(self, board: Board, link: Link, leader: Leader, *, lease_s: float, slots: int) -> None:
+        self._board = board
+        self._link = link
+        self._leader = leader
+        self._every_s = min(5.0, lease_s / 5)
+        self._slots = slots
+        self.rung = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            self.rung.clear()
+            pause_s = _AGAIN_S if await self.step() else self._every_s
+            try:
+                await asyncio.wait_for(self.rung.wait(), pause_s)
+            except TimeoutError:
+                continue
+
+    async def step(self) -> int:
+        """Look once; returns how many marks there were: of this host's jobs, where it leads, of those that moved."""
+        cells = {cell[Word.WORKER_ID]: cell for cell in self._board.cells if cell.state in _LIVING}
+        marks = []
+        for slot in range(self._slots) if cells else ():
+            marks += await self._link.call(partial(jobs.cancellations, slot=slot, workers=list(cells)))
+        for mark in marks:
+            cell = cells[mark.worker]
+            if cell[Word.WORKER_ID] == mark.worker:
+                cell.post(running_key(mark.lease, mark.ord))
+                self._board.doorbells[cell.index].ring()
+        return len(marks) + await self._leader.sweep()
