@@ -62,14 +62,72 @@ def parameters(dsn: str, application: str) -> dict[str, Any]:
     return {**ours, **given}
 
 
+def connect(dsn: str, application: str = "fastq") -> Connection:
+    """Open a synchronous connection in autocommit mode.
+
+    Raises:
+        DatabaseUnreachable: nobody answers, or lets us in.
+
+    """
+    try:
+        return Connection.connect(**parameters(dsn, application), autocommit=True)
+    except psycopg.OperationalError as exc:
+        raise unreachable(exc) from None
+
+
+async def connect_async(dsn: str, application: str = "fastq") -> AsyncConnection:
+    """As `connect`, asynchronous."""
+    try:
+        return await AsyncConnection.connect(**parameters(dsn, application), autocommit=True)
+    except psycopg.OperationalError as exc:
+        raise unreachable(exc) from None
+
+
+def unreachable(exc: BaseException) -> DatabaseUnreachable:
+    """Return the error for a connection that could not be made; libpq's message holds no password."""
+    return DatabaseUnreachable(f"cannot connect to PostgreSQL: {' '.join(str(exc).split()) or type(exc).__name__}")
+
+
 class Connection(psycopg.Connection[Any]):
-    """A synchronous connection that can lose its patience; see `answering_sync`."""
+    """A synchronous connection that loses its patience inside `answering`."""
 
     patience_s: float | None = None
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for the server as psycopg does, if need be with a bound."""
         return super().wait(gen if self.patience_s is None else _bounded(gen, self.patience_s), *args, **kwargs)
+
+
+class AsyncConnection(psycopg.AsyncConnection[Any]):
+    """As Connection, asynchronous."""
+
+    patience_s: float | None = None
+
+    async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        """Wait for the server as psycopg does, if need be with a bound."""
+        if self.patience_s is None:
+            return await super().wait(gen, *args, **kwargs)
+        watch = asyncio.get_running_loop().call_later(self.patience_s, _cut, self)
+        try:
+            return await super().wait(gen, *args, **kwargs)
+        finally:
+            watch.cancel()
+
+
+@contextmanager
+def answering(
+    conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], within_s: float = ANSWER_S
+) -> Iterator[None]:
+    """Give up on a connection of ours on which one exchange inside takes too long; it fails then as one that was lost.
+
+    TCP cannot tell: where a pooler hangs or a proxy holds the line, the peer's kernel still answers for it.
+    """
+    assert isinstance(conn, Connection | AsyncConnection)
+    before, conn.patience_s = conn.patience_s, within_s
+    try:
+        yield
+    finally:
+        conn.patience_s = before
 
 
 def _bounded(gen: Any, within_s: float) -> Generator[Any, int, Any]:
@@ -86,56 +144,7 @@ def _bounded(gen: Any, within_s: float) -> Generator[Any, int, Any]:
         return end.value
 
 
-def connect(dsn: str, application: str = "fastq") -> Connection:
-    """Open a synchronous connection in autocommit mode.
-
-    Raises:
-        DatabaseUnreachable: nobody answers, or lets us in.
-
-    """
-    try:
-        return Connection.connect(**parameters(dsn, application), autocommit=True)
-    except psycopg.OperationalError as exc:
-        raise unreachable(exc) from None
-
-
-async def connect_async(dsn: str, application: str = "fastq") -> psycopg.AsyncConnection[Any]:
-    """As `connect`, asynchronous."""
-    try:
-        return await psycopg.AsyncConnection.connect(**parameters(dsn, application), autocommit=True)
-    except psycopg.OperationalError as exc:
-        raise unreachable(exc) from None
-
-
-def unreachable(exc: BaseException) -> DatabaseUnreachable:
-    """Return the error for a connection that could not be made; libpq's message holds no password."""
-    return DatabaseUnreachable(f"cannot connect to PostgreSQL: {' '.join(str(exc).split()) or type(exc).__name__}")
-
-
-@contextmanager
-def answering(conn: psycopg.AsyncConnection[Any], within_s: float = ANSWER_S) -> Iterator[None]:
-    """Cut a connection on which what is done inside takes too long; it fails then as one that was lost.
-
-    TCP cannot tell: where a pooler hangs or a proxy holds the line, the peer's kernel still answers for it.
-    """
-    watch = asyncio.get_running_loop().call_later(within_s, _cut, conn)
-    try:
-        yield
-    finally:
-        watch.cancel()
-
-
-@contextmanager
-def answering_sync(conn: Connection, within_s: float = ANSWER_S) -> Iterator[None]:
-    """As `answering`, for each statement inside; the connection is of no use afterwards."""
-    conn.patience_s = within_s
-    try:
-        yield
-    finally:
-        conn.patience_s = None
-
-
-def _cut(conn: psycopg.AsyncConnection[Any]) -> None:
+def _cut(conn: AsyncConnection) -> None:
     if not conn.closed:
         with socket.socket(fileno=os.dup(conn.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)

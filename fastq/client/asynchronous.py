@@ -179,6 +179,7 @@ class AsyncClient:
             return ids
         async with AsyncExitStack() as stack:
             own = await self._connect_in_time(stack)
+            stack.enter_context(answering(own))
             try:
                 ids = await enqueue.copy_jobs(own, specs, text, slot=0, progress=progress)
             except psycopg.Error as exc:

@@ -15,7 +15,7 @@ from fastq import database
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import SyncPool
-from fastq.database import answering_sync
+from fastq.database import answering
 from fastq.errors import DatabaseUnreachable
 from fastq.job import JobIds, JobSpec
 from fastq.protocol import enqueue
@@ -64,7 +64,7 @@ class SyncClient:
     def _insert(self, line: Line) -> int:
         with self._pool.connection() as own:
             try:
-                with answering_sync(own):
+                with answering(own):
                     (job_id,) = enqueue.insert_lines_sync(own, [line])
             except psycopg.Error as exc:
                 if exc.sqlstate == fate.READ_ONLY:
@@ -82,6 +82,7 @@ class SyncClient:
             return ids
         with ExitStack() as stack:
             own = self._in_time(lambda: stack.enter_context(self._pool.connection()))
+            stack.enter_context(answering(own))
             try:
                 ids = enqueue.copy_jobs_sync(own, specs, text, slot=0, progress=progress)
             except psycopg.Error as exc:
@@ -110,5 +111,5 @@ class SyncClient:
             if due:
                 self._notified_at = time.monotonic()
         if due:
-            with suppress(psycopg.Error), answering_sync(conn):
+            with suppress(psycopg.Error), answering(conn):
                 enqueue.ask_sync(conn, "notify_workers")

@@ -13,13 +13,14 @@ from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 from scene import Conn, ask, hire, put, take
 
+from fastq import database
 from fastq.completing import completing
 from fastq.protocol.completion import Place
 
 pytestmark = pytest.mark.protocol
 
 
-class Cut(AsyncConnection[Any]):
+class Cut(database.AsyncConnection):
     """A connection that breaks once armed: before its transaction ends, or when it has ended but before the answer."""
 
     armed = ""

@@ -62,10 +62,10 @@ def line(dsn: str) -> Iterator[Line]:
 def test_a_synchronous_statement_without_an_answer_fails(line: Line) -> None:
     """The caller gets an error instead of waiting for ever, and the connection is not used again."""
     with database.connect(line.dsn) as conn:
-        with database.answering_sync(conn, 60.0):
+        with database.answering(conn, 60.0):
             assert conn.execute("select 1").fetchone() == (1,)
         line.silent.set()
-        with pytest.raises(psycopg.OperationalError, match="did not answer"), database.answering_sync(conn, 0.05):
+        with pytest.raises(psycopg.OperationalError, match="did not answer"), database.answering(conn, 0.05):
             conn.execute("select 1")
         assert conn.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE
         conn.close()
