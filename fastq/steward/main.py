@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-from contextlib import suppress
 
 import uvloop
 
@@ -48,9 +47,10 @@ _LAST_RITES_S = 3.0
 def run(child: Child[StewardConfig]) -> int:
     """Be the steward until told to stop; returns the exit code."""
     faulthandler.enable()
+    # Never closed: that would wait for psycopg, which asks a server that does not answer to cancel what it runs.
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(Steward(child).run())
+        return runner.run(Steward(child).run())
     except FastqError as exc:
         log.error("%s", exc)  # noqa: TRY400 - its message is for people; a traceback is not
         return exc.exit_code
@@ -123,9 +123,8 @@ class Steward:
                 task.cancel()
             for server in self._servers:
                 await server.close()
-            await asyncio.gather(*tasks, ending, return_exceptions=True)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._leader.resign(), _RESIGN_S)
+            await asyncio.wait({*tasks, ending}, timeout=_RESIGN_S)
+            await asyncio.wait({asyncio.create_task(self._leader.resign())}, timeout=_RESIGN_S)
             for link in self._links:
                 await link.close()
 
