@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from fastq.app import App
+from fastq.bench import tally
 from fastq.bench.plan import Job
 from fastq.job import JobSpec
 
@@ -40,6 +41,14 @@ async def nap(user_id: int, email: str) -> None:  # noqa: ARG001 - the payload o
 @app.task(queue=QUEUE, retries=0)
 def sync_noop(user_id: int, email: str) -> None:
     """Do nothing, in a thread."""
+
+
+@app.task(queue=QUEUE, retries=0)
+async def tallied(user_id: int, email: str, due_ns: int = 0) -> None:  # noqa: ARG001 - the payload of noop
+    """Count, and note how long after the time it was due it starts, by the clock that all processes of a host share."""
+    if due_ns:
+        tally.own().note(time.monotonic_ns() - due_ns)
+    tally.own().add()
 
 
 @app.task(queue=QUEUE, retries=0)

@@ -46,14 +46,18 @@ class Piped:
             raise BenchError(f"{self._module} did not answer within {within_s:.0f} s")
         line = self._process.stdout.readline()
         if not line:
-            raise BenchError(f"{self._module} died; what it said stands above")
+            raise self._died()
         words: dict[str, Any] = orjson.loads(line)
         return words
 
     def check(self) -> None:
         """Raise BenchError if it has ended."""
         if self._process.poll() is not None:
-            raise BenchError(f"{self._module} died; what it said stands above")
+            raise self._died()
+
+    def _died(self) -> BenchError:
+        code = self._process.wait(_END_S)
+        return BenchError(f"{self._module} ended with exit code {code}; what it said stands above")
 
     def leave(self) -> None:
         """Close its stdin."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastq.bench import depth, enqueue, latency, payload, scale, throughput
+from fastq.bench import depth, enqueue, latency, load, payload, pinned, scale, steady, throughput
 from fastq.bench.bench import Bench
 from fastq.bench.plan import Scenario
 from fastq.bench.result import Result
@@ -16,6 +16,9 @@ RUNS: dict[Scenario, Callable[[Bench], Result]] = {
     Scenario.SCALE: scale.run,
     Scenario.PAYLOAD: payload.run,
     Scenario.DEPTH: depth.run,
+    Scenario.STEADY: steady.run,
+    Scenario.PINNED: pinned.run,
+    Scenario.LOAD: load.run,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median, quantiles
 
@@ -22,6 +23,15 @@ def percentile(values: Sequence[float], percent: int) -> float:
     if not values:
         raise ValueError("no samples")
     return values[0] if len(values) == 1 else quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the value that a share (0 to 1) of the values, given in order, do not exceed, interpolated."""
+    if not ordered:
+        raise ValueError("no samples")
+    place = share * (len(ordered) - 1)
+    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return low + (high - low) * (place - math.floor(place))
 
 
 def latencies(values_ms: Sequence[float]) -> dict[str, float]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from fastq.cli.options import dsn_option, json_option
+from fastq.cli.options import Seconds, dsn_option, json_option
 
-SCENARIOS = ("throughput", "enqueue", "latency", "scale", "payload", "depth")
+SCENARIOS = ("throughput", "enqueue", "latency", "scale", "payload", "depth", "steady", "pinned", "load")
 
 
 @click.command()
@@ -34,6 +34,13 @@ SCENARIOS = ("throughput", "enqueue", "latency", "scale", "payload", "depth")
 )
 @click.option(
     "--repeat", type=click.IntRange(1, 1000), default=3, show_default=True, help="Repetitions; medians are reported."
+)
+@click.option(
+    "--seconds",
+    "--duration",
+    "seconds",
+    type=Seconds(),
+    help="How long steady, pinned and each level of load take. Default: 30 for steady, 60 for pinned, 20 for load.",
 )
 @click.option(
     "--payload-bytes",
@@ -65,6 +72,9 @@ def bench(scenario: str | None, dsn: str | None, json: bool, output: Path | None
     scale       throughput for 1, 2, … --processes
     payload     throughput and enqueue with 100 B, 1 kB, 10 kB
     depth       what a claim costs with 10 thousand, a million, --jobs waiting
+    steady      enqueue and run at the same time, for --seconds
+    pinned      the same while vacuum can remove nothing
+    load        latency at 10, 50, 90 % of what steady carries
 
     It uses a queue of its own, fastq.bench, and removes everything again.
     """

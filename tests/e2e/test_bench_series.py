@@ -32,7 +32,7 @@ def test_scale_measures_every_number_of_processes(dsn: str, db: psycopg.Connecti
     """One point per step, each with its own ceiling; the headline is the last."""
     found = measured("scale", "--jobs", "2000", "-p", "2", "--dsn", dsn)
     assert [point["processes"] for point in found["points"]] == [1, 2]
-    assert all(0 < point["jobs_per_s"] and 0 < point["ratio_to_ceiling"] for point in found["points"])
+    assert all(point["jobs_per_s"] > 0 and point["ratio_to_ceiling"] > 0 for point in found["points"])
     assert found["jobs_per_s"] == found["points"][-1]["jobs_per_s"]
     assert found["command"].startswith("fastq bench scale --jobs 2000 -p 2 --repeat 1")
     assert dsn not in str(found)
