@@ -76,3 +76,44 @@ class Bytes(click.ParamType[int]):
         if found is None:
             self.fail(f"{value!r} is not a size like 512M or 2G", param, ctx)
         return int(found[1]) * self._UNITS[found[2].upper()]
+
+
+class Number(click.ParamType[Any]):
+    """A whole number from `least` on, or `none`."""
+
+    name = "N|none"
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or "none"."""
+        if value == "none" or isinstance(value, int):
+            return value
+        if not re.fullmatch(r"\d{1,9}", value) or int(value) < self._least:
+            self.fail(f"{value!r} is not a number from {self._least} on, or none", param, ctx)
+        return int(value)
+
+
+_PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Rate(click.ParamType[Any]):
+    """`100/s`, `30/m`, `5/h`, or `none`."""
+
+    name = "N/s|m|h"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return how many per second, or "none"."""
+        if value == "none" or isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)/([smh])", value.strip())
+        if found is None or not float(found[1]):
+            self.fail(f"{value!r} is not a rate like 100/s, 30/m or 5/h, or none", param, ctx)
+        return float(found[1]) / _PERIODS[found[2]]
+
+
+def rate_text(per_s: float) -> str:
+    """Return a rate as `Rate` takes it, in the shortest period that makes it 1 or more."""
+    unit = next((unit for unit, period_s in _PERIODS.items() if per_s * period_s >= 1 - 1e-9), "h")
+    return f"{per_s * _PERIODS[unit]:.6g}/{unit}"

@@ -1,10 +1,12 @@
-"""`fastq queues`: list queues, pause and resume them, purge what waits in them."""
+"""`fastq queues`: list queues, pause and resume them, limit them, purge what waits in them."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from fastq.cli.options import dsn_option, json_option
+from fastq.cli.options import Number, Rate, dsn_option, json_option, rate_text
 from fastq.cli.steering import steering, sure, write
 
 _NAMES = click.argument("names", metavar="QUEUE…", nargs=-1, required=True)
@@ -12,7 +14,7 @@ _NAMES = click.argument("names", metavar="QUEUE…", nargs=-1, required=True)
 
 @click.group()
 def queues() -> None:
-    """Look at queues; pause, resume and purge them."""
+    """Look at queues; pause, resume, limit and purge them."""
 
 
 @queues.command("list")
@@ -65,6 +67,38 @@ def resume(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
         return
     for name, did in changed.items():
         click.echo(f"resumed {name}" if did else f"{name} was not paused")
+
+
+@queues.command("set")
+@_NAMES
+@click.option("--max-running", type=Number(0), help="So many jobs run at a time, in the whole fleet; `none` lifts it.")
+@click.option("--max-running-per-group", type=Number(0), help="So many jobs of each group; `none` lifts it.")
+@click.option("--rate", type=Rate(), help="So many jobs start per time: 100/s, 30/m, 5/h; `none` lifts it.")
+@click.option("--weight", type=Number(1), help="Its share of the claims beside other queues; `none`: what workers say.")
+@dsn_option
+@json_option
+def set_(names: tuple[str, ...], dsn: str | None, json: bool, **options: Any) -> None:
+    """Limit queues, over all workers of the fleet, or weigh them; without an option, show what is set.
+
+    Workers know of it within a second. What was claimed before runs on.
+    """
+    from dataclasses import asdict
+
+    from fastq.job import check_name
+    from fastq.protocol.limits import set_queue
+
+    changes = {name: None if value == "none" else value for name, value in options.items() if value is not None}
+    with steering(dsn, "queues set") as conn:
+        now = [asdict(set_queue(conn, check_name("a queue's name", name), **changes)) for name in names]
+    if json:
+        write({"queues": now})
+        return
+    for queue in now:
+        known = {key: value for key, value in queue.items() if key != "name" and value is not None}
+        told = [
+            f"{key.replace('_', ' ')} {rate_text(value) if key == 'rate' else value}" for key, value in known.items()
+        ]
+        click.echo(f"{queue['name']}: {', '.join(told) or 'no limits'}")
 
 
 @queues.command()

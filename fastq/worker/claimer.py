@@ -25,6 +25,7 @@ from fastq.worker.batch import Batch, Row
 from fastq.worker.executor import Executor
 from fastq.worker.lanes import Lanes
 from fastq.worker.ledger import Ledger
+from fastq.worker.limits import Limits
 
 log = logging.getLogger("fastq.worker")
 
@@ -51,7 +52,8 @@ class Claimer:
         self._link = link
         self._executor = executor
         self._ledger = ledger
-        self._lanes = Lanes(config.queues)
+        self._limits = Limits(config.queues)
+        self._lanes = Lanes(self._limits.weights)
         self._appetite = Appetite(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)
         self._windows = [Window() for _ in range(config.slots)]
         self._lease_ids: Iterator[int] = iter(())
@@ -139,13 +141,14 @@ class Claimer:
     async def _discover(self) -> None:
         """Look at the lanes of all slots: at all of them, or where they are many, at the next windowful."""
         self._rung = False
+        await self._limits.refresh_if_due(self._link)
         started = monotonic()
         behind_start = any(not window.at_start for window in self._windows)
         found = await self._look()
         if not found and behind_start:
             self._windows = [Window() for _ in self._windows]
             found = await self._look()
-        self._lanes.learn(found)
+        self._lanes.learn(self._limits.open(found))
         now = monotonic()
         self._rescan_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)
 
@@ -167,6 +170,9 @@ class Claimer:
 
     async def _claim(self, lane: Lane, low: int, limit: int) -> int:
         """Claim from a lane; acks ride along. Returns how many jobs came."""
+        if self._limits.waits(lane):
+            self._lanes.took(lane, low, 0, dry=True)
+            return 0
         acks = self._ledger.take_acks(lane.slot)
         breaks = self._link.breaks
         try:
@@ -189,7 +195,7 @@ class Claimer:
         if lease is None:
             self._lease_ids = iter(await claim.take_lease_ids(conn))
             lease = next(self._lease_ids)
-        return await claim.claim(
+        return await self._limits.within(lane, claim.claim)(
             conn,
             lane=lane,
             worker=self._worker,
@@ -277,13 +283,16 @@ class Claimer:
         """Wait for the doorbell, or for the poll that stands behind it; False when a burst is over."""
         if self._config.burst and self._executor.quiet and self._ledger.clean:
             await self._discover()  # whatever the last jobs enqueued is committed by now
-            return bool(len(self._lanes))
+            if len(self._lanes) or self._limits.pause_s is None:
+                return bool(len(self._lanes))
         if self._rung or self.stopping:
             return True
         self._signal.clear()
+        pause_s = self._limits.pause_s
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._poll_s):
+            async with asyncio.timeout(self._poll_s if pause_s is None else min(self._poll_s, pause_s)):
                 await self._signal.wait()
+                self._limits.ended()
         if not self._rung:
             self._poll_s = min(self._config.poll_interval_s, self._poll_s * 2)
         return True

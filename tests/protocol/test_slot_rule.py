@@ -13,7 +13,7 @@ from fastq.sql import names, statement
 
 pytestmark = pytest.mark.protocol
 
-HOT = (r"ready(?:_\d)?", "lease", "scheduled", "finished", "worker", "progress", "unique_key", "ring")
+HOT = (r"ready(?:_\d)?", "lease", "scheduled", "finished", "worker", "progress", "unique_key", "ring", "allowance")
 READ = re.compile(
     rf"\b(?:from|join|using|update|delete from)\s+fastq\.({'|'.join(HOT)})\b(?:\s+(?:as\s+)?(\w+))?", re.IGNORECASE
 )
@@ -90,6 +90,13 @@ def partitioned(empty_dsn: str) -> Any:
 
 VALUES = {
     "slot": "0",
+    "max_running": "1",
+    "max_running_per_group": "1",
+    "rate": "1",
+    "weight": "1",
+    "tokens": "1",
+    "filled_at": "'now'",
+    "given": "'{rate}'",
     "worker": "1::int8",
     "lease": "'{1}'::int8[]",
     "leases": "'{1}'::int8[]",

@@ -1,0 +1,146 @@
+"""Limits of queues: setting them, and claims that keep to them over the whole fleet.
+
+A claim of a queue with limits is a transaction: it locks the queue's allowance, counts what all leases of the queue
+hold (a statement of its own, which sees what was committed while it waited for the lock), claims no more than is left,
+and writes down what it took of the rate. Claims of other queues are the one statement that they always were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from psycopg import AsyncConnection, Connection
+
+from fastq.protocol.claim import Claimed, Lane
+from fastq.protocol.enqueue import ask_sync
+from fastq.sql import statement
+
+Claim = Callable[..., Awaitable[Claimed]]
+"""A claim that takes the keywords worker, lease, limit, acks, unknown."""
+
+_SETTINGS = ("max_running", "max_running_per_group", "rate", "weight")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """What was set for a queue; None is not.
+
+    Attributes:
+        name: the queue.
+        max_running: so many of its jobs are claimed at a time, in the whole fleet.
+        max_running_per_group: so many of each of its groups.
+        rate: so many of its jobs start per second.
+        weight: its share of the claims, in place of what workers say.
+
+    """
+
+    name: str
+    max_running: int | None = None
+    max_running_per_group: int | None = None
+    rate: float | None = None
+    weight: int | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether claims have to be counted."""
+        return not (self.max_running is None and self.max_running_per_group is None and self.rate is None)
+
+
+def set_queue(conn: Connection[Any], queue: str, **changes: float | None) -> QueueSettings:
+    """Change settings of a queue by their names; None takes one away. Returns all that it has now."""
+    params = {"queue": queue, "given": list(changes), **dict.fromkeys(_SETTINGS), **changes}
+    name, max_running, per_group, rate, weight, _ = ask_sync(conn, "set_queue", params)
+    return QueueSettings(name=name, max_running=max_running, max_running_per_group=per_group, rate=rate, weight=weight)
+
+
+async def read_settings(conn: AsyncConnection[Any]) -> list[QueueSettings]:
+    """Return the settings of all queues that have some."""
+    cur = await conn.execute(statement("list_limits"), prepare=True)
+    return [QueueSettings(**dict(zip(("name", *_SETTINGS), row, strict=True))) for row in await cur.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """What a claim within limits gave.
+
+    Attributes:
+        claimed: as any claim's.
+        again_s: in how many seconds to ask again, where the limits left no room, else None.
+        queue_full: whether there was no room in the whole queue, and not only in the group.
+        ends: whether there will be room as soon as a job ends.
+
+    """
+
+    claimed: Claimed
+    again_s: float | None = None
+    queue_full: bool = False
+    ends: bool = False
+
+
+FULL_AGAIN_S = 0.05
+"""So soon a worker looks again whether jobs of a full queue have ended elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Room:
+    """How many jobs the queue, the group and the rate leave to be claimed; None is any number."""
+
+    queue: int | None
+    group: int | None
+    rate: float | None
+    tokens: float
+    filled_at: str
+
+    @property
+    def jobs(self) -> float:
+        """How many that are in all."""
+        tokens = inf if self.rate is None else int(self.tokens)
+        return max(0, min(*(inf if left is None else left for left in (self.queue, self.group)), tokens))
+
+    def bounded(self, claimed: Claimed) -> Bounded:
+        """Return the claim, and when to ask again."""
+        if self.jobs:
+            return Bounded(claimed)
+        if self.rate is not None and self.tokens < 1:
+            return Bounded(claimed, (1 - self.tokens) / self.rate, queue_full=True)
+        return Bounded(claimed, FULL_AGAIN_S, queue_full=self.queue is not None and self.queue <= 0, ends=True)
+
+
+async def claim_within(
+    conn: AsyncConnection[Any], claim: Claim, *, lane: Lane, limit: int, acks: list[int], **rest: Any
+) -> Bounded:
+    """Claim as `claim` does, no more than the limits of the lane's queue leave; its acks are done in any case."""
+    place = {"slot": lane.slot, "queue": lane.queue}
+    async with conn.transaction():
+        room = await _room(conn, lane, place, acks)
+        claimed = await claim(conn, limit=int(min(limit, room.jobs)), acks=acks, **rest)
+        if claimed.batch is not None and room.rate is not None:
+            left = room.tokens - await _size(conn, lane, claimed.lease)
+            await conn.execute(statement("spend_allowance"), {**place, "tokens": left, "filled_at": room.filled_at})
+    return room.bounded(claimed)
+
+
+async def _room(conn: AsyncConnection[Any], lane: Lane, place: dict[str, Any], acks: list[int]) -> _Room:
+    found = await (await conn.execute(statement("lock_allowance"), place, prepare=True)).fetchone()
+    if found is None:
+        await conn.execute(statement("insert_allowance"), place)
+        return await _room(conn, lane, place, acks)
+    most, per_group, rate, tokens, filled_at = found
+    counted = {**place, "group_key": lane.group_key, "acks": acks}
+    row = await (await conn.execute(statement("count_running"), counted, prepare=True)).fetchone()
+    assert row is not None
+    return _Room(
+        queue=None if most is None else most - row[0],
+        group=None if per_group is None or not lane.group_key else per_group - row[1],
+        rate=rate,
+        tokens=tokens,
+        filled_at=filled_at,
+    )
+
+
+async def _size(conn: AsyncConnection[Any], lane: Lane, lease: int) -> int:
+    row = await (await conn.execute(statement("count_leased"), {"slot": lane.slot, "id": lease})).fetchone()
+    return 0 if row is None else int(row[0])
