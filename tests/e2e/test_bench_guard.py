@@ -1,0 +1,45 @@
+"""Speed as far as any machine can tell it: two things measured in one run, compared. No figure of time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import orjson
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+def measured(*arguments: str) -> dict[str, Any]:
+    """Run `fastq bench … --json` and return what it found."""
+    command = [sys.executable, "-m", "fastq", "bench", *arguments, "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, Any] = orjson.loads(ran.stdout)
+    return found
+
+
+def best_ratio(found: dict[str, Any]) -> float:
+    """Return the best of the repetitions by the best of the ceilings: what was least disturbed by other processes."""
+    best = {name: max(sample[name] for sample in found["samples"]) for name in ("jobs_per_s", "ceiling_jobs_per_s")}
+    return float(best["jobs_per_s"] / best["ceiling_jobs_per_s"])
+
+
+def test_running_jobs_costs_not_four_times_what_claiming_them_does(dsn: str) -> None:
+    """60 % of the ceiling is usual. Less than a quarter: something was put on the way of every job."""
+    found = measured("throughput", "--jobs", "50000", "-p", "2", "--repeat", "5", "--dsn", dsn)
+    assert best_ratio(found) >= 0.25, found["samples"]
+
+
+def test_a_stream_of_jobs_is_not_far_from_a_raw_copy(dsn: str) -> None:
+    """Half of a raw COPY is usual. Less than a fifth: encoding or the statement has become dear."""
+    found = measured("enqueue", "--jobs", "50000", "--repeat", "5", "--dsn", dsn)
+    assert best_ratio(found) >= 0.2, found["samples"]
+
+
+def test_a_deep_backlog_does_not_make_claims_dear(dsn: str) -> None:
+    """A claim from 100,000 jobs costs what one from 10,000 does. Less than half: it reads what it does not take."""
+    found = measured("depth", "--jobs", "100000", "-p", "2", "--repeat", "1", "--dsn", dsn)
+    assert found["ratio_to_shallow"] >= 0.5, found["points"]
