@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastq.backoff import Exponential as Exponential
     from fastq.backoff import Fixed as Fixed
     from fastq.backoff import Linear as Linear
+    from fastq.batch_item import BatchItem as BatchItem
     from fastq.context import Context as Context
     from fastq.errors import ArgumentError as ArgumentError
     from fastq.errors import DatabaseUnreachable as DatabaseUnreachable
@@ -42,6 +43,7 @@ _HOMES = {
     "Exponential": "backoff",
     "Fixed": "backoff",
     "Linear": "backoff",
+    "BatchItem": "batch_item",
     "Context": "context",
     "ArgumentError": "errors",
     "DatabaseUnreachable": "errors",

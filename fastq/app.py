@@ -29,7 +29,7 @@ from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import payload
 from fastq.protocol.results import find_ending
 from fastq.states import JobState
-from fastq.task import Task, Timeouts, full_name
+from fastq.task import Batching, Task, Timeouts, full_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,6 +52,23 @@ def _positive_s(name: str, value: float | timedelta | None) -> float | None:
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UsageError(f"{name} must be greater than 0 seconds, not {value!r}")
     return seconds
+
+
+def _batching(size: int | None, wait: float | timedelta) -> Batching | None:
+    """Return how a batch handler is called; None where there is no size, and so no batch.
+
+    Raises:
+        UsageError: the size is not 1 to 10000, or there is a wait without one.
+
+    """
+    wait_s = wait.total_seconds() if isinstance(wait, timedelta) else wait
+    if not 0 <= wait_s <= MOST_DELAY_S or (wait_s and size is None):
+        raise UsageError(f"batch_wait must be seconds, not negative, and beside batch=…, not {wait!r}")
+    if size is None:
+        return None
+    if not isinstance(size, int) or not 1 <= size <= 10_000:
+        raise UsageError(f"batch must be 1 to 10000 jobs, not {size!r}")
+    return Batching(size=size, wait_s=wait_s)
 
 
 def _lasting_s(name: str, value: float | timedelta) -> float:
@@ -120,6 +137,25 @@ class App:
         fn: None = None,
         /,
         *,
+        batch: int,
+        batch_wait: float | timedelta = 0.0,
+        name: str | None = None,
+        queue: str = DEFAULT_QUEUE,
+        priority: int = DEFAULT_PRIORITY,
+        retries: int = 3,
+        backoff: Backoff | float | None = None,
+        timeout: float | timedelta | None = None,
+        hard_timeout: float | timedelta | None = None,
+        keep: float | timedelta | None = None,
+        keep_failed: float | timedelta = math.inf,
+    ) -> _BatchDecorator: ...
+
+    @overload
+    def task(
+        self,
+        fn: None = None,
+        /,
+        *,
         name: str | None = None,
         queue: str = DEFAULT_QUEUE,
         priority: int = DEFAULT_PRIORITY,
@@ -136,6 +172,8 @@ class App:
         fn: Callable[..., Any] | None = None,
         /,
         *,
+        batch: int | None = None,
+        batch_wait: float | timedelta = 0.0,
         name: str | None = None,
         queue: str = DEFAULT_QUEUE,
         priority: int = DEFAULT_PRIORITY,
@@ -151,6 +189,8 @@ class App:
         Args:
             name: the task's name in the database; module and function name by default. In a file that is run as a
                 program, the module is the one that the file is when workers import it.
+            batch: the function gets a list of at most so many jobs, as `BatchItem`; see docs/batches.md.
+            batch_wait: for how many seconds a queue rests after a smaller batch, so that more jobs come together.
             queue: the queue its jobs go to.
             priority: 0 (first) to 9 (last).
             retries: how often a failed job is tried again: at most retries + 1 runs.
@@ -172,6 +212,7 @@ class App:
             keep_s=None if keep is None else _lasting_s("keep", keep),
             keep_failed_s=_lasting_s("keep_failed", keep_failed),
         )
+        batching = _batching(batch, batch_wait)
         timeouts = Timeouts(soft_s=_positive_s("timeout", timeout), hard_s=_positive_s("hard_timeout", hard_timeout))
 
         def register(function: Callable[..., Any]) -> Task[Any, Any]:
@@ -179,7 +220,13 @@ class App:
             if task_name in self.tasks:
                 raise UsageError(f"there are two tasks named {task_name!r}; give one of them name=…")
             task: Task[Any, Any] = Task(
-                self, function, name=task_name, options=options, policy=policy, timeouts=timeouts
+                self,
+                function,
+                name=task_name,
+                options=options,
+                policy=policy,
+                timeouts=timeouts,
+                batching=batching,
             )
             self.tasks[task_name] = task
             return task
@@ -440,6 +487,12 @@ class _Decorator(typing.Protocol):
     def __call__(self, fn: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class _BatchDecorator(typing.Protocol):
+    """What ``@app.task(batch=…)`` returns: its jobs take any arguments by name."""
+
+    def __call__(self, fn: Callable[..., R], /) -> Task[..., R]: ...
 
 
 class _Scheduler(typing.Protocol):

@@ -29,8 +29,11 @@ class Injected:
 class Arguments:
     """The signature of a task's function, made ready for the hot path.
 
-    `names` are the payload's parameters, `required` those without a default, `injected` the others.
+    `names` are the payload's parameters, `required` those without a default, `injected` the others; `items` is the one
+    that gets the jobs of a batch handler.
     """
+
+    items = ""
 
     def __init__(self, fn: Callable[..., Any], injectable: Callable[[object], bool]) -> None:
         self._fn = fn
@@ -131,6 +134,20 @@ class Arguments:
         """Whether `msgspec.structs.astuple` of what `opener` gives can be passed by position."""
         simple = {inspect.Parameter.POSITIONAL_OR_KEYWORD}
         return not self.open_ended and not self.injected and all(p.kind in simple for p in self._payload)
+
+
+class BatchArguments(Arguments):
+    """The signature of a batch handler: one parameter, `items`, for the list of jobs; their arguments are any names."""
+
+    def __init__(self, fn: Callable[..., Any], injectable: Callable[[object], bool]) -> None:
+        super().__init__(fn, injectable)
+        if len(self._payload) != 1 or self.open_ended:
+            raise UsageError(f"{fn.__qualname__}: a batch handler takes one parameter, the list of its jobs")
+        if any(hasattr(wanted.type, "checkpoint") for wanted in self.injected):
+            raise UsageError(f"{fn.__qualname__}: a batch handler has no fastq.Context, its jobs are fastq.BatchItem")
+        self.items = self._payload[0].name
+        self.names, self.required, self._places, self._payload = set(), set(), (), []
+        self.open_ended = True
 
 
 def _giving(value: Any) -> Callable[[], Any]:

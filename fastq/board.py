@@ -3,7 +3,8 @@
 One cell per worker process. The worker writes its state, its counters and the tables of what it is running right now
 and until when it may (its hard timeout, in ms of time.monotonic()); the supervisor and the steward read it, also after
 the worker died. A few words are the worker's letter box: keys of jobs that somebody cancelled, put in by the steward,
-taken out by the worker. The words are 64-bit integers in an anonymous mmap: a write is one store, so the hot path can
+taken out by the worker. What runs in a call of a batch handler stands as its first job and a span: how many ordinals
+further the last one is. The words are 64-bit integers in an anonymous mmap: a write is one store, so the hot path can
 afford one per job, and a kill -9 loses nothing.
 
 Who writes what: the supervisor sets STARTING (with the pid) and DEAD (with the exit status); the worker sets
@@ -24,7 +25,7 @@ _WORD = 8
 
 
 class Word(IntEnum):
-    """The words of a cell; the letter box and the tables of running jobs and of their deadlines follow them.
+    """The words of a cell; the letter box and the tables of running jobs, of their deadlines and spans follow them.
 
     OVERDUE is the key of the job for which the steward killed the worker.
     """
@@ -48,6 +49,7 @@ class Word(IntEnum):
 _HEAD_WORDS = 16
 _LETTERS = 32
 CELL_WORDS = _HEAD_WORDS + _LETTERS
+TABLES = 3
 NO_DEADLINE = 0
 COUNTERS = (Word.CLAIMED, Word.SUCCEEDED, Word.FAILED, Word.RETRIED, Word.LOST, Word.RETURNED)
 
@@ -69,9 +71,10 @@ class Cell:
         self.index = index
         self.words = words
         self._letters = words[_HEAD_WORDS:CELL_WORDS]
-        running = (len(words) - CELL_WORDS) // 2
+        running = (len(words) - CELL_WORDS) // TABLES
         self.running = words[CELL_WORDS : CELL_WORDS + running]
-        self.deadlines = words[CELL_WORDS + running :]
+        self.deadlines = words[CELL_WORDS + running : CELL_WORDS + 2 * running]
+        self.spans = words[CELL_WORDS + 2 * running :]
 
     def __getitem__(self, word: Word) -> int:
         return self.words[word]
@@ -90,7 +93,13 @@ class Cell:
 
     def running_jobs(self) -> list[tuple[int, int]]:
         """Return (lease, ordinal) of every job that the worker is running, or was when it died."""
-        return [split_key(key) for key in self.running if key]
+        return [job for key in self.running if key for job in self.jobs_of(key)]
+
+    def jobs_of(self, key: int) -> list[tuple[int, int]]:
+        """Return (lease, ordinal) of a running job, and of those that run in one call with it."""
+        lease, ordinal = split_key(key)
+        span = next((span for other, span in zip(self.running, self.spans, strict=True) if other == key), 0)
+        return [(lease, ordinal + further) for further in range(span + 1)]
 
     def post(self, key: int) -> bool:
         """Put a cancelled job's key into the letter box, unless it lies there; False when it is full. The steward's."""
@@ -149,7 +158,7 @@ class Board:
     """Cells for `cells` workers, each able to show `running` jobs at once, with a doorbell each and the steward's."""
 
     def __init__(self, *, cells: int, running: int) -> None:
-        per_cell = CELL_WORDS + 2 * running
+        per_cell = CELL_WORDS + TABLES * running
         self._memory = mmap.mmap(-1, cells * per_cell * _WORD)
         words = memoryview(self._memory).cast("q")
         self.cells = [Cell(i, words[i * per_cell : (i + 1) * per_cell]) for i in range(cells)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from fastq.arguments import Arguments
+from fastq.arguments import Arguments, BatchArguments
 from fastq.errors import UsageError
 from fastq.job import JobRef, JobSpec, Next, Options
 from fastq.outcome import RetryPolicy
@@ -29,6 +29,14 @@ class Timeouts:
 
     soft_s: float | None = None
     hard_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How many jobs a batch handler gets at most, and for how many seconds its queue rests after a smaller batch."""
+
+    size: int
+    wait_s: float = 0.0
 
 
 class BoundTask(Generic[P, R]):
@@ -76,6 +84,7 @@ class Task(Generic[P, R]):
         options: Options,
         policy: RetryPolicy,
         timeouts: Timeouts,
+        batching: Batching | None = None,
     ) -> None:
         self.app = app
         self.fn = fn
@@ -83,8 +92,10 @@ class Task(Generic[P, R]):
         self.defaults = options
         self.policy = policy
         self.timeouts = timeouts
+        self.batching = batching
         self.is_async = inspect.iscoroutinefunction(fn)
-        self.arguments = Arguments(cast("Callable[..., Any]", fn), app.injectable)
+        kind = Arguments if batching is None else BatchArguments
+        self.arguments = kind(cast("Callable[..., Any]", fn), app.injectable)
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
-from fastq.board import Board, Cell, Word, split_key
+from fastq.board import Board, Cell, Word
 from fastq.link import Link
 from fastq.observability.exposition import Totals
 from fastq.outcome import after_death, death_of
@@ -188,7 +188,7 @@ class Undertaker:
 def _charge(cell: Cell) -> tuple[Running, str]:
     """Return the jobs that a worker's death is charged to, and how it died."""
     if cell[Word.OVERDUE]:
-        return {split_key(cell[Word.OVERDUE])}, "SIGKILL, for this job's hard timeout,"
+        return set(cell.jobs_of(cell[Word.OVERDUE])), "SIGKILL, for this job's hard timeout,"
     cause = death_of(cell[Word.EXIT_STATUS])
     if cause == f"exit code {EXIT_LATE}":  # a drain past its deadline charges nobody
         return set(), cause

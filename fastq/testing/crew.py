@@ -16,7 +16,7 @@ from typing import Any
 
 from fastq import database
 from fastq.app import App
-from fastq.board import CELL_WORDS, Cell
+from fastq.board import CELL_WORDS, TABLES, Cell
 from fastq.config import WorkerConfig, find_dsn
 from fastq.link import Link
 from fastq.protocol import worker as registry
@@ -67,7 +67,7 @@ class Crew:
             registry.register, host=gethostname(), pid=os.getpid(), name=NAME, lease_s=_LEASE_S, slots=self.slots
         )
         worker = await self.link.call(enlist)
-        cell = Cell(0, memoryview(bytearray(8 * (CELL_WORDS + 2 * concurrency))).cast("q"))
+        cell = Cell(0, memoryview(bytearray(8 * (CELL_WORDS + TABLES * concurrency))).cast("q"))
         ledger = Ledger(self.link, cell, worker)
         executor = Executor(
             self.runs.watching(self.app),

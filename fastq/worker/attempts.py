@@ -59,7 +59,7 @@ class Attempts:
         A run that raised is settled here, with what its context knows.
         """
         running, deadlines = self._cell.running, self._cell.deadlines
-        ctx = self._contexts[number] = self._context(runner, key, batch, row)
+        ctx = self._contexts[number] = self.context(runner, key, batch, row)
 
         def starts() -> None:
             running[number] = key
@@ -89,7 +89,8 @@ class Attempts:
             return None
         return result
 
-    def _context(self, runner: Runner, key: int, batch: Batch, row: Row) -> Context:
+    def context(self, runner: Runner, key: int, batch: Batch, row: Row) -> Context:
+        """Return the context of a run."""
         meta: dict[str, Any] = (row[META] if len(row) > META else None) or {}
         return runner.context(
             id=id_of(row),
@@ -140,7 +141,7 @@ class Attempts:
             self._ledger.settle(batch, returned(job))
             self._note_unknown(row[TASK])
             return
-        ctx = ctx or self._context(runner, key, batch, row)
+        ctx = ctx or self.context(runner, key, batch, row)
         job = _with_checkpoint(job, ctx)
         if self.closing and isinstance(exc, asyncio.CancelledError):
             self._ledger.settle(batch, returned(job))

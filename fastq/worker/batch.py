@@ -100,6 +100,10 @@ class Batch:
             lease=self.lease, ord=split_key(key)[1], id=id_of(row), task=row[TASK], attempt=row[ATTEMPT], meta=meta
         )
 
+    def ordinals_of(self, tasks: Container[str]) -> set[int]:
+        """Return the ordinals of all jobs of some tasks."""
+        return {ordinal for ordinal, row in enumerate(self._rows) if row[TASK] in tasks}
+
     def task_of(self, ordinal: int) -> str:
         """Return the name of the task of the job at an ordinal."""
         return str(self._rows[ordinal][TASK])

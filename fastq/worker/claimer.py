@@ -173,6 +173,9 @@ class Claimer:
         if self._limits.waits(lane):
             self._lanes.took(lane, low, 0, dry=True)
             return 0
+        batching = self._executor.batching.get(lane.queue)
+        if batching is not None and self._config.max_jobs is None:
+            limit = max(limit, batching.size)
         acks = self._ledger.take_acks(lane.slot)
         breaks = self._link.breaks
         try:
@@ -185,6 +188,8 @@ class Claimer:
             raise Fenced(f"worker {self._worker} was given up by the fleet")
         jobs = await self._accept(lane, claimed)
         self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit)
+        if batching is not None and batching.wait_s and 0 < jobs < batching.size:
+            self._limits.rest(lane.queue, batching.wait_s)
         return jobs
 
     async def _try_claim(

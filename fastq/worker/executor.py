@@ -23,6 +23,7 @@ from fastq.board import Cell, split_key
 from fastq.outcome import exhausted, returned
 from fastq.worker.attempts import Attempts
 from fastq.worker.batch import TASK, Batch, Row
+from fastq.worker.batches import Call, Caller, calls_of
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import Runner
 from fastq.worker.threads import Threads
@@ -47,6 +48,9 @@ class Executor:
         self._threads = threads
         self._cell = cell
         self._ledger = ledger
+        self._sizes = {name: runner.batch for name, runner in runners.items() if runner.batch}
+        self._caller = Caller(self._attempts, threads=threads, cell=cell, ledger=ledger)
+        self._calls: deque[Call] = deque()
         self._batches: deque[Batch] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._slots: set[asyncio.Task[None]] = set()
@@ -60,6 +64,8 @@ class Executor:
         self.doubted = False
         self._halt = False
         self.closing = False
+        batched = [(task.defaults.queue, task.batching) for task in app.tasks.values() if task.batching is not None]
+        self.batching = dict(sorted(batched, key=lambda pair: pair[1].size))  # the largest of each queue
         self.on_room: Callable[[], None] = lambda: None
 
     # -- what the claimer asks
@@ -67,7 +73,8 @@ class Executor:
     @property
     def waiting(self) -> int:
         """Jobs claimed but not started."""
-        return sum(batch.waiting for batch in self._batches) + len(self._suspects)
+        in_calls = sum(len(call.pairs) for call in self._calls) if self._calls else 0
+        return sum(batch.waiting for batch in self._batches) + len(self._suspects) + in_calls
 
     @property
     def busy(self) -> int:
@@ -102,6 +109,8 @@ class Executor:
         if batch.suspects:
             self._suspects.extend((batch, key, row) for key, row in batch.skim(batch.suspects))
             self._halt = True
+        if self._sizes:
+            self._calls.extend(calls_of(batch, self._sizes))
         self._batches.append(batch)
         if not self._waking:
             self._wake_one()
@@ -125,12 +134,12 @@ class Executor:
 
     def _slot_ended(self, slot: asyncio.Task[None]) -> None:
         self._slots.discard(slot)
-        if (self._batches or self._suspects) and not self.closing and not self._waking:
+        if (self._batches or self._suspects or self._calls) and not self.closing and not self._waking:
             self._wake_one()
 
     # -- the hot path
 
-    async def _serve(self, number: int) -> None:
+    async def _serve(self, number: int) -> None:  # noqa: C901 - one line for each thing that a slot can turn to
         """Run jobs until one leaves a trace in this task, or the executor closes."""
         try:
             while not self.closing:
@@ -143,6 +152,9 @@ class Executor:
                     if self._alone or self.busy > 1:
                         await self._sleep()
                     elif not await self._serve_alone(number):
+                        return
+                elif self._calls:
+                    if not await self._serve_call(number, self._calls.popleft()):
                         return
                 elif self._batches:
                     batch = self._batches[0]
@@ -209,6 +221,19 @@ class Executor:
         running[number] = 0
         return True
 
+    async def _serve_call(self, number: int, call: Call) -> bool:
+        """Run one call of a batch handler; False when this slot must not run another job."""
+        if not self._waking and (self._idle or self._numbers):
+            self._wake_one()
+        me = asyncio.current_task()
+        assert me is not None
+        clean = contextvars.copy_context()
+        task = next((row[TASK] for _, row in call.pairs if row[TASK] is not None), None)
+        runner = self._runners[task or next(iter(self._sizes))]
+        await self._caller.run(runner, number, call)
+        self.on_room()
+        return contextvars.copy_context() == clean and not me.cancelling()
+
     async def _serve_alone(self, number: int) -> bool:
         """Run one suspect while nothing else runs: if it kills the process again, it alone is charged and repeated."""
         self._alone = True
@@ -221,6 +246,8 @@ class Executor:
             if runner and (end := exhausted(batch.job(key, row), runner.policy)):
                 self._ledger.settle(batch, end)
                 return True
+            if runner and runner.batch:
+                return await self._serve_call(number, Call(batch, [(key, row)]))
             batch.apart.append(split_key(key)[1])
             return await self._serve_batch(number, batch, iter([(key, row)]))
         finally:
@@ -239,7 +266,7 @@ class Executor:
 
     def _resume(self) -> None:
         self._halt = self.closing or self._forked or self.doubted or bool(self._suspects)
-        if not self._waking and (self._suspects or self._batches):
+        if not self._waking and (self._suspects or self._batches or self._calls):
             self._wake_one()
 
     def _adapt_turn(self, took_s: float) -> None:
@@ -263,6 +290,9 @@ class Executor:
         batch = self._ledger.open.get(lease)
         if batch is None:
             return
+        if (item := self._caller.running.get(key)) is not None:
+            item.verdict.cancelled = self._attempts.cancel(batch, key, None) or item.cancelled
+            return
         number = next((place for place, running in enumerate(self._cell.running) if abs(running) == key), None)
         if not self._attempts.cancel(batch, key, number):
             return
@@ -283,10 +313,12 @@ class Executor:
             for job in batch.take_rest():
                 self._ledger.settle(batch, returned(job))
                 count += 1
-        while self._suspects:
-            batch, key, row = self._suspects.popleft()
+        waiting = [*self._suspects, *((call.batch, *pair) for call in self._calls for pair in call.pairs)]
+        for batch, key, row in waiting:
             self._ledger.settle(batch, returned(batch.job(key, row)))
             count += 1
+        self._suspects.clear()
+        self._calls.clear()
         return count
 
     def forked(self) -> None:

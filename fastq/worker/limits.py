@@ -69,6 +69,10 @@ class Limits:
         now = monotonic()
         return any(self._full.get((lane.queue, group), (0.0,))[0] > now for group in (None, lane.group_key))
 
+    def rest(self, queue: str, seconds: float) -> None:
+        """Leave a queue alone for a while, so that more of its jobs come together."""
+        self._full[queue, None] = monotonic() + seconds, False
+
     @property
     def pause_s(self) -> float | None:
         """In how many seconds the next lane need not wait any longer; None when none waits."""

@@ -29,6 +29,7 @@ class Runner:
     __slots__ = (
         "_app",
         "_state",
+        "batch",
         "fast",
         "fn",
         "hard_s",
@@ -53,6 +54,7 @@ class Runner:
             if wanted.type is not Context and state is None:
                 raise UsageError(f"{task.name} wants a {wanted.type.__name__}, but the lifespan yielded nothing")
         self.fast = task.is_async and task.arguments.by_place and task.timeouts == Timeouts() and not app.middlewares
+        self.batch = 0 if task.batching is None else task.batching.size
         self.keeps = task.policy.keep_s is not None
 
     def context(self, **job: Any) -> Context:

@@ -33,6 +33,7 @@ class Hands:
     doubted: bool = False
     unknown: list[str] = field(default_factory=list)
     fed: list[Batch] = field(default_factory=list)
+    batching: dict[str, Any] = field(default_factory=dict)
     on_room: Any = None
 
     def feed(self, batch: Batch) -> None:

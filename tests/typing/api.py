@@ -35,6 +35,13 @@ def in_thread(path: str) -> dict[str, int]:
     return {path: 1}
 
 
+@app.task(batch=500, batch_wait=1)
+async def in_batches(jobs: list[fastq.BatchItem]) -> None:
+    """Get many jobs at once."""
+    for job in jobs:
+        job.fail(ValueError(job.args["n"]))
+
+
 async def use() -> None:
     """Enqueue and call, rightly and wrongly."""
     assert_type(await plain.enqueue(user_id=7), fastq.JobRef)
@@ -43,6 +50,7 @@ async def use() -> None:
     assert_type(await plain.options(delay=60).enqueue(user_id=7), fastq.JobRef)
     assert_type(await app.enqueue_many(plain.job(user_id=i) for i in range(3)), fastq.JobIds)
     assert_type(in_thread("x"), dict[str, int])
+    assert_type(await in_batches.enqueue(n=1, anything="else"), fastq.JobRef)
     await plain.enqueue(user_id="seven")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     await context_last.enqueue(user_id=7)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     await plain.enqueue()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]

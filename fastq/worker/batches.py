@@ -1,0 +1,152 @@
+"""Calls of batch handlers: one for many jobs of a lease, and what becomes of each of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from fastq.batch_item import BatchItem
+from fastq.board import NO_DEADLINE, Cell, split_key
+from fastq.context import Context
+from fastq.job import Next
+from fastq.states import JobState
+from fastq.worker.attempts import Attempts
+from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of
+from fastq.worker.ledger import Ledger
+from fastq.worker.runner import PayloadMisfit, Runner
+from fastq.worker.threads import Threads
+
+log = logging.getLogger("fastq.worker")
+
+Pair = tuple[int, Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Jobs of one task that stand side by side in a lease, to be given to its handler together."""
+
+    batch: Batch
+    pairs: list[Pair]
+
+
+def calls_of(batch: Batch, sizes: Mapping[str, int]) -> list[Call]:
+    """Take all jobs of batch handlers out of a batch, in calls of at most the size of each task. Pure.
+
+    A call holds neighbours only: then one word on the board tells of all of them.
+    """
+    ordinals = batch.ordinals_of(sizes.keys())
+    calls: list[Call] = []
+    for key, row in batch.skim(ordinals) if ordinals else ():
+        last = calls[-1].pairs[-1] if calls else None
+        full = not last or len(calls[-1].pairs) == sizes[row[TASK]]
+        if full or last is None or last[0] + 1 != key or last[1][TASK] != row[TASK]:
+            calls.append(Call(batch, []))
+        calls[-1].pairs.append((key, row))
+    return calls
+
+
+class Caller:
+    """Runs calls. `running` are the jobs that a call has now, by key."""
+
+    def __init__(self, attempts: Attempts, *, threads: Threads, cell: Cell, ledger: Ledger) -> None:
+        self._attempts = attempts
+        self._threads = threads
+        self._cell = cell
+        self._ledger = ledger
+        self.running: dict[int, BatchItem] = {}
+
+    async def run(self, runner: Runner, number: int, call: Call) -> None:
+        """Call the handler; settle each job by what was said of it, else by how the call ended."""
+        items = self._items(call)
+        if items:
+            pairs = [pair for pair in call.pairs if pair[0] in items]
+            self.running.update(items)
+            try:
+                error = await self._call(runner, number, call.batch, pairs, list(items.values()))
+            finally:
+                for key in items:
+                    del self.running[key]
+            self._settle(call.batch, pairs, items, error)
+        call.batch.apart += [split_key(key)[1] for key, _ in call.pairs]
+
+    def _items(self, call: Call) -> dict[int, BatchItem]:
+        """Return what the handler gets; jobs that were cancelled, or have no arguments, end without it."""
+        items = {}
+        for key, row in call.pairs:
+            if row[TASK] is None:
+                self._attempts.failed(call.batch, key, row, KeyError())
+            elif not isinstance(row[PAYLOAD], dict):
+                error = PayloadMisfit(f"Expected `object`, got `{type(row[PAYLOAD]).__name__}`")
+                self._attempts.failed(call.batch, key, row, error)
+            else:
+                items[key] = _item(call.batch, row)
+        return items
+
+    async def _call(
+        self, runner: Runner, number: int, batch: Batch, pairs: list[Pair], items: list[BatchItem]
+    ) -> BaseException | None:
+        """Return what the handler raised. While it runs, the board names all its jobs."""
+        cell, first = self._cell, pairs[0][0]
+        ctx = self._attempts.context(runner, first, batch, pairs[0][1])
+
+        def starts() -> None:
+            cell.running[number] = first
+            if runner.hard_s is not None:
+                cell.deadlines[number] = int((monotonic() + runner.hard_s) * 1000)
+
+        async def in_thread(work: Callable[[], Any]) -> Any:
+            cell.running[number] = -first
+            return await self._threads.run(work, starts)
+
+        cell.spans[number] = pairs[-1][0] - first
+        try:
+            if runner.is_async:
+                starts()
+            result = await _run(runner, items, ctx, in_thread)
+            if isinstance(result, Next):
+                log.error("%s handles batches: what it returns is no next step", runner.task.name)
+        except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its jobs' outcome
+            return exc
+        finally:
+            cell.deadlines[number] = NO_DEADLINE
+            cell.running[number] = 0
+            cell.spans[number] = 0
+        return None
+
+    def _settle(
+        self, batch: Batch, pairs: Iterable[Pair], items: Mapping[int, BatchItem], error: BaseException | None
+    ) -> None:
+        for key, row in pairs:
+            said = items[key].verdict.error or error
+            if said is not None:
+                self._attempts.failed(batch, key, row, said)
+            elif not self._attempts.went_on(batch, key, row, None):
+                batch.left -= 1
+                if not batch.left:
+                    self._ledger.finished(batch)
+
+
+async def _run(runner: Runner, items: list[BatchItem], ctx: Context, in_thread: Callable[..., Awaitable[Any]]) -> Any:
+    arguments = runner.arguments({}, ctx)
+    arguments[runner.task.arguments.items] = items
+    return await runner.run(arguments, ctx, in_thread)
+
+
+def _item(batch: Batch, row: Row) -> BatchItem:
+    meta: dict[str, Any] = (row[META] if len(row) > META else None) or {}
+    return BatchItem(
+        id=id_of(row),
+        task=row[TASK],
+        queue=batch.lane.queue,
+        state=JobState.RUNNING,
+        attempt=row[ATTEMPT] + 1,
+        args=row[PAYLOAD],
+        priority=batch.lane.priority,
+        enqueued_at=datetime.fromtimestamp(row[ENQUEUED_MS] / 1000, UTC),
+        errors=tuple(meta.get("errors", ())),
+        headers=meta.get("headers"),
+    )
