@@ -21,7 +21,7 @@ from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PAYLOAD_LIMIT_BYTES, f
 from fastq.context import Context
 from fastq.cron import Schedule, Timing, catch_up_of
 from fastq.errors import JobFailed, LeaseLost, UnknownTask, UsageError
-from fastq.job import JobIds, JobRef, JobSpec, Options, check_name
+from fastq.job import JobIds, JobRef, JobSpec, OnDead, Options, check_name
 from fastq.jobs import Jobs
 from fastq.outcome import MOST_DELAY_S, RetryPolicy
 from fastq.protocol import completion
@@ -165,6 +165,8 @@ class App:
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
+        ordered: bool = False,
+        on_dead: OnDead = "skip",
     ) -> _Decorator: ...
 
     def task(
@@ -183,6 +185,8 @@ class App:
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
+        ordered: bool = False,
+        on_dead: OnDead = "skip",
     ) -> Any:
         """Register a function as a task; usable as ``@app.task`` or ``@app.task(…)``.
 
@@ -201,9 +205,12 @@ class App:
                 a crash.
             keep: for how long a job that succeeded is kept, with its result; deleted at once by default.
             keep_failed: for how long one that failed for good is kept; for ever (math.inf) by default.
+            ordered: whether its jobs of one group (`group_key`) run one after the other, as they were enqueued.
+            on_dead: what the ordered jobs behind one that failed for good do: ``"skip"`` it, or ``"block"``: they wait
+                until it is retried or deleted.
 
         """
-        options = Options(queue=queue, priority=priority)
+        options = Options(queue=queue, priority=priority, ordered=ordered, on_dead=on_dead)
         if not isinstance(retries, int) or not 0 <= retries <= 10_000:
             raise UsageError(f"retries must be 0 to 10000, not {retries!r}")
         policy = RetryPolicy(
@@ -393,9 +400,9 @@ class App:
         """Give a connection whose commit also completes a running job; see `Context.transaction`."""
         return completing(self.client.connection, place)
 
-    def _ref(self, spec: JobSpec, job: int) -> JobRef:
+    def _ref(self, spec: JobSpec, job: int, duplicate: bool = False) -> JobRef:
         task = self.tasks.get(spec.task)
-        return JobRef(job, False, None if task is None or task.policy.keep_s is None else self.result_of)
+        return JobRef(job, duplicate, None if task is None or task.policy.keep_s is None else self.result_of)
 
     async def result_of(self, job: int, timeout_s: float | None = None) -> Any:
         """Wait until a job has ended; return what its handler returned. See `JobRef.result`."""
@@ -427,6 +434,9 @@ class App:
         Without `conn`, concurrent calls are gathered into one statement and one commit, and each returns after that
         commit. With `conn`, the job is part of that connection's transaction: visible with it, rolled back with it.
 
+        A job whose unique key another one holds is not enqueued: the answer has `duplicate` set and the holder's id. A
+        key that an open transaction is just taking is waited for, 20 seconds at most without `conn`.
+
         Raises:
             PayloadTooLarge, ArgumentError: nothing was enqueued; a transaction of yours is still usable.
             DatabaseUnreachable: no connection could be had, or the server takes no writes now; nothing was enqueued.
@@ -437,6 +447,8 @@ class App:
         A caller that is cancelled while it waits may have enqueued its job or not.
 
         """
+        if spec.options.apart:
+            return self._ref(spec, *await self.client.enqueue_apart(spec, conn))
         if conn is not None:
             return self._ref(spec, await self.client.enqueue_in(conn, spec))
         return self._ref(spec, await self.client.enqueue(spec))
@@ -456,7 +468,7 @@ class App:
             progress: called with the number sent so far, about every thousand jobs.
 
         Returns:
-            The ids, in order.
+            The ids, in order; for jobs whose unique key is held the holder's, and `duplicates` says which they are.
 
         Raises:
             As `enqueue`; and whatever the iterable raises: nothing was enqueued then. With `enqueue_retry_s` only the
@@ -467,6 +479,8 @@ class App:
 
     def enqueue_sync(self, spec: JobSpec, *, conn: Connection[Any] | None = None) -> JobRef:
         """As `enqueue`, from synchronous code and any thread."""
+        if spec.options.apart:
+            return JobRef(*self.sync_client.enqueue_apart(spec, conn))
         return JobRef(self.sync_client.enqueue(spec, conn))
 
     def enqueue_many_sync(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastq import codec
+from fastq.database import answering
 from fastq.errors import UsageError
 from fastq.job import JobRef, JobSpec
 from fastq.producer import Producer
+from fastq.protocol import unique
 from fastq.protocol.completion import Place
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Context:
         headers: what was given as `options(headers=…)`.
         saved: the last checkpoint, of this run or an earlier one, or None.
         state: what the app's lifespan yielded, made once per worker process.
+        unique: the job's unique key and until when it is held, or None.
         deadline: the event loop's time at which the run is cancelled, or None.
         cancelled: True once this run was asked to stop.
 
@@ -49,6 +52,7 @@ class Context:
     enqueued_ms: int
     state: Any
     place: Place
+    unique: Sequence[Any] | None = None
     deadline: float | None = None
     cancelled: bool = False
     completed: bool = field(default=False, init=False)
@@ -86,4 +90,7 @@ class Context:
             raise UsageError(f"job {self.id} is completed already: a run has one ctx.transaction()")
         async with self.app.completing(self.place) as conn:
             yield conn
+            if self.unique is not None:
+                with answering(conn):
+                    await unique.free(conn, slot=self.place.slot, job=self.id)
         self.completed = True

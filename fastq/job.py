@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import chain
+from typing import Any, Literal
 
 from fastq import codec
 from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES
 from fastq.errors import ArgumentError, UsageError
 
 DELAY_MOST_S = 100 * 366 * 86400
+UniqueUntil = Literal["finished", "started"] | float
+OnDead = Literal["skip", "block"]
 
 
 def check_name(what: str, name: str, *, longest: int = 255) -> str:
@@ -41,6 +44,10 @@ class Options:
         run_at: an aware datetime to wait for, or None.
         group_key: the group (a tenant, an account), or "".
         headers: small JSON-able values that travel with the job.
+        unique_key: of the jobs with the same one, only one is enqueued at a time; or None.
+        unique_until: how long the job holds its key: "finished", "started", or so many seconds.
+        ordered: whether the job runs after those of its queue and group that were enqueued before it.
+        on_dead: what the ordered jobs behind it do when it failed for good: "skip" it, or wait ("block").
 
     """
 
@@ -50,6 +57,10 @@ class Options:
     run_at: datetime | None = None
     group_key: str = ""
     headers: Mapping[str, Any] | None = None
+    unique_key: str | None = None
+    unique_until: UniqueUntil = "finished"
+    ordered: bool = False
+    on_dead: OnDead = "skip"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one sentence."""
@@ -64,16 +75,39 @@ class Options:
             raise UsageError("run_at needs a time zone: use datetime.now(timezone.utc) or an aware datetime")
         if self.run_at is not None and self.delay_s is not None:
             raise UsageError("give delay or run_at, not both")
+        if self.unique_key is not None:
+            check_name("unique_key", self.unique_key)
+        if self.unique_until != "finished":
+            self._check_until()
+        if (self.ordered, self.on_dead) != (False, "skip"):
+            self._check_order()
         self.meta()
 
+    def _check_order(self) -> None:
+        if not isinstance(self.ordered, bool):
+            raise UsageError(f"ordered must be True or False, not {self.ordered!r:.80}")
+        if self.on_dead not in ("skip", "block"):
+            raise UsageError(f'on_dead must be "skip" or "block", not {self.on_dead!r:.80}')
+        if not self.ordered:
+            raise UsageError('on_dead="block" needs ordered=True')
+
+    def _check_until(self) -> None:
+        until = self.unique_until
+        if self.unique_key is None:
+            raise UsageError("unique_until needs a unique_key")
+        if until != "started" and not (isinstance(until, (int, float)) and 0 < until < DELAY_MOST_S):
+            raise UsageError(f'unique_until must be "finished", "started" or seconds greater than 0, not {until!r:.80}')
+
     def but(self, **changes: Any) -> Options:
-        """Return these options with some replaced; `delay` may be seconds or a timedelta."""
+        """Return these options with some replaced; `delay` and `unique_until` may be seconds or a timedelta."""
         known = {name: getattr(self, name) for name in self.__slots__}
         if "delay" in changes:
             changes["delay_s"] = _seconds(changes.pop("delay"))
             known["run_at"] = None
         if changes.get("run_at") is not None:
             known["delay_s"] = None
+        if isinstance(until := changes.get("unique_until"), timedelta):
+            changes["unique_until"] = until.total_seconds()
         if unknown := changes.keys() - known.keys():
             raise UsageError(f"unknown option {', '.join(sorted(unknown))}; there are: delay, {', '.join(known)}")
         return Options(**{**known, **changes})
@@ -83,6 +117,11 @@ class Options:
         """Whether the job has a time to wait for."""
         return bool(self.delay_s) or self.run_at is not None
 
+    @property
+    def apart(self) -> bool:
+        """Whether the job goes a way of its own into the database: it has a unique key, or is ordered."""
+        return self.unique_key is not None or self.ordered
+
     def meta(self) -> bytes:
         """Return the rarer options as the JSON of the column `meta`; empty when there are none.
 
@@ -90,12 +129,17 @@ class Options:
             UsageError: a header cannot be written as JSON.
 
         """
-        if not self.headers:
+        if not self.headers and not self.apart:
             return b""
-        if not isinstance(self.headers, Mapping):
+        if self.headers and not isinstance(self.headers, Mapping):
             raise UsageError(f"headers must be a mapping of names to values, not {self.headers!r:.80}")
+        rarer: dict[str, Any] = {} if self.unique_key is None else {"unique": [self.unique_key, self.unique_until]}
+        if self.headers:
+            rarer["headers"] = dict(self.headers)
+        if self.ordered:
+            rarer["ordered"] = self.on_dead
         try:
-            return codec.dumps({"headers": dict(self.headers)})
+            return codec.dumps(rarer)
         except ArgumentError as exc:
             raise UsageError(f"a header {exc}; nothing was enqueued") from None
 
@@ -146,13 +190,26 @@ class JobRef:
 
 
 class JobIds(Sequence[int]):
-    """The ids of jobs enqueued together, in order, kept as ranges: a million ids take a few kilobytes."""
+    """The ids of jobs enqueued together, in order, kept as ranges: a million ids take a few kilobytes.
 
-    __slots__ = ("_length", "_ranges")
+    For a job that was not enqueued, since another one held its unique key, the id is that of the holder.
+    """
+
+    __slots__ = ("_holders", "_length", "_ranges")
 
     def __init__(self) -> None:
         self._ranges: list[range] = []
         self._length = 0
+        self._holders: dict[int, int] = {}
+
+    @property
+    def duplicates(self) -> list[int]:
+        """The places in the list of the jobs that were not enqueued."""
+        return sorted(self._holders)
+
+    def replace(self, place: int, holder: int) -> None:
+        """Put the id of the job that holds the key of the one at a place."""
+        self._holders[place] = holder
 
     def add(self, ids: range) -> None:
         """Append ids; adjoining ranges become one."""
@@ -168,8 +225,12 @@ class JobIds(Sequence[int]):
         return self._length
 
     def __iter__(self) -> Iterator[int]:
-        for ids in self._ranges:
-            yield from ids
+        everything = chain.from_iterable(self._ranges)
+        if not self._holders:
+            yield from everything
+            return
+        for place, job in enumerate(everything):
+            yield self._holders.get(place, job)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
@@ -177,6 +238,8 @@ class JobIds(Sequence[int]):
         place = index + self._length if index < 0 else index
         if not 0 <= place < self._length:
             raise IndexError(f"job {index} of {self._length}")
+        if place in self._holders:
+            return self._holders[place]
         for ids in self._ranges:
             if place < len(ids):
                 return ids[place]

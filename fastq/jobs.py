@@ -240,6 +240,8 @@ def told() -> Iterator[None]:
         yield
     except psycopg.Error as exc:
         reason = fate.reason_of(exc)
+        if exc.sqlstate == "23505":  # fastq.retry: the unique key is held by another job
+            raise FastqError(reason) from None
         if exc.sqlstate in {"3F000", "42P01", "42703", "42883"}:
             raise SchemaError(f"{reason}: run `fastq migrate`") from None
         if isinstance(exc, psycopg.OperationalError) and (exc.sqlstate or "08").startswith(("08", "57P")):

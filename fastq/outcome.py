@@ -37,6 +37,7 @@ MOST_TRACEBACK = 4000
 MOST_MESSAGE = 1000
 MAX_CRASHES = 3
 MOST_DELAY_S = 100 * 365.25 * 86400.0
+_LASTING = ("unique", "headers", "ordered")
 
 
 class Flow(Exception):
@@ -192,29 +193,37 @@ def _expiry_s(keep_s: float) -> float | None:
 
 def succeeded(job: LeasedJob, result: str | None, keep_s: float) -> Settlement:
     """Keep a job that succeeded, with what its handler returned as JSON; success clears its errors."""
-    headers = (job.meta or {}).get("headers")
     return Settlement(
         lease=job.lease,
         ord=job.ord,
         goes=Goes.FINISHED,
         state=JobState.SUCCEEDED,
         attempt=job.attempt + 1,
-        meta={"headers": headers} if headers else None,
+        meta=_lasting(job.meta),
         keep_s=_expiry_s(keep_s),
         result=result,
     )
 
 
+def _lasting(meta: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what of a job's meta outlasts a success: what it was enqueued with."""
+    return {key: value for key, value in (meta or {}).items() if key in _LASTING and value} or None
+
+
+def done(job: LeasedJob) -> Settlement:
+    """Let a job that succeeded go, and with it what it held."""
+    return Settlement(lease=job.lease, ord=job.ord, goes=Goes.DONE, attempt=job.attempt + 1, meta=job.meta)
+
+
 def next_step(job: LeasedJob, task: str, payload: str, delay_s: float | None) -> Settlement:
     """Let a job go on as another task; its attempts start anew, its errors and checkpoint are behind it."""
-    headers = (job.meta or {}).get("headers")
     return Settlement(
         lease=job.lease,
         ord=job.ord,
         goes=Goes.SCHEDULED if delay_s else Goes.READY,
         state=JobState.SCHEDULED if delay_s else "",
         delay_s=delay_s or 0.0,
-        meta={"headers": headers} if headers else None,
+        meta=_lasting(job.meta),
         task=task,
         payload=payload,
     )

@@ -21,6 +21,7 @@ class JobState(StrEnum):
     SCHEDULED = "scheduled"
     RETRYING = "retrying"
     RESERVED = "reserved"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     DISCARDED = "discarded"
@@ -28,11 +29,15 @@ class JobState(StrEnum):
 
 
 class Goes(StrEnum):
-    """The table that a claimed job is settled into when it is not simply acknowledged."""
+    """The table that a claimed job is settled into when it is not simply acknowledged; DONE is none.
+
+    A job goes to DONE whose success has to be written down with something else: that its unique key is free.
+    """
 
     READY = "ready"
     SCHEDULED = "scheduled"
     FINISHED = "finished"
+    DONE = "done"
 
 
 class CellState(IntEnum):

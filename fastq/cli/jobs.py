@@ -205,6 +205,8 @@ def _each(
     options: dict[str, Any],
 ) -> int:
     """Act on jobs one by one; say what became of each, and why nothing could be done."""
+    from psycopg.errors import UniqueViolation
+
     from fastq.errors import UsageError
     from fastq.protocol.jobs import carry_out_sync, find
 
@@ -212,9 +214,15 @@ def _each(
         raise UsageError("give ids, or a filter, not both")
     told: list[dict[str, Any]] = []
     for job in dict.fromkeys(ids):
-        outcome = act(job)
+        outcome, refused = None, None
+        try:
+            outcome = act(job)
+        except UniqueViolation as exc:  # another job holds its unique key
+            refused = exc.diag.message_primary
         known = None if outcome else carry_out_sync(conn, find(job))
         told.append({"id": job, "outcome": outcome, "state": None if known is None else known.state})
+        if refused:
+            told[-1]["refused"] = refused
     failed = [one for one in told if one["outcome"] is None]
     if options["json"]:
         write({done: len(told) - len(failed), "jobs": told})
@@ -224,7 +232,7 @@ def _each(
             click.echo(f"{one['outcome']} job {one['id']}")
         else:
             why = f"it is {one['state']}" if one["state"] else "it is gone"
-            click.secho(f"job {one['id']} was not {done}: {why}", fg="red", err=True)
+            click.secho(one.get("refused") or f"job {one['id']} was not {done}: {why}", fg="red", err=True)
     return 1 if failed else 0
 
 
@@ -277,6 +285,7 @@ def describe(job: JobInfo) -> str:
     rows += [("crashes", str(job.crashes))] if job.crashes else []
     rows += [("args", codec.dumps(job.args).decode())]
     rows += [("headers", codec.dumps(job.headers).decode())] if job.headers else []
+    rows += [("unique", f"{job.unique_key}, until {_until(job)}")] if job.unique_key is not None else []
     rows += [("result", codec.dumps(job.result).decode())] if job.result is not None else []
     rows += [("worker", str(job.worker))] if job.worker is not None else []
     times = [("enqueued", job.enqueued_at), ("runs at", job.run_at), ("claimed", job.claimed_at)]
@@ -287,6 +296,11 @@ def describe(job: JobInfo) -> str:
     if job.errors and (traceback := job.errors[-1].get("traceback")):
         lines += ["", *traceback.rstrip().splitlines()]
     return "\n".join(lines)
+
+
+def _until(job: JobInfo) -> str:
+    until = job.unique_until
+    return f"{until:g} s after the enqueue" if isinstance(until, (int, float)) else str(until)
 
 
 def _told(error: dict[str, Any]) -> str:

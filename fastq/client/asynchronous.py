@@ -17,8 +17,9 @@ from fastq.client.pool import AsyncPool
 from fastq.database import answering
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobIds, JobSpec
-from fastq.protocol import enqueue, upkeep
-from fastq.protocol.enqueue import Line, Progress
+from fastq.protocol import enqueue, unique, upkeep
+from fastq.protocol.enqueue import Apart, Line, Progress
+from fastq.protocol.unique import Placed
 
 NOTIFY_EVERY_S = 0.002
 """At most one NOTIFY in this time from one process: it holds a cluster-wide lock while it commits."""
@@ -33,7 +34,7 @@ Waiting = tuple[Line, "asyncio.Future[int]", float]
 
 
 class AsyncClient:
-    """Two connections for single enqueues and wake-ups, and a few for whatever takes longer.
+    """Two connections for single enqueues and wake-ups, a few for unique jobs, and a few for whatever takes longer.
 
     They are apart because a handler may enqueue inside its transaction: with all connections held like that, none
     would ever come free.
@@ -43,6 +44,7 @@ class AsyncClient:
         self._warm = warm
         self._short = AsyncPool(dsn, 2)
         self._long = AsyncPool(dsn, _POOL_MOST)
+        self._apart = AsyncPool(dsn, _POOL_MOST)
         self._limit_bytes = limit_bytes
         self._retry_s = retry_s
         self._waiting: deque[Waiting] = deque()
@@ -71,6 +73,7 @@ class AsyncClient:
         finally:
             await self._short.close()
             await self._long.close()
+            await self._apart.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
@@ -165,6 +168,40 @@ class AsyncClient:
         (job_id,) = await enqueue.insert_lines(conn, [Line(spec, self._limit_bytes)])
         await enqueue.ask(conn, "notify_workers")
         return job_id
+
+    async def enqueue_apart(self, spec: JobSpec, conn: AsyncConnection[Any] | None) -> Placed:
+        """Enqueue a unique or ordered job: on its own, because it may have to wait for who is just taking the key."""
+        apart = Apart(spec, self._limit_bytes)
+        placed = await (self._insert_in_time(apart) if conn is None else enqueue.insert_apart(conn, apart))
+        if not placed.duplicate and not spec.options.waits:
+            if conn is None:
+                self.wake()
+            else:
+                await enqueue.ask(conn, "notify_workers")
+        return placed
+
+    async def _insert_in_time(self, apart: Apart) -> Placed:
+        loop = asyncio.get_running_loop()
+        until, failures = loop.time() + self._retry_s, 0
+        while True:
+            try:
+                return await self._insert_apart(apart)
+            except DatabaseUnreachable as exc:
+                failures += 1
+                if (left_s := until - loop.time()) <= 0:
+                    raise fate.given_up(exc) from None
+                await asyncio.sleep(min(left_s, full_jitter_s(failures)))
+
+    async def _insert_apart(self, apart: Apart) -> Placed:
+        async with self._apart.connection() as conn:
+            try:
+                with answering(conn):
+                    placed = await enqueue.insert_apart(conn, apart, patience=unique.PATIENCE)
+            except psycopg.Error as exc:
+                if exc.sqlstate == fate.READ_ONLY:
+                    await conn.close()  # the next one may find the new primary
+                raise fate.of(exc) from None
+        return placed
 
     # -- streams
 

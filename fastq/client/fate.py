@@ -7,6 +7,7 @@ import psycopg
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown, FastqError, SchemaError
 
 READ_ONLY = "25006"
+_LOCKED = "55P03"
 _STARTING = "57P03"
 _BROKEN = ("08", "57P")
 """Connection exceptions, and a server that shuts down: it may have committed before it said so."""
@@ -29,6 +30,10 @@ def of(exc: psycopg.Error, *, committing: bool = True) -> FastqError:
                 f"the connection broke during an enqueue: the jobs may or may not be there ({reason})"
             )
         return DatabaseUnreachable(f"the connection broke before the commit ({reason}); nothing was enqueued")
+    if state == _LOCKED:
+        return FastqError(
+            "another transaction is taking the same unique key and does not end; nothing was enqueued: try again"
+        )
     if state in _NO_SCHEMA:
         return SchemaError(f"{reason}: run `fastq migrate`; nothing was enqueued")
     return FastqError(f"PostgreSQL refused the jobs: {reason}; nothing was enqueued")

@@ -18,8 +18,9 @@ from fastq.client.pool import SyncPool
 from fastq.database import answering
 from fastq.errors import DatabaseUnreachable
 from fastq.job import JobIds, JobSpec
-from fastq.protocol import enqueue
-from fastq.protocol.enqueue import Line, Progress
+from fastq.protocol import enqueue, unique
+from fastq.protocol.enqueue import Apart, Line, Progress
+from fastq.protocol.unique import Placed
 
 NOTIFY_EVERY_S = 0.002
 """At most one NOTIFY in this time from one process; the workers' poll covers what is skipped."""
@@ -33,6 +34,7 @@ class SyncClient:
 
     def __init__(self, dsn: str, *, limit_bytes: int, retry_s: float = 0.0) -> None:
         self._pool = SyncPool(dsn, _POOL_MOST)
+        self._apart = SyncPool(dsn, _POOL_MOST)
         self._limit_bytes = limit_bytes
         self._retry_s = retry_s
         self._notified_at = 0.0
@@ -51,6 +53,7 @@ class SyncClient:
     def close(self) -> None:
         """Disconnect. May be called twice."""
         self._pool.close()
+        self._apart.close()
 
     def enqueue(self, spec: JobSpec, conn: Connection[Any] | None = None) -> int:
         """Enqueue one job, in the caller's transaction if a connection is given; returns its id."""
@@ -72,6 +75,29 @@ class SyncClient:
                 raise fate.of(exc) from None
             self._notify(own)
         return job_id
+
+    def enqueue_apart(self, spec: JobSpec, conn: Connection[Any] | None = None) -> Placed:
+        """Enqueue a unique or ordered job; it may have to wait for who is just taking the key."""
+        apart = Apart(spec, self._limit_bytes)
+        if conn is None:
+            return self._in_time(lambda: self._insert_apart(apart, wake=not spec.options.waits))
+        placed = enqueue.insert_apart_sync(conn, apart)
+        if not placed.duplicate and not spec.options.waits:
+            enqueue.ask_sync(conn, "notify_workers")
+        return placed
+
+    def _insert_apart(self, apart: Apart, *, wake: bool) -> Placed:
+        with self._apart.connection() as own:
+            try:
+                with answering(own):
+                    placed = enqueue.insert_apart_sync(own, apart, patience=unique.PATIENCE)
+            except psycopg.Error as exc:
+                if exc.sqlstate == fate.READ_ONLY:
+                    own.close()  # the next one may find the new primary
+                raise fate.of(exc) from None
+            if wake and not placed.duplicate:
+                self._notify(own)
+        return placed
 
     def enqueue_many(self, specs: Iterable[JobSpec], conn: Connection[Any] | None, progress: Progress | None) -> JobIds:
         """Stream jobs through COPY, all or none."""

@@ -7,8 +7,12 @@ from typing import Any
 import orjson
 from psycopg import AsyncConnection
 
+from fastq.protocol.ordered import advances
 from fastq.settlement import Settlement
 from fastq.sql import statement
+from fastq.states import Goes
+
+_LAST = (Goes.FINISHED, Goes.DONE)
 
 
 async def ack(conn: AsyncConnection[Any], *, slot: int, worker: int, leases: list[int]) -> set[int]:
@@ -30,6 +34,11 @@ async def ack_jobs(conn: AsyncConnection[Any], *, slot: int, worker: int, jobs: 
     return {row[0] for row in await cur.fetchall()}
 
 
+def frees_key(settlement: Settlement) -> bool:
+    """Tell whether a job that goes there gives its unique key back."""
+    return settlement.goes in _LAST and settlement.meta is not None and "unique" in settlement.meta
+
+
 async def settle(
     conn: AsyncConnection[Any], *, slot: int, worker: int, settlements: list[Settlement]
 ) -> set[tuple[int, int]]:
@@ -48,6 +57,8 @@ async def settle(
         "task": [s.task for s in settlements],
         "payload": [s.payload for s in settlements],
         "result": [s.result for s in settlements],
+        "frees": [frees_key(s) for s in settlements],
+        "advances": [advances(s) for s in settlements],
     }
     cur = await conn.execute(statement("settle_jobs_if_leased"), params)
     return {(row[0], row[1]) for row in await cur.fetchall()}

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from itertools import islice
+from sys import maxsize
 from typing import Any
 
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
@@ -18,6 +20,8 @@ from psycopg.rows import tuple_row
 from fastq import codec
 from fastq.errors import ArgumentError, PayloadTooLarge
 from fastq.job import JobIds, JobSpec, Options
+from fastq.protocol import ordered, unique
+from fastq.protocol.unique import Placed
 from fastq.sql import statement
 
 BLOCK = 1024
@@ -168,9 +172,41 @@ def _scatter(lines: list[Line], inserted: list[tuple[int, list[int]]]) -> list[i
     return ids
 
 
+class Apart:
+    """A unique or ordered job as its statements take it: its line, and the lines to begin then."""
+
+    __slots__ = ("begins", "text")
+
+    def __init__(self, spec: JobSpec, limit_bytes: int) -> None:
+        options = spec.options
+        self.text = unique.line(spec, payload(spec, limit_bytes))
+        self.begins = [(options.queue, options.group_key)] if options.ordered else []
+
+
+async def insert_apart(
+    conn: AsyncConnection[Any], apart: Apart, *, slot: int = 0, patience: str | None = None
+) -> Placed:
+    """Insert a unique or ordered job, in the connection's transaction or one of its own; see `unique.insert`."""
+    async with all_or_none(conn) if apart.begins else nullcontext():
+        (placed,) = await unique.insert(conn, [apart.text], slot=slot, patience=patience)
+        if apart.begins:
+            await ordered.begin(conn, slot=slot, lines=apart.begins)
+        return placed
+
+
+def insert_apart_sync(conn: Connection[Any], apart: Apart, *, slot: int = 0, patience: str | None = None) -> Placed:
+    """As insert_apart, on a synchronous connection."""
+    with all_or_none_sync(conn) if apart.begins else nullcontext():
+        (placed,) = unique.insert_sync(conn, [apart.text], slot=slot, patience=patience)
+        if apart.begins:
+            ordered.begin_sync(conn, slot=slot, lines=apart.begins)
+        return placed
+
+
 class CopyText:
     """Writes specs as COPY text. Most rows are plain and go to ready as they come; rows with rarer columns, or with a
-    time to wait for, need a COPY of their own and are kept aside until the chunk ends.
+    time to wait for, need a COPY of their own and are kept aside until the chunk ends; so are those with unique keys,
+    which need a statement of their own.
     """
 
     def __init__(self, *, slot: int, limit_bytes: int) -> None:
@@ -181,7 +217,11 @@ class CopyText:
         self._plain: list[bytes] = []
         self._rich: list[bytes] = []
         self._scheduled: list[bytes] = []
+        self._unique: list[bytes] = []
+        self._firsts: list[tuple[int, int]] = []
         self.ids = JobIds()
+        self.begins: set[tuple[str, str]] = set()
+        """The lines that ordered jobs were put into, to be begun at the end."""
         self.reading = False
         """Whether the caller's iterable is being asked for more."""
         self.whole = False
@@ -190,6 +230,7 @@ class CopyText:
     def begin(self, blocks: list[int], head: int, now_ms: int) -> None:
         """Start a chunk with the positions, the segment and the database's time that take_positions gave."""
         self._blocks, self._head, self._now_ms = list(blocks), head, now_ms
+        self._firsts = []
 
     def read(self, stream: Iterator[JobSpec]) -> list[JobSpec]:
         """Return the next specs, at most BLOCK."""
@@ -227,6 +268,7 @@ class CopyText:
                 body = payload(spec, limit).replace(b"\\", b"\\\\")
             rows.append(b"%d%b%b\n" % (pos, prefix, body))
             pos += 1
+        self._firsts.append((first, len(self.ids)))
         self.ids.add(range(first, pos))
         return self._take_plain(specs)
 
@@ -246,6 +288,22 @@ class CopyText:
         if self._scheduled:
             yield f"copy fastq.scheduled (id, {columns}, run_at, payload) from stdin", self._take(self._scheduled)
 
+    def unique_lines(self) -> Iterator[list[str]]:
+        """Yield the lines of this chunk's jobs with unique keys, at most 1024 at a time, in the order of their keys."""
+        rows = [row.replace(b"\\\\", b"\\").decode().rstrip("\n") for row in self._unique]
+        self._unique.clear()
+        rows.sort(key=_key_and_id)
+        for start in range(0, len(rows), LINES_MOST):
+            yield rows[start : start + LINES_MOST]
+
+    def placed(self, lines: list[str], answers: list[Placed]) -> None:
+        """Note who holds the keys of those lines."""
+        for line, answer in zip(lines, answers, strict=True):
+            if answer.duplicate:
+                pos = _key_and_id(line)[1]
+                first, place = self._firsts[bisect_right(self._firsts, (pos, maxsize)) - 1]
+                self.ids.replace(place + pos - first, answer.id)
+
     def _take(self, rows: list[bytes]) -> bytes:
         text = b"".join(rows)
         rows.clear()
@@ -253,6 +311,10 @@ class CopyText:
 
     def _prefix(self, task: str, options: Options) -> tuple[bytes, list[bytes]]:
         """Return the fields between position and payload, and the rows that such a row belongs to."""
+        if options.ordered:
+            self.begins.add((options.queue, options.group_key))
+        if options.apart:
+            return _escape(f"\t{unique.fields(task, options)}").encode(), self._unique
         meta = options.meta().decode()
         fields = ["", str(self._slot), str(self._now_ms), options.queue, str(options.priority), task]
         rows = self._plain
@@ -269,6 +331,11 @@ class CopyText:
         if options.run_at is not None:
             return options.run_at
         return datetime.fromtimestamp(self._now_ms / 1000 + (options.delay_s or 0), UTC)
+
+
+def _key_and_id(line: str) -> tuple[str, int]:
+    pos, key, _ = line.split("\t", 2)
+    return key, int(pos)
 
 
 def _escape(text: str) -> str:
@@ -304,7 +371,11 @@ async def copy_jobs(
             for command, rows in text.leftovers():
                 async with AsyncCursor(conn) as cur, cur.copy(command.encode()) as copy:
                     await copy.write(rows)
+            for lines in text.unique_lines():
+                text.placed(lines, await unique.insert(conn, lines, slot=slot))
             chunk += 1
+        if text.begins:
+            await ordered.begin(conn, slot=slot, lines=text.begins)
         text.whole = True
     return text.ids
 
@@ -328,6 +399,10 @@ def copy_jobs_sync(
             for command, rows in text.leftovers():
                 with Cursor(conn) as cur, cur.copy(command.encode()) as copy:
                     copy.write(rows)
+            for lines in text.unique_lines():
+                text.placed(lines, unique.insert_sync(conn, lines, slot=slot))
             chunk += 1
+        if text.begins:
+            ordered.begin_sync(conn, slot=slot, lines=text.begins)
         text.whole = True
     return text.ids

@@ -27,7 +27,7 @@ Cancelling = Literal["cancelled", "cancelling"]
 Row = tuple[Any, ...]
 T = TypeVar("T")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]..")
-_WAITING = (JobState.READY, JobState.SCHEDULED, JobState.RETRYING, JobState.RESERVED)
+_WAITING = (JobState.READY, JobState.SCHEDULED, JobState.RETRYING, JobState.RESERVED, JobState.WAITING)
 _KEPT = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED)
 
 
@@ -43,6 +43,8 @@ class JobInfo(Job):
         result: what it returned, where that is kept.
         crashes: how many workers died while they ran it, since it last ended by itself.
         cancelling: whether it runs and somebody has cancelled it.
+        unique_key: the unique key that it was enqueued with, or None.
+        unique_until: until when it holds the key: "finished", "started", or a time.
 
     """
 
@@ -53,6 +55,8 @@ class JobInfo(Job):
     result: Any = None
     crashes: int = 0
     cancelling: bool = False
+    unique_key: str | None = None
+    unique_until: str | float | None = None
 
 
 class Cancelled(NamedTuple):
@@ -240,6 +244,7 @@ def _info(row: Row) -> JobInfo:
     job, state, queue, priority, group_key, task, attempt, enqueued_at, run_at, *rest = row
     claimed_at, finished_at, expires_at, worker, payload, result, meta, cancelling = rest
     args, rarer = _decoded(payload), _decoded(meta) or {}
+    unique_key, unique_until = rarer.get("unique") or (None, None)
     return JobInfo(
         id=job,
         task=task,
@@ -260,6 +265,8 @@ def _info(row: Row) -> JobInfo:
         result=_decoded(result),
         crashes=rarer.get("crashes", 0),
         cancelling=cancelling,
+        unique_key=unique_key,
+        unique_until=unique_until,
     )
 
 

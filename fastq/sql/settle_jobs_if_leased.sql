@@ -1,19 +1,21 @@
--- Move claimed jobs out of their leases: back to ready, to scheduled (retry, snooze), or to finished.
--- The parameters from `lease` to `result` are parallel arrays, one place per job; the job itself is read from the lease,
+-- Move claimed jobs out of their leases: back to ready, to scheduled (retry, snooze), to finished, or away (done).
+-- The parameters from `lease` to `advances` are parallel arrays, one place per job; the job itself is read from the lease,
 -- so what was claimed and what is written cannot differ. `task` and `payload` replace a job's own in its next step.
 -- Fence: jobs of a lease that is gone, or that are done already, are left out; returned are those that moved. A job that
 -- completed in its own transaction is marked as done and goes nowhere but to finished, as succeeded.
 -- Durable whatever the connection's setting: were it lost in a crash of the server, the lease would come back without
 -- the mark, and the worker, which lives on, would acknowledge it as a whole.
--- Locks: lease rows for no key update, in order of id (a handler's open transaction holds them key share).
--- Index: lease_pkey, progress_pkey. Caller: protocol.settle.
+-- A job that `frees` gives its unique key back, unless it is held for a time; a key that somebody else is at is left to them.
+-- `advances`: the job is ordered, and whether its line goes on then; it does in any case when the job completed.
+-- Locks: lease rows for no key update, in order of id (a handler's open transaction holds them key share); then head rows;
+-- unique_key rows for update skip locked. Index: lease_pkey, progress_pkey, unique_key_job. Caller: protocol.settle.
 with item as materialized (
   select distinct on (i.lease, i.ord) i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta::json as meta, i.keep_s,
-         i.task, i.payload::json as payload, i.result::json as result
+         i.task, i.payload::json as payload, i.result::json as result, i.frees, i.advances
   from unnest(%(lease)s::int8[], %(ord)s::int2[], %(goes)s::text[], %(state)s::text[], %(delay_s)s::float8[],
               %(attempt)s::int2[], %(meta)s::text[], %(keep_s)s::float8[], %(task)s::text[], %(payload)s::text[],
-              %(result)s::text[])
-       as i(lease, ord, goes, state, delay_s, attempt, meta, keep_s, task, payload, result)
+              %(result)s::text[], %(frees)s::bool[], %(advances)s::bool[])
+       as i(lease, ord, goes, state, delay_s, attempt, meta, keep_s, task, payload, result, frees, advances)
 ),
 held as materialized (
   select l.id, l.queue, l.priority, l.group_key, l.batch, l.done
@@ -23,19 +25,29 @@ held as materialized (
   for no key update
 ),
 job as materialized (
-  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta, i.keep_s, i.result,
-         h.queue, h.priority, h.group_key, u.id, coalesce(i.task, u.task) as task, u.enqueued_ms,
+  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta, i.keep_s, i.result, i.frees, i.advances,
+         h.queue, h.priority, u.group_key, u.id, coalesce(i.task, u.task) as task, u.enqueued_ms,
          coalesce(i.payload, u.payload) as payload,
          exists (select from fastq.progress p where p.slot = %(slot)s and p.lease = i.lease and p.ord = i.ord and p.completed)
            as completed
   from held h
-  cross join lateral fastq.unpack(h.batch, h.done) u
+  cross join lateral fastq.unpack(h.batch, h.done, h.group_key) u
   join item i on i.lease = h.id and i.ord = u.ord
 ),
 marked as (
   update fastq.lease l set done = l.done || m.ords
   from (select j.lease, array_agg(j.ord) as ords from job j group by j.lease) m
   where l.slot = %(slot)s and l.id = m.lease
+),
+free as materialized (
+  select k.key, k.job
+  from job j join fastq.unique_key k on k.slot = %(slot)s and k.job = j.id
+  where j.frees and k.held_until <> 'time'
+  order by k.key
+  for update of k skip locked
+),
+freed as (
+  delete from fastq.unique_key k using free f where k.slot = %(slot)s and k.key = f.key and k.job = f.job
 ),
 to_ready as (
   insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
@@ -60,4 +72,6 @@ to_finished as (
   from job j
   where j.goes = 'finished' and (not j.completed or j.state = 'succeeded')
 )
-select j.lease, j.ord, set_config('synchronous_commit', 'on', true) as durable from job j
+select j.lease, j.ord, set_config('synchronous_commit', 'on', true) as durable,
+       case when j.advances or (j.completed and j.advances is not null) then fastq.advance(%(slot)s::int4, j.id) end as advanced
+from job j

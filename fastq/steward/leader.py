@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic
 
 from fastq.link import Link
-from fastq.protocol import jobs, rotate, upkeep
+from fastq.protocol import jobs, rotate, unique, upkeep
 
 log = logging.getLogger("fastq.steward")
 
@@ -40,6 +40,7 @@ class Leader:
         self._until = 0.0
         self._marks = [upkeep.FROM_THE_BEGINNING] * slots
         self._rescan_at = [0.0] * slots
+        self._swept_to = [""] * slots
 
     @property
     def leading(self) -> bool:
@@ -114,11 +115,21 @@ class Leader:
         """Let the marks of cancelled jobs follow those that left their worker; returns how many did."""
         return await self._link.call(jobs.sweep_cancellations) if self.leading else 0
 
+    async def prune(self, slot: int) -> None:
+        """Delete kept jobs and unique keys whose time is over; look whether the next keys still have their jobs."""
+        while await self._link.call(partial(upkeep.prune, slot=slot)):
+            pass
+        while await self._link.call(partial(unique.prune_expired, slot=slot)):
+            pass
+        swept = await self._link.call(partial(unique.sweep, slot=slot, after=self._swept_to[slot]))
+        if swept.keys:
+            log.warning("deleted %s unique key(s) whose jobs are gone", swept.keys)
+        self._swept_to[slot] = swept.after or ""
+
     async def run_prune(self) -> None:
-        """Delete kept jobs whose time is over, until cancelled."""
+        """Delete what is over its time, until cancelled."""
         while True:
             if self.leading:
                 for slot in range(self._slots):
-                    while await self._link.call(partial(upkeep.prune, slot=slot)):
-                        pass
+                    await self.prune(slot)
             await asyncio.sleep(_PRUNE_EVERY_S)

@@ -97,6 +97,8 @@ async def _run(app: App, threads: Threads, part: _Part) -> Any:
 def _line(app: App, spec: JobSpec) -> Line:
     """Return the job as it is written to the database, but ready at once."""
     options = spec.options.but(delay=None) if spec.options.waits else spec.options
+    if options.apart:
+        options = options.but(unique_key=None, unique_until="finished", ordered=False, on_dead="skip")
     return Line(JobSpec(app.find_task(spec.task).name, spec.args, options), app.payload_limit_bytes)
 
 

@@ -13,13 +13,13 @@ from fastq import codec
 from fastq.app import App, Hook
 from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
-from fastq.errors import UsageError
+from fastq.errors import LeaseLost, UsageError
 from fastq.job import Next
-from fastq.outcome import Discard, Failure, after_failure, cancelled, next_step, returned, succeeded
+from fastq.outcome import Discard, Failure, after_failure, cancelled, done, next_step, returned, succeeded
 from fastq.protocol.completion import Place
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes
-from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of
+from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of, row_holds
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import PayloadMisfit, Runner
 from fastq.worker.threads import Threads
@@ -71,6 +71,8 @@ class Attempts:
             return await self._threads.run(work, starts)
 
         try:
+            if ctx.unique is not None and ctx.unique[1] == "started":
+                await self._free_started(ctx, batch, key)
             if runner.is_async:
                 starts()
             result = await runner.run(runner.arguments(row[PAYLOAD], ctx), ctx, in_thread)
@@ -100,10 +102,15 @@ class Attempts:
             retries_left=max(0, runner.policy.retries - row[ATTEMPT]),
             errors=meta.get("errors", []),
             headers=meta.get("headers", {}),
+            unique=meta.get("unique"),
             saved=meta.get("checkpoint"),
             enqueued_ms=row[ENQUEUED_MS],
             place=Place(batch.lane.slot, batch.lease, split_key(key)[1]),
         )
+
+    async def _free_started(self, ctx: Context, batch: Batch, key: int) -> None:
+        if not await self._ledger.start_unique(batch, split_key(key)[1], ctx.id):
+            raise LeaseLost("the job was taken from this worker before it started")
 
     # -- what becomes of it
 
@@ -113,7 +120,10 @@ class Attempts:
             return True
         keep_s = self._runners[row[TASK]].policy.keep_s
         if keep_s is None and not isinstance(result, Next):
-            return False
+            if not (batch.holds and row_holds(row)):
+                return False
+            self._ledger.settle(batch, done(batch.job(key, row)))
+            return True
         job = batch.job(key, row)
         try:
             self._ledger.settle(batch, self._settlement(job, result, keep_s))

@@ -12,9 +12,9 @@ from fastq.protocol.claim import Lane
 from fastq.settlement import LeasedJob
 
 Row = list[Any]
-"""[pos, task, attempt, enqueued_ms, payload] or these and [id, meta], as the claim packs them."""
+"""[pos, task, attempt, enqueued_ms, payload] or these and [id, meta] or these and [group], as the claim packs them."""
 
-POS, TASK, ATTEMPT, ENQUEUED_MS, PAYLOAD, ID, META = range(7)
+POS, TASK, ATTEMPT, ENQUEUED_MS, PAYLOAD, ID, META, GROUP = range(8)
 
 
 def id_of(row: Row) -> int:
@@ -27,6 +27,20 @@ def _suspects(rows: list[Row]) -> frozenset[int]:
     """Return the ordinals of jobs that were running when a worker died."""
     metas = ((ordinal, row[META]) for ordinal, row in enumerate(rows) if len(row) > META)
     return frozenset(ordinal for ordinal, meta in metas if isinstance(meta, dict) and meta.get("crashes"))
+
+
+_HELD = ("unique", "ordered")
+
+
+def _holds(rows: list[Row]) -> bool:
+    """Tell whether a job holds something that is given back with its success: that cannot be merely acknowledged."""
+    return any(row_holds(row) for row in rows)
+
+
+def row_holds(row: Row) -> bool:
+    """Tell whether a job holds a unique key, or the head of a line."""
+    meta = row[META] if len(row) > META else None
+    return isinstance(meta, dict) and not meta.keys().isdisjoint(_HELD)
 
 
 class Batch:
@@ -43,6 +57,7 @@ class Batch:
         "acked",
         "apart",
         "claimed_at",
+        "holds",
         "lane",
         "lease",
         "left",
@@ -61,7 +76,9 @@ class Batch:
         self._rows = rows
         self._untaken: Iterator[Any] = iter(rows)
         self.remaining: Iterator[tuple[int, Row]] = enumerate(self._untaken, lease << KEY_ORDINAL_BITS)
-        self.suspects = _suspects(rows) if max(map(len, rows)) > META else frozenset()
+        rich = max(map(len, rows)) > META
+        self.suspects = _suspects(rows) if rich else frozenset()
+        self.holds = rich and _holds(rows)
         self.apart: list[int] = []
         self.settled: set[int] = set()
         self.acked: set[int] = set()

@@ -43,6 +43,7 @@ class Executor:
     def __init__(self, app: App, state: Any, *, concurrency: int, threads: Threads, cell: Cell, ledger: Ledger) -> None:
         runners = {name: Runner(task, app, state) for name, task in app.tasks.items()}
         self._runners = runners
+        self._writing_runners = {name: runner.writing() for name, runner in runners.items()}
         self._attempts = Attempts(app, runners, threads=threads, cell=cell, ledger=ledger)
         self._concurrency = concurrency
         self._threads = threads
@@ -181,7 +182,8 @@ class Executor:
         self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]
     ) -> bool:
         """Run jobs of one batch, sharing it with other slots; False when this slot must not run another job."""
-        runners, running, idle, attempts = self._runners, self._cell.running, self._idle, self._attempts
+        runners = self._writing_runners if batch.holds else self._runners
+        running, idle, attempts = self._cell.running, self._idle, self._attempts
         me = asyncio.current_task()
         assert me is not None
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context

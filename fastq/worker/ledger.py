@@ -15,7 +15,8 @@ from time import monotonic
 
 from fastq.board import Cell, Word
 from fastq.link import Link
-from fastq.protocol import ack
+from fastq.protocol import ack, unique
+from fastq.protocol.completion import Place
 from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
 from fastq.worker.batch import Batch
@@ -83,6 +84,11 @@ class Ledger:
         batch.settled.add(settlement.ord)
         self._settling.append((batch, settlement))
         self._dirty.set()
+
+    async def start_unique(self, batch: Batch, ordinal: int, job: int) -> bool:
+        """Give a key back that is held until its job starts; False when the lease is gone: it must not start then."""
+        place = Place(batch.lane.slot, batch.lease, ordinal)
+        return await self._link.call(partial(unique.free_started, place=place, worker=self._worker, job=job))
 
     def take_acks(self, slot: int) -> dict[int, Batch]:
         """Take the leases to acknowledge, to let them ride on a claim; say `acked` or `put_back` afterwards."""
@@ -193,5 +199,7 @@ def _counter(settlement: Settlement) -> Word:
             return Word.RETURNED
         case Goes.SCHEDULED:
             return Word.RETRIED
+        case Goes.DONE:
+            return Word.SUCCEEDED
         case Goes.FINISHED:
             return Word.FAILED if settlement.state != JobState.SUCCEEDED else Word.SUCCEEDED

@@ -169,6 +169,13 @@ def test_every_block_does_what_the_tutorial_says(reader: Reader) -> None:
     assert "poem.txt" in said[-1]
 
 
+@pytest.mark.parametrize("page", ["docs/unique.md"])
+def test_every_block_of_a_page_runs(reader: Reader, page: str) -> None:
+    """The page's files, commands and SQL run in its order, as typed."""
+    for block in blocks(page):
+        reader.follow(block)
+
+
 def test_the_two_commands_of_the_readme(tmp_path: Path) -> None:
     """`make demo` and `make test` run as typed; the environment makes them small, and .venv the one we are in."""
     for entry in Path(sys.prefix).iterdir():
@@ -237,6 +244,7 @@ def test_commands_in_the_text_exist(page: str) -> None:
         ("transactional", "transactional.ship", "no a chair left", "shipped order 1"),
         ("bulk", "bulk.resize", "enqueued 100,000 jobs", ""),
         ("schedules", "schedules.remind", "enqueued two reminders", "reminded Grace"),
+        ("unique_jobs", "unique_jobs.report", "asked for 6 reports, 3 of them twice", "report for customer 4"),
     ],
 )
 def test_examples_enqueue_and_work(reader: Reader, name: str, task: str, enqueued: str, worked: str) -> None:
@@ -251,4 +259,4 @@ def test_examples_enqueue_and_work(reader: Reader, name: str, task: str, enqueue
 def test_every_example_is_tested() -> None:
     """The parametrisation above names all files of examples/, but for steering.py: test_jobs_cli.py runs that."""
     found = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-    assert found == ["bulk", "quickstart", "schedules", "steering", "transactional"]
+    assert found == ["bulk", "quickstart", "schedules", "steering", "transactional", "unique_jobs"]

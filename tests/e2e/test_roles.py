@@ -146,6 +146,8 @@ def test_producer_enqueues_in_each_way(db: Db, logins: dict[str, str]) -> None:
             await asyncio.gather(*(fine.enqueue(n=n) for n in range(20)))
             await special.enqueue(n=1)
             await fine.options(delay=60).enqueue(n=1)
+            assert not (await fine.options(unique_key="a").enqueue(n=1)).duplicate
+            assert (await fine.options(unique_key="a", delay=60).enqueue(n=1)).duplicate
             mixed = [fine.job(n=1), special.job(n=2), fine.options(run_at=soon).job(n=3)]
             assert len(await app.enqueue_many(mixed * 700)) == 2100
             async with await psycopg.AsyncConnection.connect(logins["producer"]) as conn:
@@ -161,12 +163,14 @@ def test_producer_enqueues_in_each_way(db: Db, logins: dict[str, str]) -> None:
     with as_role(logins["producer"]) as conn:
         conn.execute("""select fastq.enqueue('jobs.fine', '{"n": 1}', headers => '{"a": 1}', group_key => 'g')""")
         conn.execute("""select fastq.enqueue('jobs.fine', '{"n": 1}', delay => '1 hour')""")
+        conn.execute("""select fastq.enqueue('jobs.fine', '{"n": 1}', unique_key => 'b', unique_until => '1 hour')""")
+        conn.execute("""select fastq.enqueue_many('jobs.fine', '[{"n": 1}, {"n": 2}]', unique_keys => '{b,c}')""")
         conn.execute("""select fastq.enqueue_many('jobs.fine', '[{"n": 1}, {"n": 2}]')""")
     Path("lines").write_text('{"n": 1}\n' * 5)
     for args in (["--args", '{"n": 1}'], ["--jsonl", "lines"], ["--args", '{"n": 1}', "--delay", "1h"]):
         done = command(logins["producer"], "enqueue", "jobs:app", "fine", *args)
         assert done.returncode == 0, done.stderr
-    assert states(db) == {"ready": 21 + 1400 + 3 + 3 + 3 + 6, "scheduled": 1 + 700 + 1 + 1 + 1 + 1}
+    assert states(db) == {"ready": 22 + 1400 + 3 + 3 + 2 + 3 + 6, "scheduled": 1 + 700 + 1 + 1 + 1 + 1}
 
 
 FORBIDDEN = [
@@ -178,6 +182,10 @@ FORBIDDEN = [
     "select batch from fastq.lease",
     "select id from fastq.job",
     "select counters from fastq.worker",
+    "select key from fastq.unique_key",
+    "insert into fastq.unique_key (slot, key, job) values (0, 'k', 1)",
+    "update fastq.unique_key set expires_at = now()",
+    "delete from fastq.unique_key",
     "delete from fastq.ready",
     "delete from fastq.ready_0",
     "delete from fastq.scheduled where id = 1",
@@ -217,7 +225,7 @@ def test_producer_can_execute_the_producers_statements_only(logins: dict[str, st
     """Of all statements that name a table of fastq, the server lets a producer plan those that enqueue only."""
     allowed = {name for name in names() if NAMES_TABLE.search(planned(name))}
     allowed -= {name for name in allowed if refused(logins["producer"], planned(name))}
-    assert allowed == {"insert_jobs", "schedule_jobs", "take_positions"}
+    assert allowed == {"insert_jobs", "insert_unique_jobs", "schedule_jobs", "take_positions"}
 
 
 @pytest.mark.parametrize("call", STEERING)

@@ -291,6 +291,18 @@ async def resumes(ctx: fastq.Context, dies: bool) -> None:
     raise RuntimeError("come back")
 
 
+@app.task(retries=0)
+async def alone(key: str) -> None:
+    """Tell if another one with the same key runs at the same time."""
+    async with app.client.connection() as conn:
+        cur = await conn.execute("insert into busy values (%s) on conflict do nothing", [key])
+        if not cur.rowcount:
+            await tell("clash", key)
+        await asyncio.sleep(0.002)
+        await conn.execute("delete from busy where key = %s", [key])
+    await tell("alone", key)
+
+
 hooked = fastq.App()
 
 

@@ -27,7 +27,7 @@ def large(request: pytest.FixtureRequest, server: str, template: str) -> Iterato
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute(f"create database {name} template {template}".encode())
     with psycopg.connect(conninfo.make_conninfo(server, dbname=name), autocommit=True) as conn:
-        for table in ("ready_0", "ready_1", "scheduled", "lease"):
+        for table in ("ready_0", "ready_1", "scheduled", "lease", "unique_key"):
             conn.execute(f"alter table fastq.{table} set (autovacuum_enabled = off)".encode())
         if request.param == "stale":
             conn.execute("vacuum analyze")
@@ -43,6 +43,10 @@ def large(request: pytest.FixtureRequest, server: str, template: str) -> Iterato
         conn.execute(
             "insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch)"
             " select 0, n, n % 50 + 1, 'q', 4, '', '[[1,\"t\",0,1,{}]]'::bytea from generate_series(1, 5000) n"
+        )
+        conn.execute(
+            "insert into fastq.unique_key (slot, key, job, queue, taken_at) select 0, 'k' || n, n, 'default',"
+            f" now() - interval '1 hour' from generate_series(1, {ROWS}) n"
         )
         conn.execute("select setval('fastq.pos', 1024000000)")
         conn.execute("insert into fastq.worker (slot, id, host, pid, expires_at) values (0, 1, 'h', 1, now())")
@@ -139,6 +143,21 @@ def test_claim(large: psycopg.Connection[Any], mode: str, queue: str, group: str
 
 
 @MODES
+def test_claim_of_groups(large: psycopg.Connection[Any], mode: str) -> None:
+    """A claim of many groups reads of each what it takes, out of the index from the group's mark on."""
+    groups = {"groups": "{" + ",".join(f"g{n}" for n in (1, 11, 21, 31)) + "}", "lows": "{0,500,0,119000}", "share": 50}
+    text = statement("claim_jobs_of_groups_if_worker_lives", 0)
+    plan = explain(large, text, {**CLAIM, **groups, "limit": 200}, mode)
+    check(plan, "ready_0", most_rows=200)
+    conditions = [n["Index Cond"] for n in plan if n.get("Relation Name") == "ready_0" and "Index Cond" in n]
+    assert conditions
+    for condition in conditions:
+        assert all(f"({column} " in condition for column in ("slot", "queue", "priority", "group_key", "pos")), (
+            condition
+        )
+
+
+@MODES
 def test_acks_on_the_way(large: psycopg.Connection[Any], mode: str) -> None:
     """Leases are found by their ids, also where there are thousands."""
     params = {"slot": 0, "worker": 1, "leases": "{1,51,101}"}
@@ -183,9 +202,27 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
         "task": "{null}",
         "payload": "{null}",
         "result": "{null}",
+        "frees": "{true}",
+        "advances": "{false}",
     }
     plan = explain(large, statement("settle_jobs_if_leased"), params, mode)
     check(plan, "lease", most_rows=1)
+
+
+@MODES
+@pytest.mark.parametrize("name", ["free_key", "free_started_key_if_leased"])
+def test_free_a_key(large: psycopg.Connection[Any], mode: str, name: str) -> None:
+    """A key is found by its job."""
+    params = {"slot": 0, "worker": 1, "lease": 50, "ord": 0, "job": 77}
+    check(explain(large, statement(name), params, mode), "unique_key", most_rows=1)
+
+
+@MODES
+def test_sweep_keys(large: psycopg.Connection[Any], mode: str) -> None:
+    """The sweep reads one page of keys, and looks for each job by keys."""
+    plan = explain(large, statement("sweep_orphaned_keys"), {"slot": 0, "after": "k", "limit": 100}, mode)
+    for table, most in (("unique_key", 100), ("scheduled", 100), ("ready_0", 100)):
+        check(plan, table, most_rows=most)
 
 
 # -- plans made for an empty table

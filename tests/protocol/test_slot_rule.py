@@ -58,6 +58,7 @@ KEYS = {
     "worker": "slot, id",
     "progress": "slot, lease, ord",
     "ring": "slot",
+    "unique_key": "slot, key",
 }
 
 
@@ -139,6 +140,13 @@ VALUES = {
     "occurrences": "'{q}'",
     "since": "'-infinity'",
     "states": "'{failed}'",
+    "frees": "'{false}'",
+    "advances": "'{null}'",
+    "job": "1",
+    "lines": "'q'",
+    "groups": "'{g}'",
+    "lows": "'{0}'",
+    "share": "5",
 }
 ONE_JOB = {"lease": "1", "ord": "0::int2"}
 OF_ONE_JOB = (
@@ -146,8 +154,10 @@ OF_ONE_JOB = (
     "hold_lease",
     "complete_job",
     "resolve_completion",
+    "free_started_key_if_leased",
     "read_lease_jobs",
     "claim_jobs_if_worker_lives",
+    "claim_jobs_of_groups_if_worker_lives",
 )
 SINGLE = dict.fromkeys(OF_ONE_JOB, ONE_JOB)
 EVERY_SLOT = {"register_worker"}

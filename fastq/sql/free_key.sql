@@ -1,0 +1,9 @@
+-- Give a job's unique key back, unless it is held for a time, in the transaction that completes the job.
+-- Locks: the unique_key row for update skip locked (who is at it has the time to delete it). Index: unique_key_job.
+-- Caller: protocol.unique.
+with mine as materialized (
+  select k.key from fastq.unique_key k
+  where k.slot = %(slot)s and k.job = %(job)s and k.held_until <> 'time'
+  for update skip locked
+)
+delete from fastq.unique_key k using mine m where k.slot = %(slot)s and k.key = m.key and k.job = %(job)s
