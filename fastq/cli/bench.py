@@ -14,10 +14,14 @@ import click
 from fastq.cli.options import Seconds, dsn_option, json_option
 
 SCENARIOS = ("throughput", "enqueue", "latency", "scale", "payload", "depth", "steady", "pinned", "load")
+REPORT, RESULTS = "report", Path("bench_results")
 
 
 @click.command()
-@click.argument("scenario", required=False, type=click.Choice(SCENARIOS))
+@click.argument("scenario", required=False, type=click.Choice((*SCENARIOS, REPORT)))
+@click.argument(
+    "folder", required=False, type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="[DIR]"
+)
 @dsn_option
 @click.option(
     "--jobs",
@@ -62,7 +66,9 @@ SCENARIOS = ("throughput", "enqueue", "latency", "scale", "payload", "depth", "s
     type=click.Path(file_okay=False, path_type=Path),
     help="Write <date>-<commit>-<scenario>.json with raw samples there.",
 )
-def bench(scenario: str | None, dsn: str | None, json: bool, output: Path | None, **settings: Any) -> None:
+def bench(
+    scenario: str | None, folder: Path | None, dsn: str | None, json: bool, output: Path | None, **settings: Any
+) -> None:
     """Measure YOUR database: the first three without SCENARIO.
 
     \b
@@ -75,9 +81,20 @@ def bench(scenario: str | None, dsn: str | None, json: bool, output: Path | None
     steady      enqueue and run at the same time, for --seconds
     pinned      the same while vacuum can remove nothing
     load        latency at 10, 50, 90 % of what steady carries
+    report      README.md and plots of the results in DIR, bench_results by default
 
     It uses a queue of its own, fastq.bench, and removes everything again.
     """
+    if scenario == REPORT:
+        _report(folder or RESULTS)
+    elif folder is not None:
+        raise click.UsageError(f"{folder} is more than is understood; only `fastq bench report` takes a DIR")
+    else:
+        _measure(scenario, dsn, json, output, settings)
+
+
+def _measure(scenario: str | None, dsn: str | None, json: bool, output: Path | None, settings: dict[str, Any]) -> None:
+    """Measure, write files as each scenario ends, and print."""
     from fastq import database
     from fastq.bench import bench as run
     from fastq.bench import result, scenarios
@@ -100,6 +117,23 @@ def bench(scenario: str | None, dsn: str | None, json: bool, output: Path | None
                 click.echo(f"wrote {result.save(found[name.value], output)}", err=True)
     if json:
         click.echo(result.dumps(found[scenario] if scenario else _all(found)))
+
+
+def _report(folder: Path) -> None:
+    """Draw, then write the page, which shows the plots that are there."""
+    from fastq.bench import report
+
+    try:
+        from fastq.bench import plots
+    except ModuleNotFoundError as exc:
+        if exc.name != "matplotlib":
+            raise
+        click.echo("no plots: matplotlib is missing; pip install 'fastq[bench]'", err=True)
+    else:
+        report.read(folder)
+        for path in plots.draw(folder):
+            click.echo(f"drew {path}")
+    click.echo(f"wrote {report.write(folder)}")
 
 
 def _all(found: dict[str, dict[str, object]]) -> dict[str, object]:
