@@ -1,4 +1,4 @@
-"""Claiming: find lanes that have jobs, take a batch of one lane under a lease."""
+"""Claiming: find lanes that have jobs, take a batch of one lane, or of many groups, under a lease."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class Lane:
 
 @dataclass(slots=True)
 class Claimed:
-    """What a claim gave: `batch` is None when there was nothing; `acked` are the leases that were still ours."""
+    """What a claim gave: `batch` is None when there was nothing; `acked` are the leases that were still ours.
+
+    `hi` is the position up to which a lane was claimed, or how many jobs there were to be had of many groups.
+    """
 
     lease: int
     batch: bytes | None
@@ -138,6 +141,40 @@ async def claim(
     return Claimed(row[0] or 0, row[1], row[2] or 0, row[3], row[4])
 
 
+async def claim_groups(
+    conn: AsyncConnection[Any],
+    *,
+    groups: Sequence[tuple[Lane, int]],
+    share: int,
+    worker: int,
+    lease: int,
+    limit: int,
+    acks: list[int],
+    unknown: list[str],
+) -> Claimed:
+    """As claim, but from lanes that differ by their group alone, each with its mark: up to `share` jobs of each."""
+    lane = groups[0][0]
+    params = {
+        "slot": lane.slot,
+        "worker": worker,
+        "lease": lease,
+        "queue": lane.queue,
+        "priority": lane.priority,
+        "groups": [other.group_key for other, _ in groups],
+        "lows": [low for _, low in groups],
+        "share": share,
+        "limit": limit,
+        "acks": acks,
+        "unknown": unknown,
+        "max_bytes": MAX_BATCH_BYTES,
+    }
+    text = statement("claim_jobs_of_groups_if_worker_lives", lane.segment)
+    row = await (await conn.execute(text, params, prepare=True, binary=True)).fetchone()
+    if row is None:
+        raise AssertionError("a claim always returns one row")
+    return Claimed(row[0] or 0, row[1], row[2], row[3], row[4])
+
+
 @dataclass(frozen=True, slots=True)
 class LooseJob:
     """One job of a lease, read singly because its batch as a whole could not be decoded."""
@@ -150,6 +187,7 @@ class LooseJob:
     enqueued_ms: int
     payload: str
     meta: str | None
+    group_key: str
 
 
 async def read_lease(conn: AsyncConnection[Any], *, slot: int, lease: int) -> list[LooseJob]:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from psycopg import AsyncConnection
 
+from fastq.protocol import ordered
 from fastq.protocol.ack import settle
 from fastq.settlement import LeasedJob, Settlement
 from fastq.sql import statement
@@ -46,6 +47,7 @@ async def reap(
         rows = await (await conn.execute(statement("list_leased_jobs"), who)).fetchall()
         jobs = [_leased(row) for row in rows]
         moved = await settle(conn, slot=slot, worker=worker, settlements=[verdict(job) for job in jobs]) if jobs else ()
+        await ordered.advance_completed(conn, slot=slot, worker=worker)
         await conn.execute(statement("delete_leases"), who)
         await conn.execute(statement("delete_worker"), who)
     return len(moved)

@@ -1,15 +1,15 @@
 -- Up to `limit` jobs in some states that fit: those that run, by age of the claim; those that are ready, in line; those that
--- wait, by time; those that are kept, the last first. Without a queue, a task or an error, it reads no more than it shows.
--- Locks: none. Index: ready_*_pkey, scheduled_due, finished_by_state; all leases. Caller: protocol.jobs.
+-- wait, by time; those in the lines of ordered groups; those that are kept, the last first. Without a queue, a task or an error, it reads no more than it shows.
+-- Locks: none. Index: ready_*_pkey, scheduled_due, line_pkey, finished_by_state; all leases. Caller: protocol.jobs.
 with slot as materialized (select generate_series(0, fastq.slots() - 1) as slot)
-(select j.id, 'running' as state, l.queue, l.priority, l.group_key, j.task, j.attempt, fastq.at_ms(j.enqueued_ms) as enqueued_at,
+(select j.id, 'running' as state, l.queue, l.priority, j.group_key, j.task, j.attempt, fastq.at_ms(j.enqueued_ms) as enqueued_at,
         null::timestamptz as run_at, l.claimed_at, null::timestamptz as finished_at, null::timestamptz as expires_at, l.worker,
         j.payload::text as payload, null::text as result, j.meta::text as meta,
         exists (select from fastq.cancellation c where c.slot = l.slot and c.job = j.id) as cancelling
  from (select h.slot, h.queue, h.priority, h.group_key, h.claimed_at, h.worker, h.batch, h.done from fastq.lease h
        where 'running' = any (%(states)s) and (%(queue)s::text is null or h.queue = %(queue)s)
        order by h.claimed_at) l
- cross join lateral fastq.unpack(l.batch, l.done) j
+ cross join lateral fastq.unpack(l.batch, l.done, l.group_key) j
  where (%(task)s::text is null or j.task = %(task)s) and (%(error)s::text is null or fastq.has_error(j.meta, %(error)s))
  limit %(limit)s)
 union all
@@ -43,6 +43,17 @@ union all
       and (%(error)s::text is null or fastq.has_error(w.meta, %(error)s))
     limit %(limit)s)) w
  order by w.run_at
+ limit %(limit)s)
+union all
+(select l.pos, 'waiting', l.queue, l.priority, l.group_key, l.task, 0::int2, fastq.at_ms(l.enqueued_ms), l.run_at, null, null, null,
+        null, l.payload::text, null, l.meta::text, false
+ from slot s cross join lateral (
+   select l.pos, l.queue, l.priority, l.group_key, l.task, l.enqueued_ms, l.run_at, l.payload, l.meta
+   from fastq.line l
+   where l.slot = s.slot and 'waiting' = any (%(states)s) and (%(queue)s::text is null or l.queue = %(queue)s)
+     and (%(task)s::text is null or l.task = %(task)s) and (%(error)s::text is null or fastq.has_error(l.meta, %(error)s))
+   order by l.queue, l.group_key, l.pos
+   limit %(limit)s) l
  limit %(limit)s)
 union all
 (select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, fastq.at_ms(f.enqueued_ms), null, null, f.finished_at,

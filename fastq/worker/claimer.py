@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -21,9 +22,9 @@ from fastq.protocol import worker as registry
 from fastq.protocol.claim import Claimed, HeldLease, Lane, Window
 from fastq.protocol.worker import Standing
 from fastq.worker.appetite import Appetite
-from fastq.worker.batch import Batch, Row
+from fastq.worker.batch import GROUP, POS, Batch, Row
 from fastq.worker.executor import Executor
-from fastq.worker.lanes import Lanes
+from fastq.worker.lanes import Groups, Lanes, share_of
 from fastq.worker.ledger import Ledger
 from fastq.worker.limits import Limits
 
@@ -100,7 +101,7 @@ class Claimer:
         picked = self._lanes.pick()
         if self._rung and picked is None and (hunch := self._lanes.hunch()) is not None:
             self._rung = False
-            if await self._claim(*hunch, min(want, _HUNCH_JOBS)):
+            if await self._claim_from(*hunch, min(want, _HUNCH_JOBS)):
                 self._poll_s = _POLL_FIRST_S
             return True
         if picked is None or monotonic() >= self._rescan_at:
@@ -108,7 +109,7 @@ class Claimer:
             picked = self._lanes.pick()
         if picked is None:
             return await self._wait_for_jobs()
-        if not await self._claim(*picked, want) and not len(self._lanes):
+        if not await self._claim_from(*picked, want) and not len(self._lanes):
             return await self._wait_for_jobs()
         self._poll_s = _POLL_FIRST_S
         return True
@@ -168,60 +169,74 @@ class Claimer:
             window=self._windows[slot],
         )
 
-    async def _claim(self, lane: Lane, low: int, limit: int) -> int:
-        """Claim from a lane; acks ride along. Returns how many jobs came."""
+    async def _claim_from(self, lane: Lane, low: int, limit: int) -> int:
+        """Claim from a lane, or together with it from the other groups of its queue and priority."""
         if self._limits.waits(lane):
             self._lanes.took(lane, low, 0, dry=True)
             return 0
         batching = self._executor.batching.get(lane.queue)
         if batching is not None and self._config.max_jobs is None:
             limit = max(limit, batching.size)
-        acks = self._ledger.take_acks(lane.slot)
-        breaks = self._link.breaks
-        try:
-            claimed = await self._link.call(partial(self._try_claim, lane=lane, low=low, limit=limit, acks=list(acks)))
-        except BaseException:
-            self._ledger.put_back(lane.slot, acks)
-            raise
-        self._ledger.acked(acks, set(claimed.acked), sure=breaks == self._link.breaks)
-        if not claimed.alive:
-            raise Fenced(f"worker {self._worker} was given up by the fleet")
-        jobs = await self._accept(lane, claimed)
-        self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit)
+        groups = () if self._limits.one_by_one(lane.queue) else self._lanes.beside(lane)
+        jobs = await (self._claim_groups(groups, limit) if groups else self._claim(lane, low, limit))
         if batching is not None and batching.wait_s and 0 < jobs < batching.size:
             self._limits.rest(lane.queue, batching.wait_s)
         return jobs
 
-    async def _try_claim(
-        self, conn: AsyncConnection[Any], *, lane: Lane, low: int, limit: int, acks: list[int]
+    async def _claim(self, lane: Lane, low: int, limit: int) -> int:
+        """Claim from a lane; returns how many jobs came."""
+        take = self._limits.within(lane, claim.claim)
+        claimed = await self._ask(lane.slot, partial(take, lane=lane, low=low, limit=limit))
+        jobs = len(await self._accept(lane, claimed))
+        self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit)
+        return jobs
+
+    async def _claim_groups(self, groups: Groups, limit: int) -> int:
+        """Claim from many groups; returns how many jobs came."""
+        lane, share = groups[0][0], share_of(limit, len(groups))
+        take = self._limits.within(lane, claim.claim_groups)
+        claimed = await self._ask(lane.slot, partial(take, groups=groups, share=share, limit=limit))
+        rows = await self._accept(replace(lane, group_key=""), claimed)
+        took = [(row[GROUP], row[POS]) for row in rows]
+        self._lanes.took_groups(groups, share, took, stopped=claimed.hi >= limit or claimed.hi > len(rows))
+        return len(rows)
+
+    async def _ask(self, slot: int, statement: Callable[..., Awaitable[Claimed]]) -> Claimed:
+        """Return what a claim gives; acks ride along."""
+        acks = self._ledger.take_acks(slot)
+        breaks = self._link.breaks
+        try:
+            claimed = await self._link.call(partial(self._try, statement=statement, acks=list(acks)))
+        except BaseException:
+            self._ledger.put_back(slot, acks)
+            raise
+        self._ledger.acked(acks, set(claimed.acked), sure=breaks == self._link.breaks)
+        if not claimed.alive:
+            raise Fenced(f"worker {self._worker} was given up by the fleet")
+        return claimed
+
+    async def _try(
+        self, conn: AsyncConnection[Any], *, statement: Callable[..., Awaitable[Claimed]], acks: list[int]
     ) -> Claimed:
         """Claim under an id of its own: the try before this one may have happened."""
         lease = next(self._lease_ids, None)
         if lease is None:
             self._lease_ids = iter(await claim.take_lease_ids(conn))
             lease = next(self._lease_ids)
-        return await self._limits.within(lane, claim.claim)(
-            conn,
-            lane=lane,
-            worker=self._worker,
-            lease=lease,
-            low=low,
-            limit=limit,
-            acks=acks,
-            unknown=self._executor.unknown,
-        )
+        return await statement(conn, worker=self._worker, lease=lease, acks=acks, unknown=self._executor.unknown)
 
-    async def _accept(self, lane: Lane, claimed: Claimed, done: frozenset[int] = frozenset()) -> int:
-        """Decode a claimed batch and feed it to the executor, without the jobs in `done`."""
+    async def _accept(self, lane: Lane, claimed: Claimed, done: frozenset[int] = frozenset()) -> list[Row]:
+        """Decode a claimed batch, feed it to the executor without the jobs in `done`, and return all of it."""
         if claimed.batch is None:
-            return 0
+            return []
         try:
             rows: list[Row] = orjson.loads(claimed.batch)
         except orjson.JSONDecodeError:
             return await self._accept_singly(lane, claimed.lease, done)
-        return self._feed(Batch(lane, claimed.lease, rows, monotonic()), done)
+        self._feed(Batch(lane, claimed.lease, rows, monotonic()), done)
+        return rows
 
-    def _feed(self, batch: Batch, done: frozenset[int]) -> int:
+    def _feed(self, batch: Batch, done: frozenset[int]) -> None:
         self.claimed += batch.size
         self._ledger.opened(batch)
         if done:
@@ -230,9 +245,8 @@ class Claimer:
             self._executor.feed(batch)
         else:
             self._ledger.finished(batch)
-        return batch.size
 
-    async def _accept_singly(self, lane: Lane, lease: int, done: frozenset[int]) -> int:
+    async def _accept_singly(self, lane: Lane, lease: int, done: frozenset[int]) -> list[Row]:
         """Decode the jobs of a batch one by one, because one of them cannot be; that one fails, alone and at once."""
         loose = await self._link.call(partial(claim.read_lease, slot=lane.slot, lease=lease))
         rows: list[Row] = []
@@ -244,13 +258,14 @@ class Claimer:
                 payload = orjson.loads(job.payload)
             except orjson.JSONDecodeError as exc:
                 bad[job.ord] = ValueError(f"the payload cannot be decoded: {exc}")
-            rows.append([job.pos, job.task, job.attempt, job.enqueued_ms, payload, job.id, meta])
+            rows.append([job.pos, job.task, job.attempt, job.enqueued_ms, payload, job.id, meta, job.group_key])
         batch = Batch(lane, lease, rows, monotonic())
         for key, row in batch.skim(bad.keys() - done):
             job_here = batch.job(key, row)
             failure = Failure(error=bad[job_here.ord], final=True)
             self._ledger.settle(batch, after_failure(job_here, failure, RetryPolicy()))
-        return self._feed(batch, done)
+        self._feed(batch, done)
+        return rows
 
     async def _adopt_if_due(self) -> None:
         """Find leases whose claim committed while the connection broke, and run their jobs."""

@@ -7,7 +7,9 @@ them and moves the mark back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import TypeVar
 
 from fastq.protocol.claim import Lane
@@ -16,6 +18,16 @@ T = TypeVar("T")
 
 
 MOST_TURNS = 10_000
+SHARE = 10
+"""Most jobs of one group in a claim of many, unless the others are too few to fill it."""
+
+Groups = Sequence[tuple[Lane, int]]
+"""Lanes that differ by their group alone, each with its low mark."""
+
+
+def share_of(limit: int, groups: int) -> int:
+    """Return how many jobs of each of so many groups a claim of `limit` jobs takes: all of small groups."""
+    return max(-(-limit // groups), min(SHARE, limit // SHARE))
 
 
 def _seat(turns: dict[T, float], present: set[T]) -> None:
@@ -63,6 +75,20 @@ class Lanes:
         )
         return lane, self._low[lane]
 
+    def beside(self, lane: Lane) -> Groups:
+        """Return the groups that can be claimed from with this lane, itself included, those least served first."""
+        if len(self._low) == 1:
+            return ()
+        place = (lane.slot, lane.segment, lane.queue, lane.priority)
+        served = self._group_turns
+        groups = [
+            (served.get((lane.queue, other.group_key), 0.0), low, other)
+            for other, low in self._low.items()
+            if (other.slot, other.segment, other.queue, other.priority) == place
+        ]
+        groups.sort(key=itemgetter(0, 1))
+        return [(other, low) for _, low, other in groups] if len(groups) > 1 else ()
+
     def hunch(self) -> tuple[Lane, int] | None:
         """Return the lane that gave jobs last: when a doorbell rings, the new job most likely stands there."""
         return None if self.last is None else (self.last, self._marks[self.last])
@@ -75,6 +101,29 @@ class Lanes:
         self._group_turns[group] = self._group_turns.get(group, 0.0) + jobs
         if jobs:
             self.last, self._marks = lane, {lane: hi}
+        self._go_on(lane, hi, dry=dry)
+
+    def took_groups(self, asked: Groups, share: int, took: Sequence[tuple[str, int]], *, stopped: bool) -> None:
+        """Note the groups and positions of the jobs that a claim of many groups gave, in the order of `asked`.
+
+        `stopped`: it ended before the last of the groups, or within it.
+        """
+        jobs, marks = Counter(group for group, _ in took), dict(took)
+        queue = asked[0][0].queue
+        self._queue_turns[queue] = self._queue_turns.get(queue, 0.0) + len(took) / self._weights.get(queue, 1)
+        reached = took[-1][0] if took else None
+        for lane, low in asked:
+            group, given = lane.group_key, jobs[lane.group_key]
+            hi = marks.get(group, low)
+            self._group_turns[queue, group] = self._group_turns.get((queue, group), 0.0) + given
+            if group == reached:
+                self.last, self._marks = lane, {lane: hi}
+                if stopped:
+                    self._go_on(lane, hi, dry=False)
+                    break
+            self._go_on(lane, hi, dry=given < share)
+
+    def _go_on(self, lane: Lane, hi: int, *, dry: bool) -> None:
         if dry:
             self._low.pop(lane, None)
         elif lane in self._low:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -89,6 +90,22 @@ async def take(
         limit=limit,
         acks=list(acks),
         unknown=list(unknown),
+    )
+
+
+async def take_groups(
+    conn: Conn, who: int, groups: Iterable[str], *, share: int = 10, limit: int = 100, low: int = 0
+) -> Claimed:
+    """Claim for a worker from many groups of the usual queue, all from `low` on."""
+    return await claim.claim_groups(
+        conn,
+        groups=[(replace(LANE, group_key=group), low) for group in groups],
+        share=share,
+        worker=who,
+        lease=(await claim.take_lease_ids(conn)).start,
+        limit=limit,
+        acks=[],
+        unknown=[],
     )
 
 

@@ -90,7 +90,7 @@ async def marks(conn: Conn) -> set[int]:
 
 
 async def test_every_job_is_found_in_its_state(conn: Conn) -> None:
-    """Ready, running, scheduled, retrying, reserved, succeeded, failed, discarded, cancelled: each by its id."""
+    """Ready, running, scheduled, retrying, reserved, waiting, and each in which jobs are kept: by its id."""
     who = await hire(conn)
     placed = {JobState.RUNNING: (await put(conn))[0]}
     await take(conn, who)
@@ -99,6 +99,8 @@ async def test_every_job_is_found_in_its_state(conn: Conn) -> None:
         placed[state] = await put_scheduled(conn, state)
     for state in (JobState.SUCCEEDED, *KEPT):
         placed[state] = await put_finished(conn, state)
+    ordered = [await ask(conn, "select fastq.enqueue('t', ordered => true)") for _ in "12"]
+    placed[JobState.WAITING] = ordered[1][0][0]
 
     assert set(placed) == set(JobState)
     for state, job in placed.items():

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from fastq.protocol.claim import Lane
-from fastq.worker.lanes import MOST_TURNS, Lanes
+from fastq.worker.lanes import MOST_TURNS, Lanes, share_of
 
 pytestmark = pytest.mark.unit
 
@@ -129,6 +129,56 @@ def test_the_older_segment_first() -> None:
     assert lanes.pick() == (older, 400)
     lanes.took(older, 500, 10, dry=True)
     assert lanes.pick() == (newer, 499)
+
+
+def group(key: str) -> Lane:
+    """Return the lane of a group of the usual queue."""
+    return lane(group=key)
+
+
+def test_the_groups_beside_a_lane() -> None:
+    """They share slot, segment, queue and priority; the least served come first, then those that wait longest."""
+    lanes = Lanes({})
+    others = [lane("b"), lane(priority=3, group="x"), lane(segment=1, group="x")]
+    lanes.learn([(group("b"), 3), (group("a"), 7), (group("c"), 5), *((other, 1) for other in others)])
+    assert lanes.beside(group("a")) == [(group("b"), 2), (group("c"), 4), (group("a"), 6)]
+    lanes.took(group("b"), 9, 4, dry=False)
+    assert lanes.beside(group("a")) == [(group("c"), 4), (group("a"), 6), (group("b"), 9)]
+
+
+def test_a_lane_without_company_is_claimed_alone() -> None:
+    """Jobs without groups never meet the claim of many."""
+    lanes = Lanes({})
+    lanes.learn([(lane(), 3)])
+    assert not lanes.beside(lane())
+    lanes.learn([(lane(), 3), (lane(priority=5), 4)])
+    assert not lanes.beside(lane())
+
+
+def test_a_claim_of_many_groups_that_came_short() -> None:
+    """Those that gave less than their share are dry; the others are known up to their last position."""
+    lanes = Lanes({})
+    lanes.learn([(group(key), 1) for key in "abc"])
+    lanes.took_groups(lanes.beside(group("a")), 2, [("a", 1), ("a", 4), ("c", 3)], stopped=False)
+    assert lanes.pick() == (group("a"), 4)
+    assert len(lanes) == 1
+    assert lanes.hunch() == (group("c"), 3)
+
+
+def test_a_claim_of_many_groups_that_stopped() -> None:
+    """Where it ended there may be more, and behind that nothing was looked at."""
+    lanes = Lanes({})
+    lanes.learn([(group(key), 1) for key in "abcd"])
+    lanes.took_groups(lanes.beside(group("a")), 2, [("b", 2), ("b", 3), ("c", 4)], stopped=True)
+    assert dict(lanes.beside(group("b"))) == {group("b"): 3, group("c"): 4, group("d"): 0}
+
+
+def test_a_big_group_and_small_ones_share_each_claim() -> None:
+    """Where there are few groups, a claim is filled from all; where there are many, a small group goes whole."""
+    assert share_of(500, 2) == 250
+    assert share_of(500, 256) == 10
+    assert share_of(5, 256) == 1
+    assert share_of(64, 20) == 6
 
 
 def test_memory_is_bounded_by_what_is_found() -> None:

@@ -1,0 +1,172 @@
+"""Measures how groups are drained: many small ones beside the same jobs without groups, a lone job beside a big one.
+
+    python benchmarks/groups.py --groups 20000 --each 5 --rounds 3 --output bench_results
+
+Many: the queue is filled while it is paused, a real `fastq worker` comes up, and the clock runs from the resume until
+nothing is ready or claimed. Lone: while a tenant's many jobs are drained, single jobs of other groups are enqueued, one
+after the other; each notes when it started, and counts how many of the tenant's were claimed meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import fastq
+from fastq import database, testing
+from fastq.bench import machine, result
+
+QUEUE = "groups"
+PATIENCE_S = 300.0
+
+app = fastq.App()
+
+
+@app.task(queue=QUEUE, name="groups.nothing")
+async def nothing() -> None:
+    """Do nothing: the groups are what is measured."""
+
+
+@app.task(queue=QUEUE, name="groups.lone")
+async def lone(ctx: fastq.Context) -> None:
+    """Note when it ran."""
+    async with ctx.transaction() as conn:
+        await conn.execute("insert into ran values (%s, clock_timestamp())", [ctx.id])
+
+
+def options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--groups", type=int, default=20_000)
+    parser.add_argument("--each", type=int, default=5, help="jobs per group")
+    parser.add_argument("--tenant", type=int, default=500_000, help="jobs of the one big group; 0 leaves this part out")
+    parser.add_argument("--lone", type=int, default=20, help="single jobs beside it")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("-p", "--processes", type=int, default=2)
+    parser.add_argument("--output", type=Path, help="write <date>-<commit>-groups.json there")
+    return parser.parse_args()
+
+
+def fleet(dsn: str, processes: int) -> subprocess.Popen[bytes]:
+    """Start workers and wait until they are ready."""
+    command = [sys.executable, "-m", "fastq", "worker", "groups:app", "-p", str(processes)]
+    env = {**os.environ, "FASTQ_DSN": dsn}
+    workers = subprocess.Popen(
+        command, env=env, cwd=Path(__file__).parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert workers.stderr is not None
+    up = 0
+    while up < processes:
+        up += b"is ready" in (line := workers.stderr.readline())
+        if not line:
+            sys.exit("the workers did not start")
+    threading.Thread(target=workers.stderr.read, daemon=True).start()
+    return workers
+
+
+def stop(workers: subprocess.Popen[bytes]) -> None:
+    """Drain the workers."""
+    workers.send_signal(signal.SIGTERM)
+    workers.wait()
+
+
+def fill(conn: Any, groups: int, each: int, prefix: str) -> None:
+    """Put jobs into a paused queue, the groups' jobs mixed; no prefix: all without a group."""
+    conn.execute("select fastq.pause(%s)", [QUEUE])
+    conn.execute(
+        "insert into fastq.ready (segment, slot, queue, group_key, task)"
+        " select 0, 0, %s, case when %s = '' then '' else %s || g end, 'groups.nothing'"
+        " from generate_series(1, %s) n, generate_series(1, %s) g",
+        [QUEUE, prefix, prefix, each, groups],
+    )
+    conn.execute("vacuum analyze fastq.ready")
+    conn.execute("checkpoint")
+
+
+def left(conn: Any) -> bool:
+    """Tell whether anything is ready or claimed."""
+    ((some,),) = conn.execute(
+        "select exists (select from fastq.ready where slot = 0) or exists (select from fastq.lease where slot = 0)"
+    ).fetchall()
+    return bool(some)
+
+
+def drained_per_s(conn: Any, dsn: str, given: argparse.Namespace, prefix: str) -> int:
+    """Return how many jobs per second are drained."""
+    fill(conn, given.groups, given.each, prefix)
+    workers = fleet(dsn, given.processes)
+    try:
+        started = time.monotonic()
+        conn.execute("select fastq.resume(%s)", [QUEUE])
+        while left(conn):
+            if time.monotonic() > started + PATIENCE_S:
+                sys.exit(f"not drained within {PATIENCE_S:.0f} s")
+            time.sleep(0.005)
+        return round(given.groups * given.each / (time.monotonic() - started))
+    finally:
+        stop(workers)
+
+
+def lone_jobs(conn: Any, dsn: str, given: argparse.Namespace) -> dict[str, float]:
+    """Return how long single jobs waited beside a big tenant, and how many batches of its were claimed meanwhile."""
+    conn.execute("create table if not exists ran (id int8 primary key, at timestamptz)")
+    fill(conn, 1, given.tenant, "tenant")
+    workers, waits, beside = fleet(dsn, given.processes), [], []
+    try:
+        conn.execute("select fastq.resume(%s)", [QUEUE])
+        for n in range(given.lone):
+            time.sleep(0.05)
+            ((tenants,),) = conn.execute("select count(*) from fastq.ready where group_key = 'tenant1'").fetchall()
+            if not tenants:
+                sys.exit(f"the tenant's jobs were gone after {n} lone ones: give more --tenant")
+            ((job, at),) = conn.execute(
+                "select fastq.enqueue('groups.lone', queue => %s, group_key => %s), clock_timestamp()", [QUEUE, f"l{n}"]
+            ).fetchall()
+            while not (found := conn.execute("select at from ran where id = %s", [job]).fetchall()):
+                time.sleep(0.001)
+            ((after,),) = conn.execute("select count(*) from fastq.ready where group_key = 'tenant1'").fetchall()
+            waits.append((found[0][0] - at).total_seconds() * 1000)
+            beside.append(tenants - after)
+        return {"lone_p50_ms": median(waits), "lone_most_ms": max(waits), "tenant_jobs_meanwhile": median(beside)}
+    finally:
+        stop(workers)
+        conn.execute("truncate fastq.ready_0")
+
+
+def main() -> None:
+    """Alternate, print, write the file."""
+    given = options()
+    with testing.server(os.environ.get("FASTQ_TEST_DSN")) as server, testing.template(server) as template:
+        rounds: list[dict[str, float]] = []
+        for number in range(given.rounds):
+            found: dict[str, float] = {}
+            for name, prefix in (("plain_per_s", ""), ("groups_per_s", "g")):
+                with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
+                    found[name] = drained_per_s(conn, dsn, given, prefix)
+            found["share"] = round(found["groups_per_s"] / found["plain_per_s"], 3)
+            if given.tenant:
+                with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
+                    found |= lone_jobs(conn, dsn, given)
+            rounds.append(found)
+            print(f"round {number + 1}: {json.dumps(found)}", flush=True)
+        medians = {key: median(r[key] for r in rounds) for key in rounds[0]}
+        print(json.dumps(medians, indent=2))
+        if given.output is not None:
+            with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
+                conditions = machine.describe(conn)
+            jobs = given.groups * given.each
+            whole = {"scenario": "groups", "jobs": jobs, **medians, "samples": rounds, **conditions}
+            print(f"wrote {result.save(whole, given.output)}")
+
+
+if __name__ == "__main__":
+    main()
