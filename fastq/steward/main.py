@@ -23,6 +23,7 @@ from fastq.steward.cancel import Canceller
 from fastq.steward.cron import Cron
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.leader import Leader
+from fastq.steward.lines import Lines
 from fastq.steward.listener import Listener
 from fastq.steward.overdue import Overdue
 from fastq.steward.pages import Pages
@@ -87,6 +88,7 @@ class Steward:
         )
         self._leader = Leader(leads, turns, holder=f"{socket.gethostname()}:{self._parent}", slots=cfg.slots)
         self._cron = Cron(leads, self._leader)
+        self._lines = Lines(leads, self._leader, slots=cfg.slots)
         self._canceller = Canceller(self._board, beats, self._leader, lease_s=cfg.lease_s, slots=cfg.slots)
         self._listener = Listener(cfg.dsn, self._board.ring_workers, self._canceller.rung.set) if cfg.listen else None
         self._pages = Pages(self._board, totals, self._heartbeat, self._leader, lease_s=cfg.lease_s)
@@ -106,6 +108,7 @@ class Steward:
             self._leader.run_rotate,
             self._leader.run_prune,
             self._canceller.run,
+            self._lines.run,
             self._pages.run,
             *(server.run for server in self._servers),
         ]
