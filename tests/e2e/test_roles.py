@@ -173,7 +173,31 @@ def test_producer_enqueues_in_each_way(db: Db, logins: dict[str, str]) -> None:
     assert states(db) == {"ready": 22 + 1400 + 3 + 3 + 2 + 3 + 6, "scheduled": 1 + 700 + 1 + 1 + 1 + 1}
 
 
+def test_producer_enqueues_ordered_jobs(db: Db, logins: dict[str, str]) -> None:
+    """From Python, in a stream and by SQL: into lines that it cannot look at; a worker may retry them."""
+    app = fastq.App(logins["producer"])
+
+    @app.task(name="jobs.fine", ordered=True)
+    async def fine(n: int) -> None: ...
+
+    with app:
+        fine.options(group_key="g").enqueue_sync(n=1)
+        app.enqueue_many_sync(fine.options(group_key=f"g{n % 2}").job(n=n) for n in range(4))
+    with as_role(logins["producer"]) as conn:
+        conn.execute("""select fastq.enqueue('jobs.fine', '{"n": 1}', group_key => 'g', ordered => true)""")
+    assert states(db) == {"ready": 3, "waiting": 3}
+    with as_role(logins["worker"]) as conn:
+        conn.execute("select fastq.cancel_jobs()")
+        conn.execute("select fastq.retry_jobs()")
+    assert states(db) == {"ready": 3, "waiting": 3}
+
+
 FORBIDDEN = [
+    "select payload from fastq.line",
+    "delete from fastq.line",
+    "select job from fastq.head",
+    "insert into fastq.head (slot, queue, group_key) values (0, 'q', 'g')",
+    "select fastq.bring_up(0, 'q', 'g')",
     "select payload from fastq.ready",
     "select task from fastq.ready_0",
     "select pos from fastq.ready_0",
