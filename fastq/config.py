@@ -106,8 +106,8 @@ class SupervisorConfig:
 class StewardConfig:
     """The housekeeper of one host.
 
-    `listen` is False behind a transaction pooler, which loses LISTEN silently; `embedded` tells that the server is our
-    own, to be started again when it is gone.
+    `listen_dsn` is where to LISTEN when `dsn` leads through a pooler, which loses LISTEN silently; `embedded` tells
+    that the server is our own, to be started again when it is gone.
     """
 
     dsn: str
@@ -115,6 +115,7 @@ class StewardConfig:
     shutdown_timeout_s: float = 30.0
     slots: int = 1
     listen: bool = True
+    listen_dsn: str | None = None
     embedded: bool = False
     metrics_addr: str | None = None
     health_addr: str | None = None

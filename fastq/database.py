@@ -20,6 +20,7 @@ from fastq.schema import migrator
 
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 CONNECT_TIMEOUT_S = 10
+_WHO = b"select pg_backend_pid()"
 ANSWER_S = 30.0
 """How long our own statements may take; then the connection counts as deaf and is cut."""
 
@@ -70,17 +71,29 @@ def connect(dsn: str, application: str = "fastq") -> Connection:
 
     """
     try:
-        return Connection.connect(**parameters(dsn, application), autocommit=True)
+        conn = Connection.connect(**parameters(dsn, application), autocommit=True)
+        conn.pooled = _is_another(conn, conn.execute(_WHO).fetchone())
     except psycopg.OperationalError as exc:
         raise unreachable(exc) from None
+    return conn
 
 
 async def connect_async(dsn: str, application: str = "fastq") -> AsyncConnection:
     """As `connect`, asynchronous."""
     try:
-        return await AsyncConnection.connect(**parameters(dsn, application), autocommit=True)
+        conn = await AsyncConnection.connect(**parameters(dsn, application), autocommit=True)
+        conn.pooled = _is_another(conn, await (await conn.execute(_WHO)).fetchone())
     except psycopg.OperationalError as exc:
         raise unreachable(exc) from None
+    return conn
+
+
+def _is_another(conn: Connection | AsyncConnection, found: tuple[int] | None) -> bool:
+    """Tell whether the session is not of the process that answered the login; prepares nothing then."""
+    pooled = found is not None and found[0] != conn.info.backend_pid
+    if pooled:
+        conn.prepare_threshold = None
+    return pooled
 
 
 def unreachable(exc: BaseException) -> DatabaseUnreachable:
@@ -92,6 +105,7 @@ class Connection(psycopg.Connection[Any]):
     """A synchronous connection that loses its patience inside `answering`."""
 
     patience_s: float | None = None
+    pooled = False
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for the server as psycopg does, if need be with a bound."""
@@ -102,6 +116,8 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
     """As Connection, asynchronous."""
 
     patience_s: float | None = None
+    pooled = False
+    """Whether a pooler is in between, which may run each transaction in another session: none keeps any state."""
 
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for the server as psycopg does, if need be with a bound."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -33,9 +33,12 @@ _OURS_TO_FIX = (
 class Link:
     """One connection that outlives the server's restarts.
 
+    Behind a pooler each operation is one transaction that brings its settings along, one operation at a time.
     `breaks` counts lost connections: a caller that sees it change knows that a statement of its may have happened
     without an answer.
     """
+
+    _told: ClassVar = False
 
     def __init__(
         self, dsn: str, application: str, setup: str = "", revive: Callable[[], Awaitable[object]] | None = None
@@ -44,12 +47,13 @@ class Link:
         self._application = application
         self._setup = setup
         self._revive = revive
-        self._conn: AsyncConnection[Any] | None = None
+        self._conn: database.AsyncConnection | None = None
         self._opening = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self.breaks = 0
         self.answer_s = database.ANSWER_S
 
-    async def open(self) -> AsyncConnection[Any]:
+    async def open(self) -> database.AsyncConnection:
         """Connect once, without retries.
 
         Raises:
@@ -57,11 +61,15 @@ class Link:
 
         """
         conn = await database.connect_async(self._dsn, self._application)
-        await conn.execute(f"{KEEPALIVE}; {self._setup}".encode())
+        if not conn.pooled:
+            await conn.execute(f"{KEEPALIVE}; {self._setup}".encode())
+        elif not Link._told:
+            Link._told = True
+            log.info("a pooler is in between: settings go along with each transaction, nothing is prepared")
         self._conn = conn
         return conn
 
-    async def open_or_kept(self) -> AsyncConnection[Any]:
+    async def open_or_kept(self) -> database.AsyncConnection:
         """Return the connection, opened anew if it was lost."""
         async with self._opening:
             if self._conn is None or self._conn.closed:
@@ -81,7 +89,7 @@ class Link:
             try:
                 conn = await self.open_or_kept()
                 with database.answering(conn, self.answer_s):
-                    return await operation(conn)
+                    return await self._run(conn, operation)
             except _OURS_TO_FIX:
                 raise
             except (psycopg.Error, DatabaseUnreachable) as exc:
@@ -94,6 +102,15 @@ class Link:
                 await self._drop(wrong_server=isinstance(exc, psycopg.errors.ReadOnlySqlTransaction))
                 await asyncio.sleep(full_jitter_s(failures))
                 await self._try_revive()
+
+    async def _run(
+        self, conn: database.AsyncConnection, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]
+    ) -> T:
+        if not (conn.pooled and self._setup):
+            return await operation(conn)
+        async with self._turn, conn.transaction():
+            await conn.execute(self._setup.replace("set ", "set local ").encode())
+            return await operation(conn)
 
     async def _try_revive(self) -> None:
         """Start a server that is ours to start."""

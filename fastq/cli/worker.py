@@ -87,6 +87,7 @@ def answer(start: Start) -> dict[str, object]:
 @click.option("--reload", is_flag=True, help="Replace the workers when a Python file changes (development).")
 @click.option("--name", default="", help="What this fleet member is called in `fastq status`.")
 @click.option("--listen/--no-listen", default=True, show_default=True, help="LISTEN for new jobs; poll only, if not.")
+@click.option("--listen-dsn", help="Where to LISTEN, when --dsn leads through a pooler: the server itself.")
 @click.option(
     "--poll-interval", type=Seconds(), default=1.0, show_default=True, help="The longest pause between looks when idle."
 )
@@ -236,6 +237,7 @@ def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...
             shutdown_timeout_s=options["shutdown_timeout"],
             slots=checked["slots"],
             listen=options["listen"],
+            listen_dsn=options["listen_dsn"],
             metrics_addr=options["metrics_addr"],
             health_addr=options["health_addr"],
             embedded=checked["source"] == "embedded",

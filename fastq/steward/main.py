@@ -90,7 +90,8 @@ class Steward:
         self._cron = Cron(leads, self._leader)
         self._lines = Lines(leads, self._leader, slots=cfg.slots)
         self._canceller = Canceller(self._board, beats, self._leader, lease_s=cfg.lease_s, slots=cfg.slots)
-        self._listener = Listener(cfg.dsn, self._board.ring_workers, self._canceller.rung.set) if cfg.listen else None
+        listener = Listener(cfg.listen_dsn or cfg.dsn, self._board.ring_workers, self._canceller.rung.set)
+        self._listener = listener if cfg.listen else None
         self._pages = Pages(self._board, totals, self._heartbeat, self._leader, lease_s=cfg.lease_s)
         self._servers = self._pages.servers(metrics_addr=cfg.metrics_addr, health_addr=cfg.health_addr)
 
@@ -107,6 +108,7 @@ class Steward:
             self._cron.run,
             self._leader.run_rotate,
             self._leader.run_prune,
+            self._leader.run_expire,
             self._canceller.run,
             self._lines.run,
             self._pages.run,
