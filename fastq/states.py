@@ -6,6 +6,8 @@ A job's state is the table it stands in:
                   ▲                │
                   │                ├─ failed attempt ──► scheduled ──due──► ready
                   └── returned ────┘
+
+    An ordered job that has others before it is "waiting" in its line, until it is the first.
 """
 
 from __future__ import annotations

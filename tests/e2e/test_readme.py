@@ -169,7 +169,7 @@ def test_every_block_does_what_the_tutorial_says(reader: Reader) -> None:
     assert "poem.txt" in said[-1]
 
 
-@pytest.mark.parametrize("page", ["docs/unique.md"])
+@pytest.mark.parametrize("page", ["docs/unique.md", "docs/two_phase.md", "docs/groups.md"])
 def test_every_block_of_a_page_runs(reader: Reader, page: str) -> None:
     """The page's files, commands and SQL run in its order, as typed."""
     for block in blocks(page):
@@ -244,7 +244,10 @@ def test_commands_in_the_text_exist(page: str) -> None:
         ("transactional", "transactional.ship", "no a chair left", "shipped order 1"),
         ("bulk", "bulk.resize", "enqueued 100,000 jobs", ""),
         ("schedules", "schedules.remind", "enqueued two reminders", "reminded Grace"),
+        ("ordered_groups", "ordered_groups.book", "-30 on ada is waiting", "booked +5 on alan"),
+        ("fair_groups", "fair_groups.export", "enqueued 1001 exports for 2 tenants", "export 0 of small"),
         ("unique_jobs", "unique_jobs.report", "asked for 6 reports, 3 of them twice", "report for customer 4"),
+        ("two_phase", "two_phase.deliver", "order 3 took too long", "delivered order 1"),
     ],
 )
 def test_examples_enqueue_and_work(reader: Reader, name: str, task: str, enqueued: str, worked: str) -> None:
@@ -259,4 +262,14 @@ def test_examples_enqueue_and_work(reader: Reader, name: str, task: str, enqueue
 def test_every_example_is_tested() -> None:
     """The parametrisation above names all files of examples/, but for steering.py: test_jobs_cli.py runs that."""
     found = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-    assert found == ["bulk", "quickstart", "schedules", "steering", "transactional", "unique_jobs"]
+    assert found == [
+        "bulk",
+        "fair_groups",
+        "ordered_groups",
+        "quickstart",
+        "schedules",
+        "steering",
+        "transactional",
+        "two_phase",
+        "unique_jobs",
+    ]
