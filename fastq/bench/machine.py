@@ -61,7 +61,7 @@ def describe(conn: Connection[Any]) -> dict[str, object]:
             "python": f"{platform.python_implementation()} {platform.python_version()}",
             "libpq": pq.version_pretty(pq.version()),
             "postgresql": settings.pop("server_version", None),
-            **{package: _version(package) for package in _PACKAGES},
+            **{package: version_of(package) for package in _PACKAGES},
         },
         "server_settings": settings,
     }
@@ -72,7 +72,8 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package; None where it is not installed."""
     try:
         return version(package)
     except ModuleNotFoundError:
