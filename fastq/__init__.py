@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastq.errors import LeaseLost as LeaseLost
     from fastq.errors import NotOpen as NotOpen
     from fastq.errors import PayloadTooLarge as PayloadTooLarge
+    from fastq.errors import ReservationGone as ReservationGone
     from fastq.errors import SchemaError as SchemaError
     from fastq.errors import UsageError as UsageError
     from fastq.job import Job as Job
@@ -53,6 +54,7 @@ _HOMES = {
     "LeaseLost": "errors",
     "NotOpen": "errors",
     "PayloadTooLarge": "errors",
+    "ReservationGone": "errors",
     "SchemaError": "errors",
     "UsageError": "errors",
     "Job": "job",

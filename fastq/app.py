@@ -20,19 +20,21 @@ from fastq.completing import completing
 from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PAYLOAD_LIMIT_BYTES, find_dsn
 from fastq.context import Context
 from fastq.cron import Schedule, Timing, catch_up_of
-from fastq.errors import JobFailed, LeaseLost, UnknownTask, UsageError
+from fastq.errors import JobFailed, LeaseLost, ReservationGone, UnknownTask, UsageError
 from fastq.job import JobIds, JobRef, JobSpec, OnDead, Options, check_name
-from fastq.jobs import Jobs
+from fastq.jobs import Jobs, told
 from fastq.outcome import MOST_DELAY_S, RetryPolicy
-from fastq.protocol import completion
+from fastq.protocol import completion, reserve
 from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import payload
+from fastq.protocol.jobs import Request, carry_out, carry_out_sync
 from fastq.protocol.results import find_ending
 from fastq.states import JobState
-from fastq.task import Batching, Task, Timeouts, full_name
+from fastq.task import RESERVED_S, Batching, Task, Timeouts, full_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 Lifespan = Callable[["App"], AbstractAsyncContextManager[Any]]
 _RESULT_PAUSE_S = (0.005, 0.25)
@@ -477,6 +479,75 @@ class App:
         """
         return await self.client.enqueue_many(specs, conn, progress)
 
+    # -- two-phase
+
+    async def reserve(
+        self, spec: JobSpec, *, expires: float | timedelta = RESERVED_S, conn: AsyncConnection[Any] | None = None
+    ) -> JobRef:
+        """Enqueue a job that does not run before `commit`; without that it is deleted after `expires` seconds.
+
+        A delay of the job counts from the commit. As to its unique key, `conn`, and what is raised, see `enqueue`.
+
+        Example:
+            ``ref = await app.reserve(charge.job(order=7), expires=60)``, and after the bank has answered
+            ``await app.commit(ref)``
+
+        """
+        return self._ref(spec, *await self.client.reserve(spec, _reserved_s(spec, expires), conn))
+
+    async def commit(self, job: JobRef | int, *, conn: AsyncConnection[Any] | None = None) -> bool:
+        """Let a reserved job run. May be repeated: False says that it was committed before.
+
+        False also where `reserve` said that another job holds the key: there is nothing to commit then.
+
+        Raises:
+            ReservationGone: it expired, or was abandoned or deleted; a transaction of yours is still usable.
+            DatabaseUnreachable: it may be committed or not: commit it again.
+
+        """
+        if isinstance(job, JobRef) and job.duplicate:
+            return False
+        return _committed(job, await self._carry_out(reserve.commit(_id_of(job)), conn))
+
+    async def abandon(self, job: JobRef | int, *, conn: AsyncConnection[Any] | None = None) -> bool:
+        """Delete a reserved job; False when there is none: it was committed, had expired, or was abandoned."""
+        if isinstance(job, JobRef) and job.duplicate:
+            return False
+        return await self._carry_out(reserve.abandon(_id_of(job)), conn)
+
+    async def _carry_out(self, request: Request[T], conn: AsyncConnection[Any] | None) -> T:
+        if conn is not None:
+            return await carry_out(conn, request)
+        async with self.client.connection() as own:
+            with told(), database.answering(own):
+                return await carry_out(own, request)
+
+    def reserve_sync(
+        self, spec: JobSpec, *, expires: float | timedelta = RESERVED_S, conn: Connection[Any] | None = None
+    ) -> JobRef:
+        """As `reserve`, from synchronous code and any thread."""
+        return JobRef(*self.sync_client.reserve(spec, _reserved_s(spec, expires), conn))
+
+    def commit_sync(self, job: JobRef | int, *, conn: Connection[Any] | None = None) -> bool:
+        """As `commit`, from synchronous code and any thread."""
+        if isinstance(job, JobRef) and job.duplicate:
+            return False
+        return _committed(job, self._carry_out_sync(reserve.commit(_id_of(job)), conn))
+
+    def abandon_sync(self, job: JobRef | int, *, conn: Connection[Any] | None = None) -> bool:
+        """As `abandon`, from synchronous code and any thread."""
+        if isinstance(job, JobRef) and job.duplicate:
+            return False
+        return self._carry_out_sync(reserve.abandon(_id_of(job)), conn)
+
+    def _carry_out_sync(self, request: Request[T], conn: Connection[Any] | None) -> T:
+        if conn is not None:
+            return carry_out_sync(conn, request)
+        with self.sync_client.connection() as own, told(), database.answering(own):
+            return carry_out_sync(own, request)
+
+    # -- enqueue, from synchronous code
+
     def enqueue_sync(self, spec: JobSpec, *, conn: Connection[Any] | None = None) -> JobRef:
         """As `enqueue`, from synchronous code and any thread."""
         if spec.options.apart:
@@ -492,6 +563,30 @@ class App:
     ) -> JobIds:
         """As `enqueue_many`, from synchronous code and any thread."""
         return self.sync_client.enqueue_many(specs, conn, progress)
+
+
+def _reserved_s(spec: JobSpec, expires: float | timedelta) -> float:
+    seconds = _positive_s("expires", expires)
+    if seconds is None or seconds > MOST_DELAY_S:
+        raise UsageError(f"expires must be seconds greater than 0, at most 100 years, not {expires!r}")
+    if spec.options.ordered:
+        raise UsageError("a job of an ordered group cannot be reserved; enqueue it when it may run")
+    return seconds
+
+
+def _id_of(job: JobRef | int) -> int:
+    number = job.id if isinstance(job, JobRef) else job
+    if not isinstance(number, int) or not 0 < number < 2**63:
+        raise UsageError(f"a reservation is a JobRef or its id, not {job!r:.40}")
+    return number
+
+
+def _committed(job: JobRef | int, answer: reserve.Answer) -> bool:
+    if answer == "gone":
+        raise ReservationGone(
+            f"reservation {_id_of(job)} is gone: it expired, or was abandoned or deleted; its job is not enqueued"
+        )
+    return answer == "committed"
 
 
 class _Decorator(typing.Protocol):

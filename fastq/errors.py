@@ -59,6 +59,10 @@ class LeaseLost(FastqError):
     """The job was taken from this worker (its lease expired), so nothing it writes under the lease counts."""
 
 
+class ReservationGone(FastqError):
+    """The reservation cannot be committed: it expired, or was abandoned or deleted. Its job is not enqueued."""
+
+
 class JobFailed(FastqError):
     """The job whose result was awaited ended without one; `state` says how, `error` is the record of its last error."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastq.job import JobRef, JobSpec
@@ -22,6 +23,14 @@ class Producer(Protocol):
 
     def enqueue_sync(self, spec: JobSpec) -> JobRef:
         """Enqueue one job from synchronous code."""
+        ...
+
+    async def reserve(self, spec: JobSpec, *, expires: float | timedelta) -> JobRef:
+        """Reserve one job."""
+        ...
+
+    def reserve_sync(self, spec: JobSpec, *, expires: float | timedelta) -> JobRef:
+        """Reserve one job from synchronous code."""
         ...
 
     def injectable(self, kind: object) -> bool:

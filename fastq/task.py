@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -17,6 +18,10 @@ from fastq.producer import Producer
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+RESERVED_S = 60.0
+"""So long a reserved job waits for its commit, unless it is told otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,14 @@ class BoundTask(Generic[P, R]):
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
         """As `enqueue`, from synchronous code."""
         return self._task.app.enqueue_sync(self.job(*args, **kwargs))
+
+    async def reserve(self, expires: float | timedelta = RESERVED_S, *args: P.args, **kwargs: P.kwargs) -> JobRef:
+        """Reserve a job for `expires` seconds; it runs after `App.commit` only. See `App.reserve`."""
+        return await self._task.app.reserve(self.job(*args, **kwargs), expires=expires)
+
+    def reserve_sync(self, expires: float | timedelta = RESERVED_S, *args: P.args, **kwargs: P.kwargs) -> JobRef:
+        """As `reserve`, from synchronous code."""
+        return self._task.app.reserve_sync(self.job(*args, **kwargs), expires=expires)
 
 
 class Task(Generic[P, R]):
@@ -152,6 +165,14 @@ class Task(Generic[P, R]):
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
         """As `enqueue`, from synchronous code."""
         return self.app.enqueue_sync(self.job(*args, **kwargs))
+
+    async def reserve(self, expires: float | timedelta = RESERVED_S, *args: P.args, **kwargs: P.kwargs) -> JobRef:
+        """Reserve a job for `expires` seconds; it runs after `App.commit` only. See `App.reserve`."""
+        return await self.app.reserve(self.job(*args, **kwargs), expires=expires)
+
+    def reserve_sync(self, expires: float | timedelta = RESERVED_S, *args: P.args, **kwargs: P.kwargs) -> JobRef:
+        """As `reserve`, from synchronous code."""
+        return self.app.reserve_sync(self.job(*args, **kwargs), expires=expires)
 
 
 _STARTED = ("__main__", "__mp_main__")

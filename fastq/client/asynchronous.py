@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,8 +17,9 @@ from fastq.client.pool import AsyncPool
 from fastq.database import answering
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobIds, JobSpec
-from fastq.protocol import enqueue, unique, upkeep
+from fastq.protocol import enqueue, reserve, unique, upkeep
 from fastq.protocol.enqueue import Apart, Line, Progress
+from fastq.protocol.jobs import carry_out
 from fastq.protocol.unique import Placed
 
 NOTIFY_EVERY_S = 0.002
@@ -172,7 +173,11 @@ class AsyncClient:
     async def enqueue_apart(self, spec: JobSpec, conn: AsyncConnection[Any] | None) -> Placed:
         """Enqueue a unique or ordered job: on its own, because it may have to wait for who is just taking the key."""
         apart = Apart(spec, self._limit_bytes)
-        placed = await (self._insert_in_time(apart) if conn is None else enqueue.insert_apart(conn, apart))
+        placed = await (
+            self._in_time(lambda own: enqueue.insert_apart(own, apart, patience=unique.PATIENCE))
+            if conn is None
+            else enqueue.insert_apart(conn, apart)
+        )
         if not placed.duplicate and not spec.options.waits:
             if conn is None:
                 self.wake()
@@ -180,28 +185,35 @@ class AsyncClient:
                 await enqueue.ask(conn, "notify_workers")
         return placed
 
-    async def _insert_in_time(self, apart: Apart) -> Placed:
+    async def reserve(self, spec: JobSpec, expires_s: float, conn: AsyncConnection[Any] | None) -> Placed:
+        """Reserve a job; it may have to wait for who is just taking its unique key."""
+        body = enqueue.payload(spec, self._limit_bytes)
+        if conn is not None:
+            return await carry_out(conn, reserve.reserve(spec, body, expires_s=expires_s))
+        request = reserve.reserve(spec, body, expires_s=expires_s, patience=unique.PATIENCE)
+        return await self._in_time(lambda own: carry_out(own, request))
+
+    async def _in_time(self, attempt: Callable[[AsyncConnection[Any]], Awaitable[Placed]]) -> Placed:
         loop = asyncio.get_running_loop()
         until, failures = loop.time() + self._retry_s, 0
         while True:
             try:
-                return await self._insert_apart(apart)
+                return await self._once(attempt)
             except DatabaseUnreachable as exc:
                 failures += 1
                 if (left_s := until - loop.time()) <= 0:
                     raise fate.given_up(exc) from None
                 await asyncio.sleep(min(left_s, full_jitter_s(failures)))
 
-    async def _insert_apart(self, apart: Apart) -> Placed:
+    async def _once(self, attempt: Callable[[AsyncConnection[Any]], Awaitable[Placed]]) -> Placed:
         async with self._apart.connection() as conn:
             try:
                 with answering(conn):
-                    placed = await enqueue.insert_apart(conn, apart, patience=unique.PATIENCE)
+                    return await attempt(conn)
             except psycopg.Error as exc:
                 if exc.sqlstate == fate.READ_ONLY:
                     await conn.close()  # the next one may find the new primary
                 raise fate.of(exc) from None
-        return placed
 
     # -- streams
 
@@ -209,7 +221,8 @@ class AsyncClient:
         self, specs: Iterable[JobSpec], conn: AsyncConnection[Any] | None, progress: Progress | None
     ) -> JobIds:
         """Stream jobs through COPY, all or none."""
-        text = enqueue.CopyText(slot=0, limit_bytes=self._limit_bytes)
+        patience = unique.PATIENCE if conn is None else None
+        text = enqueue.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
             ids = await enqueue.copy_jobs(conn, specs, text, slot=0, progress=progress)
             await enqueue.ask(conn, "notify_workers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -18,8 +18,9 @@ from fastq.client.pool import SyncPool
 from fastq.database import answering
 from fastq.errors import DatabaseUnreachable
 from fastq.job import JobIds, JobSpec
-from fastq.protocol import enqueue, unique
+from fastq.protocol import enqueue, reserve, unique
 from fastq.protocol.enqueue import Apart, Line, Progress
+from fastq.protocol.jobs import carry_out_sync
 from fastq.protocol.unique import Placed
 
 NOTIFY_EVERY_S = 0.002
@@ -55,6 +56,10 @@ class SyncClient:
         self._pool.close()
         self._apart.close()
 
+    def connection(self) -> AbstractContextManager[database.Connection]:
+        """Give a connection of the client's own, in autocommit mode."""
+        return self._pool.connection()
+
     def enqueue(self, spec: JobSpec, conn: Connection[Any] | None = None) -> int:
         """Enqueue one job, in the caller's transaction if a connection is given; returns its id."""
         line = Line(spec, self._limit_bytes)
@@ -80,28 +85,44 @@ class SyncClient:
         """Enqueue a unique or ordered job; it may have to wait for who is just taking the key."""
         apart = Apart(spec, self._limit_bytes)
         if conn is None:
-            return self._in_time(lambda: self._insert_apart(apart, wake=not spec.options.waits))
+            placed = self._in_time(
+                lambda: self._once(lambda own: enqueue.insert_apart_sync(own, apart, patience=unique.PATIENCE))
+            )
+            if not placed.duplicate and not spec.options.waits:
+                self.wake()
+            return placed
         placed = enqueue.insert_apart_sync(conn, apart)
         if not placed.duplicate and not spec.options.waits:
             enqueue.ask_sync(conn, "notify_workers")
         return placed
 
-    def _insert_apart(self, apart: Apart, *, wake: bool) -> Placed:
+    def reserve(self, spec: JobSpec, expires_s: float, conn: Connection[Any] | None = None) -> Placed:
+        """Reserve a job; it may have to wait for who is just taking its unique key."""
+        body = enqueue.payload(spec, self._limit_bytes)
+        if conn is not None:
+            return carry_out_sync(conn, reserve.reserve(spec, body, expires_s=expires_s))
+        request = reserve.reserve(spec, body, expires_s=expires_s, patience=unique.PATIENCE)
+        return self._in_time(lambda: self._once(lambda own: carry_out_sync(own, request)))
+
+    def _once(self, attempt: Callable[[Connection[Any]], Placed]) -> Placed:
         with self._apart.connection() as own:
             try:
                 with answering(own):
-                    placed = enqueue.insert_apart_sync(own, apart, patience=unique.PATIENCE)
+                    return attempt(own)
             except psycopg.Error as exc:
                 if exc.sqlstate == fate.READ_ONLY:
                     own.close()  # the next one may find the new primary
                 raise fate.of(exc) from None
-            if wake and not placed.duplicate:
-                self._notify(own)
-        return placed
+
+    def wake(self) -> None:
+        """Wake the fleet, if it can be reached."""
+        with suppress(DatabaseUnreachable), self._pool.connection() as own:
+            self._notify(own)
 
     def enqueue_many(self, specs: Iterable[JobSpec], conn: Connection[Any] | None, progress: Progress | None) -> JobIds:
         """Stream jobs through COPY, all or none."""
-        text = enqueue.CopyText(slot=0, limit_bytes=self._limit_bytes)
+        patience = unique.PATIENCE if conn is None else None
+        text = enqueue.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
             ids = enqueue.copy_jobs_sync(conn, specs, text, slot=0, progress=progress)
             enqueue.ask_sync(conn, "notify_workers")

@@ -209,7 +209,9 @@ class CopyText:
     which need a statement of their own.
     """
 
-    def __init__(self, *, slot: int, limit_bytes: int) -> None:
+    def __init__(self, *, slot: int, limit_bytes: int, patience: str | None = None) -> None:
+        self.patience = patience
+        """As of `unique.insert`."""
         self._slot = slot
         self._limit_bytes = limit_bytes
         self._head = self._now_ms = 0
@@ -372,7 +374,7 @@ async def copy_jobs(
                 async with AsyncCursor(conn) as cur, cur.copy(command.encode()) as copy:
                     await copy.write(rows)
             for lines in text.unique_lines():
-                text.placed(lines, await unique.insert(conn, lines, slot=slot))
+                text.placed(lines, await unique.insert(conn, lines, slot=slot, patience=text.patience))
             chunk += 1
         if text.begins:
             await ordered.begin(conn, slot=slot, lines=text.begins)
@@ -400,7 +402,7 @@ def copy_jobs_sync(
                 with Cursor(conn) as cur, cur.copy(command.encode()) as copy:
                     copy.write(rows)
             for lines in text.unique_lines():
-                text.placed(lines, unique.insert_sync(conn, lines, slot=slot))
+                text.placed(lines, unique.insert_sync(conn, lines, slot=slot, patience=text.patience))
             chunk += 1
         if text.begins:
             ordered.begin_sync(conn, slot=slot, lines=text.begins)

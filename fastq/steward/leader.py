@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic
 
 from fastq.link import Link
-from fastq.protocol import jobs, rotate, unique, upkeep
+from fastq.protocol import jobs, reserve, rotate, unique, upkeep
 
 log = logging.getLogger("fastq.steward")
 
@@ -24,6 +24,7 @@ are 200,000 promoted jobs that vacuum may not remove yet."""
 _ROTATE_EVERY_S = 1.0
 _ROTATE_SHARE = 0.02
 _PRUNE_EVERY_S = 10.0
+_EXPIRE_EVERY_S = 1.0
 
 
 class Leader:
@@ -121,10 +122,21 @@ class Leader:
             pass
         while await self._link.call(partial(unique.prune_expired, slot=slot)):
             pass
+        while await self._link.call(partial(reserve.prune, slot=slot)):
+            pass
         swept = await self._link.call(partial(unique.sweep, slot=slot, after=self._swept_to[slot]))
         if swept.keys:
             log.warning("deleted %s unique key(s) whose jobs are gone", swept.keys)
         self._swept_to[slot] = swept.after or ""
+
+    async def run_expire(self) -> None:
+        """Delete reservations whose time is over, about every second, until cancelled."""
+        while True:
+            if self.leading:
+                for slot in range(self._slots):
+                    while await self._link.call(partial(reserve.expire, slot=slot)):
+                        pass
+            await asyncio.sleep(_EXPIRE_EVERY_S)
 
     async def run_prune(self) -> None:
         """Delete what is over its time, until cancelled."""

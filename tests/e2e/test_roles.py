@@ -166,11 +166,13 @@ def test_producer_enqueues_in_each_way(db: Db, logins: dict[str, str]) -> None:
         conn.execute("""select fastq.enqueue('jobs.fine', '{"n": 1}', unique_key => 'b', unique_until => '1 hour')""")
         conn.execute("""select fastq.enqueue_many('jobs.fine', '[{"n": 1}, {"n": 2}]', unique_keys => '{b,c}')""")
         conn.execute("""select fastq.enqueue_many('jobs.fine', '[{"n": 1}, {"n": 2}]')""")
+        conn.execute("""select fastq.abandon(fastq.reserve('jobs.fine', '{"n": 1}', unique_key => 'd'))""")
+        conn.execute("""select fastq.commit(fastq.reserve('jobs.fine', '{"n":1}', delay => '1h', unique_key => 'd'))""")
     Path("lines").write_text('{"n": 1}\n' * 5)
     for args in (["--args", '{"n": 1}'], ["--jsonl", "lines"], ["--args", '{"n": 1}', "--delay", "1h"]):
         done = command(logins["producer"], "enqueue", "jobs:app", "fine", *args)
         assert done.returncode == 0, done.stderr
-    assert states(db) == {"ready": 22 + 1400 + 3 + 3 + 2 + 3 + 6, "scheduled": 1 + 700 + 1 + 1 + 1 + 1}
+    assert states(db) == {"ready": 22 + 1400 + 3 + 3 + 2 + 3 + 6, "scheduled": 1 + 700 + 1 + 1 + 1 + 1 + 1}
 
 
 def test_producer_enqueues_ordered_jobs(db: Db, logins: dict[str, str]) -> None:

@@ -135,6 +135,22 @@ def test_a_storm_of_duplicates(dsn: str, db: Db) -> None:
     assert len(told(db, "alone")) >= 5
 
 
+def test_reservations_expire(dsn: str, db: Db) -> None:
+    """A reservation whose time is over is deleted by the fleet and frees its key; one that is committed runs."""
+    job = handlers.quick.options(unique_key="k")
+    with Fleet(dsn), handlers.app:
+        lost = job.reserve_sync(expires=0.05, n=1)
+        wait_free(db)
+        with pytest.raises(fastq.ReservationGone):
+            handlers.app.commit_sync(lost)
+        kept = job.reserve_sync(expires=60, n=2)
+        assert handlers.app.commit_sync(kept)
+        wait_told(db, "quick")
+        wait_free(db)
+        assert not handlers.app.commit_sync(kept)
+    assert told(db, "quick") == ["2"]
+
+
 def test_unique_jobs_in_bulk(dsn: str, db: Db) -> None:
     """Several thousand in a stream run once each, beside as many that are not unique."""
     mixed = [handlers.nothing.options(unique_key=f"k{n % 3000}").job(n=n) for n in range(4000)]

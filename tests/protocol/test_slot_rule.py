@@ -143,6 +143,8 @@ VALUES = {
     "frees": "'{false}'",
     "advances": "'{null}'",
     "job": "1",
+    "days": "7",
+    "expires_s": "60",
     "lines": "'q'",
     "groups": "'{g}'",
     "lows": "'{0}'",
@@ -160,6 +162,7 @@ OF_ONE_JOB = (
     "claim_jobs_of_groups_if_worker_lives",
 )
 SINGLE = dict.fromkeys(OF_ONE_JOB, ONE_JOB)
+SINGLE["reserve_job"] = {"delay_s": "0", "run_at": "now()", "payload": "'{}'", "meta": "'{}'"}
 EVERY_SLOT = {"register_worker"}
 
 

@@ -1,0 +1,25 @@
+-- Delete up to `limit` reserved jobs whose time is over, and free their keys. One that is being committed is left alone: its
+-- row is locked, and whether it is still reserved is looked at again when the lock is there.
+-- Locks: scheduled rows for update skip locked, then unique_key rows likewise. Index: scheduled_reserved, unique_key_job.
+-- Caller: protocol.reserve.
+with late as materialized (
+  select s.id from fastq.scheduled s
+  where s.slot = %(slot)s and s.reason = 'reserved' and s.run_at <= now()
+  order by s.run_at
+  limit %(limit)s
+  for update skip locked
+),
+gone as (
+  delete from fastq.scheduled s using late l
+  where s.slot = %(slot)s and s.id = l.id and s.reason = 'reserved' and s.run_at <= now()
+  returning s.id
+),
+free as materialized (
+  select k.key, k.job from gone g join fastq.unique_key k on k.slot = %(slot)s and k.job = g.id
+  order by k.key
+  for update of k skip locked
+),
+freed as (
+  delete from fastq.unique_key k using free f where k.slot = %(slot)s and k.key = f.key and k.job = f.job
+)
+select g.id from gone g
