@@ -83,7 +83,7 @@ def _lasting_s(name: str, value: float | timedelta) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if not seconds >= 0:
         raise UsageError(f"{name} must be seconds and not negative, or math.inf, not {value!r}")
-    return seconds if seconds <= MOST_DELAY_S else math.inf
+    return float(seconds) if seconds <= MOST_DELAY_S else math.inf
 
 
 class App:
@@ -150,6 +150,7 @@ class App:
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
+        keep_payload: bool = True,
     ) -> _BatchDecorator: ...
 
     @overload
@@ -167,6 +168,7 @@ class App:
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
+        keep_payload: bool = True,
         ordered: bool = False,
         on_dead: OnDead = "skip",
     ) -> _Decorator: ...
@@ -187,6 +189,7 @@ class App:
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
+        keep_payload: bool = True,
         ordered: bool = False,
         on_dead: OnDead = "skip",
     ) -> Any:
@@ -206,7 +209,9 @@ class App:
             hard_timeout: seconds after which the worker process that runs the job is killed, and the job charged with
                 a crash.
             keep: for how long a job that succeeded is kept, with its result; deleted at once by default.
-            keep_failed: for how long one that failed for good is kept; for ever (math.inf) by default.
+            keep_failed: for how long one that failed for good, was discarded, or cancelled while it ran, is kept; for
+                ever (math.inf) by default, 0 for not at all.
+            keep_payload: False keeps none of the arguments of a job that has ended; it cannot be retried then.
             ordered: whether its jobs of one group (`group_key`) run one after the other, as they were enqueued.
             on_dead: what the ordered jobs behind one that failed for good do: ``"skip"`` it, or ``"block"``: they wait
                 until it is retried or deleted.
@@ -220,6 +225,7 @@ class App:
             backoff=Exponential() if backoff is None else as_backoff(backoff),
             keep_s=None if keep is None else _lasting_s("keep", keep),
             keep_failed_s=_lasting_s("keep_failed", keep_failed),
+            keep_payload=keep_payload,
         )
         batching = _batching(batch, batch_wait)
         timeouts = Timeouts(soft_s=_positive_s("timeout", timeout), hard_s=_positive_s("hard_timeout", hard_timeout))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
@@ -22,11 +23,15 @@ loads = orjson.loads
 
 
 def _default(value: Any) -> Any:
-    """Write what orjson does not know: Decimal, timedelta (ISO 8601), sets, pydantic and msgspec models."""
+    """Write what orjson does not know: Decimal, timedelta (ISO 8601), bytes (base64), sets, pydantic and msgspec."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return b64encode(value).decode()
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, timedelta):
         return msgspec.to_builtins(value)
+    if isinstance(value, tuple):  # a named one
+        return list(value)
     if isinstance(value, (set, frozenset)):
         return sorted(value) if all(isinstance(item, str) for item in value) else list(value)
     for method in ("model_dump", "__struct_fields__"):

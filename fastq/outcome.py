@@ -21,7 +21,7 @@ from math import inf, isnan
 from typing import Any, TypedDict
 
 from fastq.backoff import Backoff, Exponential
-from fastq.settlement import LeasedJob, Settlement
+from fastq.settlement import NO_PAYLOAD, LeasedJob, Settlement
 from fastq.states import Goes, JobState
 
 log = logging.getLogger("fastq.worker")
@@ -78,12 +78,22 @@ class RetryPolicy:
     """How often and when a task's failed jobs run again, at most `retries` + 1 runs, and how long ended ones are kept.
 
     `keep_s`: seconds for those that succeeded, None to delete them at once. Infinity is for ever.
+    `keep_payload`: whether they are kept with their arguments.
     """
 
     retries: int = 3
     backoff: Backoff = field(default_factory=Exponential)
     keep_s: float | None = None
     keep_failed_s: float = inf
+    keep_payload: bool = True
+
+    @property
+    def payload(self) -> str | None:
+        """What a settlement says of the payload of a job that is kept."""
+        return None if self.keep_payload else NO_PAYLOAD
+
+
+_BY_DEFAULT = RetryPolicy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +160,13 @@ def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Sett
             meta = _with_error(job.meta, error_record(error, attempt))
             keep_s = _expiry_s(policy.keep_failed_s)
             return Settlement(
-                **place, goes=Goes.FINISHED, state=JobState.DISCARDED, attempt=attempt, meta=meta, keep_s=keep_s
+                **place,
+                goes=Goes.FINISHED,
+                state=JobState.DISCARDED,
+                attempt=attempt,
+                meta=meta,
+                keep_s=keep_s,
+                payload=policy.payload,
             )
     meta = _with_error(job.meta, error_record(error, attempt))
     if failure.final or attempt > policy.retries:
@@ -161,6 +177,7 @@ def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Sett
             attempt=attempt,
             meta=meta,
             keep_s=_expiry_s(policy.keep_failed_s),
+            payload=policy.payload,
         )
     delay_s = error.delay_s if isinstance(error, Retry) else None
     if delay_s is None:
@@ -170,7 +187,7 @@ def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Sett
     )
 
 
-def cancelled(job: LeasedJob, error: BaseException | None = None, *, keep_s: float = inf) -> Settlement:
+def cancelled(job: LeasedJob, error: BaseException | None = None, policy: RetryPolicy = _BY_DEFAULT) -> Settlement:
     """End a job that somebody cancelled: it did not start, or its run raised `error` after it was asked to stop."""
     ran = error is not None
     meta = job.meta
@@ -183,7 +200,8 @@ def cancelled(job: LeasedJob, error: BaseException | None = None, *, keep_s: flo
         state=JobState.CANCELLED,
         attempt=job.attempt + ran,
         meta=meta,
-        keep_s=_expiry_s(keep_s),
+        keep_s=_expiry_s(policy.keep_failed_s),
+        payload=policy.payload,
     )
 
 
@@ -191,7 +209,7 @@ def _expiry_s(keep_s: float) -> float | None:
     return None if keep_s == inf else keep_s
 
 
-def succeeded(job: LeasedJob, result: str | None, keep_s: float) -> Settlement:
+def succeeded(job: LeasedJob, result: str | None, policy: RetryPolicy) -> Settlement:
     """Keep a job that succeeded, with what its handler returned as JSON; success clears its errors."""
     return Settlement(
         lease=job.lease,
@@ -200,7 +218,8 @@ def succeeded(job: LeasedJob, result: str | None, keep_s: float) -> Settlement:
         state=JobState.SUCCEEDED,
         attempt=job.attempt + 1,
         meta=_lasting(job.meta),
-        keep_s=_expiry_s(keep_s),
+        keep_s=_expiry_s(policy.keep_s or 0.0),
+        payload=policy.payload,
         result=result,
     )
 
@@ -285,4 +304,5 @@ def exhausted(job: LeasedJob, policy: RetryPolicy) -> Settlement | None:
         attempt=job.attempt,
         meta=job.meta,
         keep_s=_expiry_s(policy.keep_failed_s),
+        payload=policy.payload,
     )

@@ -7,6 +7,9 @@ from typing import Any
 
 from fastq.states import Goes, JobState
 
+NO_PAYLOAD = "null"
+"""A settlement's payload where none shall be kept."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasedJob:
@@ -36,7 +39,8 @@ class Settlement:
         attempt: how many attempts are now counted.
         meta: its rarer data (errors, crashes, headers), or None.
         keep_s: seconds to keep it in finished; None is for ever.
-        task, payload: what it becomes in its next step, the payload as JSON; None leaves them as they are.
+        task, payload: what it becomes in its next step, the payload as JSON; None leaves them as they are. NO_PAYLOAD
+            keeps none in finished.
         result: what the handler returned, as JSON, or None.
 
     """

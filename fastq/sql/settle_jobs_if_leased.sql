@@ -68,7 +68,7 @@ to_finished as (
   insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, expires_at, queue, group_key, task, payload, result,
                               meta)
   select %(slot)s, j.id, j.state, j.priority, j.attempt, j.enqueued_ms, now() + j.keep_s * interval '1 second', j.queue,
-         j.group_key, j.task, j.payload, j.result, j.meta
+         j.group_key, j.task, case when j.payload::text <> 'null' then j.payload end, j.result, j.meta
   from job j
   where j.goes = 'finished' and (not j.completed or j.state = 'succeeded')
 )

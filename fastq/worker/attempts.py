@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from math import inf
 from time import monotonic
 from typing import Any
 
@@ -15,7 +14,7 @@ from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
 from fastq.errors import LeaseLost, UsageError
 from fastq.job import Next
-from fastq.outcome import Discard, Failure, after_failure, cancelled, done, next_step, returned, succeeded
+from fastq.outcome import Discard, Failure, RetryPolicy, after_failure, cancelled, done, next_step, returned, succeeded
 from fastq.protocol.completion import Place
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes
@@ -47,7 +46,7 @@ class Attempts:
         self._ledger = ledger
         self._telling: set[asyncio.Task[None]] = set()
         self._contexts: dict[int, Context] = {}
-        self._cancelled: dict[int, float] = {}
+        self._cancelled: dict[int, RetryPolicy] = {}
         self.unknown: list[str] = []
         self.closing = False
 
@@ -126,25 +125,25 @@ class Attempts:
             return True
         job = batch.job(key, row)
         try:
-            self._ledger.settle(batch, self._settlement(job, result, keep_s))
+            self._ledger.settle(batch, self._settlement(job, result))
         except UsageError as exc:
             self.failed(batch, key, row, exc)
         return True
 
-    def _settlement(self, job: LeasedJob, result: object, keep_s: float | None) -> Settlement:
+    def _settlement(self, job: LeasedJob, result: object) -> Settlement:
         if isinstance(result, Next):
             spec = result.spec
             if spec.options.run_at is not None:
                 raise UsageError("a next step takes a delay, not run_at")
             return next_step(job, spec.task, self._app.encode(spec).decode(), spec.options.delay_s)
-        return succeeded(job, None if result is None else codec.dumps(result).decode(), keep_s or 0.0)
+        return succeeded(job, None if result is None else codec.dumps(result).decode(), self._runners[job.task].policy)
 
     def failed(self, batch: Batch, key: int, row: Row, exc: BaseException, ctx: Context | None = None) -> None:
         """Settle a job whose run raised, or that nobody here can run."""
         job = batch.job(key, row)
         if key in self._cancelled and not isinstance(exc, Discard):
             error = None if row[TASK] is None else exc
-            self._ledger.settle(batch, cancelled(job, error, keep_s=self._cancelled.pop(key)))
+            self._ledger.settle(batch, cancelled(job, error, self._cancelled.pop(key)))
             return
         runner = self._runners.get(row[TASK])
         if runner is None:
@@ -172,7 +171,7 @@ class Attempts:
         for old in [old for old in self._cancelled if split_key(old)[0] not in self._ledger.open]:
             del self._cancelled[old]
         runner = self._runners.get(batch.task_of(split_key(key)[1]))
-        self._cancelled[key] = inf if runner is None else runner.policy.keep_failed_s
+        self._cancelled[key] = RetryPolicy() if runner is None else runner.policy
         if number in self._contexts:
             self._contexts[number].cancelled = True
         return True

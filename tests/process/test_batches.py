@@ -101,6 +101,19 @@ def test_one_job_of_a_call_is_cancelled(dsn: str, db: Db) -> None:
     assert db.execute("select id from fastq.finished").fetchone() == (job,)
 
 
+def test_a_key_that_is_held_until_the_start_is_free_in_the_call(dsn: str, db: Db) -> None:
+    """As for a job that runs alone."""
+    task = batches.waits.options(unique_key="u", unique_until="started")
+    with batches.app as app, Fleet(dsn, target="batches:app"):
+        first = task.enqueue_sync(n=1)
+        wait_told(db, "called")
+        second = task.enqueue_sync(n=2)
+        assert (first.duplicate, second.duplicate) == (False, False)
+        for job in (first, second):
+            app.jobs.cancel_sync(job.id)
+        until("both to be cancelled", lambda: states(db) == {"cancelled": 2})
+
+
 def test_a_queue_rests_so_that_more_come_together(dsn: str, db: Db) -> None:
     """After the first jobs, those that come within the wait are one batch."""
     with Fleet(dsn, target="batches:app").ready():

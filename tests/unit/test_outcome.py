@@ -28,7 +28,9 @@ from fastq.outcome import (
     cancelled,
     death_of,
     error_record,
+    exhausted,
     returned,
+    succeeded,
 )
 from fastq.settlement import LeasedJob, Settlement
 
@@ -224,7 +226,7 @@ def test_death_of(status: int, name: str) -> None:
 )
 def test_a_cancelled_job_ends(error: BaseException | None, attempt: int, errors: int) -> None:
     """Not started, it has no run more; what it raised otherwise is kept, what stands for the cancelling is not."""
-    end = cancelled(job(attempt=1), error, keep_s=60)
+    end = cancelled(job(attempt=1), error, POLICY)
     assert (end.goes, end.state, end.attempt, end.keep_s) == ("finished", "cancelled", attempt, 60)
     assert len((end.meta or {}).get("errors", [])) == errors
 
@@ -234,3 +236,18 @@ def test_a_cancelled_job_is_not_charged_with_a_crash() -> None:
     for running in (True, False):
         end = after_death(replace(job(), cancelled=True), running=running, cause="SIGKILL", counts=True)
         assert (end.goes, end.state, end.meta) == ("finished", "cancelled", None)
+
+
+def test_no_payload_is_kept_where_none_shall_be() -> None:
+    """Of whatever ends; one that is tried again needs its own."""
+    policy = RetryPolicy(retries=0, keep_payload=False)
+    ends = [
+        after_failure(job(), Failure(error=ValueError()), policy),
+        after_failure(job(), Failure(error=Discard("no")), policy),
+        cancelled(job(), None, policy),
+        succeeded(job(), "1", policy),
+        exhausted(job(attempt=1), policy),
+    ]
+    assert [end and end.payload for end in ends] == ["null"] * 5
+    assert after_failure(job(), Failure(error=Snooze(1)), policy).payload is None
+    assert succeeded(job(), "1", POLICY).payload is None
