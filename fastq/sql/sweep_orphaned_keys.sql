@@ -3,8 +3,8 @@
 -- been held for a minute, so that a key taken again by the same job since that snapshot is another one.
 -- Returns how many were deleted, and the key to go on behind; null when there are no more.
 -- `offset 0` keeps the probes from becoming joins with whole tables.
--- Locks: unique_key rows for update skip locked. Index: unique_key_pkey, scheduled_pkey, ready_*_pkey, ready_*_slot_id_idx;
--- all leases, if a job is in none of these. Caller: protocol.unique.
+-- Locks: unique_key rows for update skip locked. Index: unique_key_pkey, scheduled_pkey, line_job, ready_*_pkey,
+-- ready_*_slot_id_idx; all leases, if a job is in none of these. Caller: protocol.unique.
 with page as materialized (
   select k.key, k.job, k.held_until, k.taken_at, k.queue, k.priority, k.group_key
   from fastq.unique_key k
@@ -17,6 +17,7 @@ missing as materialized (
   from page p
   where p.held_until <> 'time' and p.taken_at < now() - interval '1 minute'
     and not exists (select from fastq.scheduled s where s.slot = %(slot)s and s.id = p.job offset 0)
+    and not exists (select from fastq.line o where o.slot = %(slot)s and o.pos = p.job offset 0)
     and not exists (select from fastq.ready r where r.slot = %(slot)s and r.id = p.job offset 0)
     and not exists (
       select from fastq.ready r

@@ -70,8 +70,8 @@ class Attempts:
             return await self._threads.run(work, starts)
 
         try:
-            if ctx.unique is not None and ctx.unique[1] == "started":
-                await self._free_started(ctx, batch, key)
+            if ctx.unique is not None:
+                await self.free_started(batch, key, row)
             if runner.is_async:
                 starts()
             result = await runner.run(runner.arguments(row[PAYLOAD], ctx), ctx, in_thread)
@@ -107,8 +107,17 @@ class Attempts:
             place=Place(batch.lane.slot, batch.lease, split_key(key)[1]),
         )
 
-    async def _free_started(self, ctx: Context, batch: Batch, key: int) -> None:
-        if not await self._ledger.start_unique(batch, split_key(key)[1], ctx.id):
+    async def free_started(self, batch: Batch, key: int, row: Row) -> None:
+        """Give back the key of a job that holds it until it starts.
+
+        Raises:
+            LeaseLost: the job must not start.
+
+        """
+        unique = row[META].get("unique") if row_holds(row) else None
+        if unique is None or unique[1] != "started":
+            return
+        if not await self._ledger.start_unique(batch, split_key(key)[1], id_of(row)):
             raise LeaseLost("the job was taken from this worker before it started")
 
     # -- what becomes of it

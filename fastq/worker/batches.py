@@ -12,7 +12,6 @@ from typing import Any
 from fastq.batch_item import BatchItem
 from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
-from fastq.errors import LeaseLost
 from fastq.job import Next
 from fastq.states import JobState
 from fastq.worker.attempts import Attempts
@@ -105,7 +104,8 @@ class Caller:
 
         cell.spans[number] = pairs[-1][0] - first
         try:
-            await self._free_started(batch, pairs)
+            for key, row in pairs if batch.holds else ():
+                await self._attempts.free_started(batch, key, row)
             if runner.is_async:
                 starts()
             result = await _run(runner, items, ctx, in_thread)
@@ -118,15 +118,6 @@ class Caller:
             cell.running[number] = 0
             cell.spans[number] = 0
         return None
-
-    async def _free_started(self, batch: Batch, pairs: Iterable[Pair]) -> None:
-        """Free the unique keys that are held until their jobs start."""
-        for key, row in pairs if batch.holds else ():
-            unique = _meta(row).get("unique")
-            if not unique or unique[1] != "started":
-                continue
-            if not await self._ledger.start_unique(batch, split_key(key)[1], id_of(row)):
-                raise LeaseLost("the jobs were taken from this worker before they started")
 
     def _settle(
         self, batch: Batch, pairs: Iterable[Pair], items: Mapping[int, BatchItem], error: BaseException | None
@@ -148,7 +139,7 @@ async def _run(runner: Runner, items: list[BatchItem], ctx: Context, in_thread: 
 
 
 def _item(batch: Batch, row: Row) -> BatchItem:
-    meta = _meta(row)
+    meta: dict[str, Any] = (row[META] if len(row) > META else None) or {}
     return BatchItem(
         id=id_of(row),
         task=row[TASK],
@@ -161,7 +152,3 @@ def _item(batch: Batch, row: Row) -> BatchItem:
         errors=tuple(meta.get("errors", ())),
         headers=meta.get("headers"),
     )
-
-
-def _meta(row: Row) -> dict[str, Any]:
-    return (row[META] if len(row) > META else None) or {}

@@ -7,6 +7,8 @@ import os
 import signal
 from typing import Any
 
+import batches
+import grouped
 import handlers
 import pytest
 from fleet import Fleet, until
@@ -133,6 +135,34 @@ def test_a_storm_of_duplicates(dsn: str, db: Db) -> None:
     assert told(db, "clash") == []
     assert states(db) == {}
     assert len(told(db, "alone")) >= 5
+
+
+def test_batch_handlers(dsn: str, db: Db) -> None:
+    """Keys of jobs in one call: those held until the start are free before it, the others after it."""
+    until_started = batches.waits.options(unique_key="started", unique_until="started")
+    until_finished = batches.waits.options(unique_key="finished")
+    with batches.app as app:
+        ids = app.enqueue_many_sync([until_started.job(n=1), until_finished.job(n=2), batches.waits.job(n=3)])
+        with Fleet(dsn, target="batches:app"):
+            assert wait_told(db, "called") == ["3"]
+            assert keys(db) == ["finished"]
+            assert app.jobs.cancel_sync(ids[2]) == "cancelling"
+            until("the key to be free", lambda: not keys(db))
+            until("the jobs to end", lambda: states(db).keys() <= {"cancelled", "failed"})
+
+
+def test_ordered_and_unique(dsn: str, db: Db) -> None:
+    """A job that waits in its line holds its key, and frees it when it has run."""
+    db.execute("create table note (id int8 generated always as identity, what text, grp text, n int, pid int)")
+    jobs = [grouped.step.options(group_key="g", unique_key=f"k{n % 4}").job(group="x", n=n % 4) for n in range(8)]
+    with grouped.app as app:
+        ids = app.enqueue_many_sync(jobs)
+    assert ids.duplicates == [4, 5, 6, 7]
+    assert len(keys(db)) == 4
+    with Fleet(dsn, target="grouped:app", processes=2):
+        wait_free(db)
+    begun = db.execute("select n from note where what = 'begin' order by id").fetchall()
+    assert begun == [(0,), (1,), (2,), (3,)]
 
 
 def test_reservations_expire(dsn: str, db: Db) -> None:

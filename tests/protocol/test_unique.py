@@ -20,7 +20,7 @@ from fastq.outcome import after_death, done, next_step, succeeded
 from fastq.protocol import ack, completion, enqueue, jobs, reap, unique
 from fastq.protocol.claim import Lane
 from fastq.protocol.completion import Place
-from fastq.protocol.enqueue import CopyText
+from fastq.protocol.enqueue import Apart, CopyText
 from fastq.protocol.unique import Placed
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes, JobState
@@ -546,6 +546,9 @@ async def test_orphans_are_swept(conn: Conn) -> None:
     back = [Settlement(lease=got.lease, ord=n, goes=Goes.READY, meta=metas[n == place]) for n in range(2)]
     await ack.settle(conn, slot=0, worker=who, settlements=back)
     await take(conn, who, lane=Lane(0, 0, "q", 4, ""))
+    group = {"group_key": "g", "ordered": True}
+    for key in ("head", "behind"):
+        await enqueue.insert_apart(conn, Apart(spec(key, **group), LIMIT))
     await add(conn, spec("fresh"), spec("gone"), spec("kept"), spec("timed", unique_until=60))
     await conn.execute("update fastq.unique_key set taken_at = now() - interval '2 min' where key <> 'fresh'")
     await conn.execute("delete from fastq.ready where meta->'unique'->>0 in ('fresh', 'gone', 'kept', 'timed')")
@@ -561,4 +564,4 @@ async def test_orphans_are_swept(conn: Conn) -> None:
             break
         after = page.after
     assert swept == 2
-    assert sorted(await keys(conn)) == ["back", "fresh", "ready", "runs", "timed", "waits"]
+    assert sorted(await keys(conn)) == ["back", "behind", "fresh", "head", "ready", "runs", "timed", "waits"]
