@@ -16,7 +16,7 @@ import fastq
 from fastq.errors import UsageError
 from fastq.job import JobSpec, Options
 from fastq.jobs import told
-from fastq.outcome import after_death, done, next_step, succeeded
+from fastq.outcome import RetryPolicy, after_death, done, next_step, succeeded
 from fastq.protocol import ack, completion, enqueue, jobs, reap, unique
 from fastq.protocol.claim import Lane
 from fastq.protocol.completion import Place
@@ -289,7 +289,7 @@ def test_options_that_cannot_work(options: dict[str, Any], words: str) -> None:
 
 ENDS = {
     "success": done,
-    "a success that is kept": lambda job: succeeded(job, "1", 60.0),
+    "a success that is kept": lambda job: succeeded(job, "1", RetryPolicy(keep_s=60.0)),
     "failed": lambda job: failed(job.lease, meta=job.meta),
     "discarded": lambda job: failed(job.lease, meta=job.meta, state=JobState.DISCARDED),
     "cancelled": lambda job: failed(job.lease, meta=job.meta, state=JobState.CANCELLED),
