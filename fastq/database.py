@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -17,10 +17,11 @@ from fastq import embedded
 from fastq.config import Dsn, DsnSource
 from fastq.errors import DatabaseUnreachable, UsageError
 from fastq.schema import migrator
+from fastq.sql import statement
 
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 CONNECT_TIMEOUT_S = 10
-_WHO = b"select pg_backend_pid()"
+_CLOCKS_APART_S = 0.5
 ANSWER_S = 30.0
 """How long our own statements may take; then the connection counts as deaf and is cut."""
 
@@ -72,7 +73,7 @@ def connect(dsn: str, application: str = "fastq") -> Connection:
     """
     try:
         conn = Connection.connect(**parameters(dsn, application), autocommit=True)
-        conn.pooled = _is_another(conn, conn.execute(_WHO).fetchone())
+        conn.pooled = _is_another(conn, conn.execute(statement("greet_server")).fetchone())
     except psycopg.OperationalError as exc:
         raise unreachable(exc) from None
     return conn
@@ -82,13 +83,14 @@ async def connect_async(dsn: str, application: str = "fastq") -> AsyncConnection
     """As `connect`, asynchronous."""
     try:
         conn = await AsyncConnection.connect(**parameters(dsn, application), autocommit=True)
-        conn.pooled = _is_another(conn, await (await conn.execute(_WHO)).fetchone())
+        conn.session = (conn.info.backend_pid, time.monotonic())
+        conn.pooled = _is_another(conn, await (await conn.execute(statement("greet_server"))).fetchone())
     except psycopg.OperationalError as exc:
         raise unreachable(exc) from None
     return conn
 
 
-def _is_another(conn: Connection | AsyncConnection, found: tuple[int] | None) -> bool:
+def _is_another(conn: Connection | AsyncConnection, found: tuple[Any, ...] | None) -> bool:
     """Tell whether the session is not of the process that answered the login; prepares nothing then."""
     pooled = found is not None and found[0] != conn.info.backend_pid
     if pooled:
@@ -119,6 +121,9 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
     pooled = False
     """Whether a pooler is in between, which may run each transaction in another session: none keeps any state."""
 
+    session = (0, 0.0)
+    """The server's process, and when it had let us in, by time.monotonic()."""
+
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for the server as psycopg does, if need be with a bound."""
         if self.patience_s is None:
@@ -128,6 +133,15 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
             return await super().wait(gen, *args, **kwargs)
         finally:
             watch.cancel()
+
+
+async def end_session(conn: AsyncConnection, lost: AsyncConnection) -> None:
+    """End the session behind a connection that was given up, if the server still has it; not through a pooler."""
+    pid, opened_at = lost.session
+    if not (lost.pooled or conn.pooled):
+        age_s = time.monotonic() - opened_at - _CLOCKS_APART_S
+        with answering(conn), suppress(psycopg.errors.InsufficientPrivilege):
+            await conn.execute(statement("end_session"), {"pid": pid, "age_s": age_s})
 
 
 @contextmanager

@@ -17,9 +17,6 @@ from fastq.errors import DatabaseUnreachable, EmbeddedError
 log = logging.getLogger("fastq.link")
 T = TypeVar("T")
 
-KEEPALIVE = "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3"
-"""Lets the server, too, notice within half a minute that this host is gone, and drop what its transactions lock."""
-
 _OURS_TO_FIX = (
     psycopg.ProgrammingError,
     psycopg.DataError,
@@ -48,6 +45,7 @@ class Link:
         self._setup = setup
         self._revive = revive
         self._conn: database.AsyncConnection | None = None
+        self._lost: database.AsyncConnection | None = None
         self._opening = asyncio.Lock()
         self._turn = asyncio.Lock()
         self.breaks = 0
@@ -62,10 +60,13 @@ class Link:
         """
         conn = await database.connect_async(self._dsn, self._application)
         if not conn.pooled:
-            await conn.execute(f"{KEEPALIVE}; {self._setup}".encode())
+            await conn.execute(self._setup.encode())
         elif not Link._told:
             Link._told = True
             log.info("a pooler is in between: settings go along with each transaction, nothing is prepared")
+        if self._lost is not None:
+            await database.end_session(conn, self._lost)
+            self._lost = None
         self._conn = conn
         return conn
 
@@ -124,4 +125,5 @@ class Link:
         """Close a connection that is of no more use; a read-only server may have handed over to another one."""
         conn = self._conn
         if conn is not None and (wrong_server or conn.closed or conn.broken):
+            self._lost = None if wrong_server else conn
             await self.close()

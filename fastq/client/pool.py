@@ -15,10 +15,10 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
 from fastq import database
+from fastq.backoff import full_jitter_s
 from fastq.database import Connection
 from fastq.errors import DatabaseUnreachable
 
@@ -26,6 +26,7 @@ BUSY_S = 30.0
 """How long to wait while all connections are in use."""
 
 _APPLICATION = "fastq producer"
+_END_TRIES = 20
 
 
 def _alive(conn: psycopg.BaseConnection[Any]) -> bool:
@@ -57,11 +58,12 @@ class AsyncPool:
         self._dsn = dsn
         self._size = size
         self._places = asyncio.Semaphore(size)
-        self._idle: list[AsyncConnection[Any]] = []
+        self._idle: list[database.AsyncConnection] = []
         self._closed = False
+        self._ending: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+    async def connection(self) -> AsyncIterator[database.AsyncConnection]:
         """Give a connection in autocommit mode, to one at a time.
 
         Raises:
@@ -82,7 +84,7 @@ class AsyncPool:
         finally:
             self._places.release()
 
-    async def _take(self) -> AsyncConnection[Any]:
+    async def _take(self) -> database.AsyncConnection:
         while self._idle:
             conn = self._idle.pop()
             if _alive(conn):
@@ -90,15 +92,31 @@ class AsyncPool:
             await conn.close()
         return await database.connect_async(self._dsn, _APPLICATION)
 
-    async def _put_back(self, conn: AsyncConnection[Any]) -> None:
-        if self._closed or not _reusable(conn):
-            await conn.close()
-        else:
+    async def _put_back(self, conn: database.AsyncConnection) -> None:
+        if _reusable(conn) and not self._closed:
             self._idle.append(conn)
+            return
+        if not _reusable(conn):
+            ending = asyncio.create_task(self._end(conn), name="fastq-end-session")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+        await conn.close()
+
+    async def _end(self, lost: database.AsyncConnection) -> None:
+        """See to it that what was cut off in the middle holds no locks on the server, where that can be reached."""
+        for failures in range(1, _END_TRIES + 1):
+            try:
+                async with await database.connect_async(self._dsn, _APPLICATION) as conn:
+                    await database.end_session(conn, lost)
+                    return
+            except (psycopg.Error, DatabaseUnreachable):
+                await asyncio.sleep(full_jitter_s(failures))
 
     async def close(self) -> None:
         """Close the connections; those in use are closed when they come back. May be called twice."""
         self._closed = True
+        for ending in self._ending:
+            ending.cancel()
         while self._idle:
             await self._idle.pop().close()
 

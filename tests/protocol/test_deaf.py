@@ -6,14 +6,19 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import conninfo
 
 from fastq import database
+from fastq.client.pool import AsyncPool
+from fastq.link import Link
 
 pytestmark = pytest.mark.protocol
+
+HOLD = "select value from fastq.setting where name = 'slots' for update"
 
 
 class Line:
@@ -80,3 +85,46 @@ async def test_an_asynchronous_statement_without_an_answer_fails(line: Line) -> 
         with pytest.raises(psycopg.OperationalError), database.answering(conn, 0.05):
             await conn.execute("select 1")
         assert conn.closed
+
+
+async def test_a_session_that_was_given_up_holds_its_locks_no_longer(line: Line, dsn: str) -> None:
+    """Its client is gone and cannot tell; whoever comes next ends it, and nobody waits for its locks."""
+    pool = AsyncPool(line.dsn, 2)
+
+    async def be_cut_off() -> None:
+        async with pool.connection() as conn, conn.transaction():
+            await conn.execute(HOLD)
+            line.silent.set()
+            with database.answering(conn, 0.05):
+                await conn.execute("select 1")
+
+    async with await database.connect_async(dsn) as other:
+        with pytest.raises(psycopg.OperationalError):
+            await be_cut_off()
+        line.silent.clear()  # new conversations are heard; the old one has lost its thread
+        with database.answering(other, 30.0):
+            await other.execute(HOLD)
+    await pool.close()
+
+
+async def test_a_link_ends_the_session_that_it_lost(line: Line) -> None:
+    """As the pool does: what a lost operation holds locked is free for its second try."""
+    link = Link(line.dsn, "fastq test", "set jit = off")
+    link.answer_s = 0.2
+    tries = 0
+
+    async def operation(conn: psycopg.AsyncConnection[Any]) -> None:
+        nonlocal tries
+        tries += 1
+        async with conn.transaction():
+            await conn.execute(HOLD)
+            if tries == 1:
+                line.silent.set()
+            try:
+                await conn.execute("select 1")
+            finally:
+                line.silent.clear()
+
+    await link.call(operation)
+    assert tries == 2
+    await link.close()
