@@ -12,6 +12,9 @@ from psycopg import AsyncConnection
 from fastq.sql import over_segments, statement
 
 LEASE_IDS = 65536
+_NEXT, _LAST = "\x01", "\U0010ffff"
+"""What makes the next text of a text, and what comes behind all of them, in the order of bytes."""
+
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """A claimed batch ends before it passes this size, as payloads lie on disk."""
 
@@ -96,6 +99,26 @@ async def discover(
     found = [(Lane(slot, *row[:4]), row[4], row[5]) for row in await cur.fetchall()]
     window.move((lane for lane, _, _ in found), limit)
     return [(lane, first) for lane, first, paused in found if not paused and first is not None]
+
+
+async def discover_between(
+    conn: AsyncConnection[Any], *, lane: Lane, known: Iterable[str], unknown: Iterable[str]
+) -> list[tuple[Lane, int]]:
+    """Return groups beside the `known` ones of a lane's queue and priority, each with the position of its first job.
+
+    At most one between any two known ones; others show with the next look.
+    """
+    ends = sorted(known, key=str.encode)
+    params = {
+        "slot": lane.slot,
+        "queue": lane.queue,
+        "priority": lane.priority,
+        "from_groups": ["", *(group + _NEXT for group in ends)],
+        "to_groups": [*ends, _LAST],
+        "unknown": list(unknown),
+    }
+    cur = await conn.execute(over_segments("discover_groups_between"), params, prepare=True)
+    return [(Lane(lane.slot, row[0], lane.queue, lane.priority, row[1]), row[2]) for row in await cur.fetchall()]
 
 
 async def take_lease_ids(conn: AsyncConnection[Any]) -> range:

@@ -31,6 +31,7 @@ from fastq.worker.limits import Limits
 log = logging.getLogger("fastq.worker")
 
 RESCAN_MIN_S = 0.02
+MEET_MIN_S = 0.003
 RESCAN_SHARE = 0.05
 """Discovery while claims come back full may cost this share of the time."""
 
@@ -61,7 +62,7 @@ class Claimer:
         self._signal = asyncio.Event()
         self._rung = False
         self._poll_s = _POLL_FIRST_S
-        self._rescan_at = 0.0
+        self._rescan_at = self._meet_at = 0.0
         self._breaks = link.breaks
         self._adopt_at = monotonic() + _ADOPT_EVERY_S
         self.claimed = 0
@@ -106,6 +107,9 @@ class Claimer:
             return True
         if picked is None or monotonic() >= self._rescan_at:
             await self._discover()
+            picked = self._lanes.pick()
+        elif picked[0].group_key and monotonic() >= self._meet_at:
+            await self._meet(picked[0])
             picked = self._lanes.pick()
         if picked is None:
             return await self._wait_for_jobs()
@@ -152,6 +156,16 @@ class Claimer:
         self._lanes.learn(self._limits.open(found))
         now = monotonic()
         self._rescan_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)
+
+    async def _meet(self, lane: Lane) -> None:
+        """Look for new groups beside those that are claimed from: a full look is dear there, and comes seldom."""
+        started = now = monotonic()
+        if all(window.at_start for window in self._windows):
+            known, unknown = self._lanes.groups(lane), self._executor.unknown
+            found = await self._link.call(partial(claim.discover_between, lane=lane, known=known, unknown=unknown))
+            self._lanes.meet(self._limits.open(found))
+            now = monotonic()
+        self._meet_at = now + max(MEET_MIN_S, (now - started) / RESCAN_SHARE)
 
     async def _look(self) -> list[tuple[Lane, int]]:
         found = []

@@ -89,6 +89,17 @@ class Lanes:
         groups.sort(key=itemgetter(0, 1))
         return [(other, low) for _, low, other in groups] if len(groups) > 1 else ()
 
+    def groups(self, lane: Lane) -> set[str]:
+        """Return the groups known of a lane's queue and priority."""
+        place = (lane.slot, lane.queue, lane.priority)
+        return {other.group_key for other in self._low if (other.slot, other.queue, other.priority) == place}
+
+    def meet(self, found: Iterable[tuple[Lane, int]]) -> None:
+        """Learn of more lanes; what is known of the others stays."""
+        for lane, first in found:
+            self._low.setdefault(lane, first - 1)
+        _seat(self._group_turns, {(lane.queue, lane.group_key) for lane in self._low})
+
     def hunch(self) -> tuple[Lane, int] | None:
         """Return the lane that gave jobs last: when a doorbell rings, the new job most likely stands there."""
         return None if self.last is None else (self.last, self._marks[self.last])

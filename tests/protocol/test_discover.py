@@ -114,3 +114,28 @@ async def test_a_stale_head_loses_nothing(conn: Conn) -> None:
     lane = Lane(0, 1, "default", 4, "")
     (place,) = await put(conn, lane=lane)
     assert await discover(conn) == [(lane, place)]
+
+
+async def between(conn: Conn, *known: str) -> list[tuple[int, str]]:
+    """Look for groups beside the known ones; returns segments and groups."""
+    found = await claim.discover_between(conn, lane=LANE, known=known, unknown=["strange"])
+    return sorted((lane.segment, lane.group_key) for lane, _ in found)
+
+
+async def test_groups_beside_those_that_are_known(conn: Conn) -> None:
+    """The first one in each gap, in every segment; of this queue and priority, with a known task."""
+    for segment, group in [(0, ""), (0, "b"), (0, "bb"), (1, "é"), (0, "c"), (0, "\U0001f600")]:
+        await put(conn, lane=Lane(0, segment, "default", 4, group))
+    await put(conn, lane=Lane(0, 0, "default", 3, "a"))
+    await put(conn, lane=Lane(0, 0, "other", 4, "a"))
+    await put(conn, lane=Lane(0, 0, "default", 4, "a"), task="strange")
+    assert await between(conn, "b") == [(0, ""), (0, "bb"), (1, "é")]
+    assert await between(conn, "", "b", "bb", "c", "é", "\U0001f600") == []
+    assert await between(conn, "é", "c") == [(0, ""), (0, "\U0001f600")]
+
+
+async def test_the_place_of_a_new_group(conn: Conn) -> None:
+    """A group comes with the position of its first job."""
+    first, _ = await put(conn, "{}", "{}", lane=Lane(0, 2, "default", 4, "new"))
+    found = await claim.discover_between(conn, lane=LANE, known=["old"], unknown=[])
+    assert found == [(Lane(0, 2, "default", 4, "new"), first)]

@@ -179,6 +179,14 @@ def test_discover_of_queues(large: psycopg.Connection[Any], mode: str) -> None:
 
 
 @MODES
+def test_discover_groups_between(large: psycopg.Connection[Any], mode: str) -> None:
+    """One probe per gap and segment, whatever the known groups have before their marks."""
+    gaps = {"from_groups": "{'',g1\x01,g5}", "to_groups": "{g1,g11,h}"}
+    params = {"slot": 0, "unknown": [], "queue": BUSY, "priority": 4, **gaps}
+    check(explain(large, over_segments("discover_groups_between"), params, mode), "ready_0", most_rows=3)
+
+
+@MODES
 def test_promote(large: psycopg.Connection[Any], mode: str) -> None:
     """Promotion reads the due jobs that it moves, and one that is next."""
     plan = explain(large, statement("promote_due_jobs"), {"slot": 0, "limit": 100, "since": "-infinity"}, mode)

@@ -148,6 +148,8 @@ VALUES = {
     "lines": "'q'",
     "groups": "'{g}'",
     "lows": "'{0}'",
+    "from_groups": "'{g}'",
+    "to_groups": "'{h}'",
     "share": "5",
 }
 ONE_JOB = {"lease": "1", "ord": "0::int2"}

@@ -181,6 +181,17 @@ def test_a_big_group_and_small_ones_share_each_claim() -> None:
     assert share_of(64, 20) == 6
 
 
+def test_a_newcomer() -> None:
+    """A group that is met has had as many turns as the least served; what is known of the others stays."""
+    lanes = Lanes({})
+    lanes.learn([(group("big"), 1)])
+    serve(lanes, 100, jobs=500)
+    lanes.meet([(group("new"), 70_000), (group("big"), 20)])
+    assert lanes.groups(group("big")) == {"big", "new"}
+    assert dict(lanes.beside(group("big"))) == {group("big"): 50_000, group("new"): 69_999}
+    assert serve(lanes, 4) == {group("big"): 2, group("new"): 2}
+
+
 def test_memory_is_bounded_by_what_is_found() -> None:
     """Queues and groups that are gone are not remembered for ever."""
     lanes = Lanes({})
