@@ -191,7 +191,9 @@ class Supervisor:
         match order:
             case Order.TERM_STEWARD:
                 post.wanted = False
-                self.crew.send([post.pid] if post.pid else [], signal.SIGTERM)
+                steward = [post.pid] if post.pid else []
+                self.crew.send(steward, signal.SIGTERM)
+                self.crew.send(steward, signal.SIGCONT)  # a stopped one would not hear
             case Order.KILL_WORKERS | Order.KILL_STEWARD | Order.KILL_ALL:
                 log.error("%d children did not stop in time and are killed", len(self.crew.all()))
                 self._kill(order)

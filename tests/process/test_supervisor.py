@@ -218,6 +218,17 @@ class TestDrain:
         running.send(signal.SIGTERM)
         assert running.end() == 5
 
+    def test_a_stopped_steward_leaves_too(self, start: Start) -> None:
+        """It is sent on its way, so that it hears the TERM."""
+        running = start()
+        running.ready()
+        steward = running.said("steward ready")[0]["from"]
+        os.kill(steward, signal.SIGSTOP)
+        running.expect_log("was stopped")
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
+        assert running.said("steward left")
+
     @pytest.mark.parametrize("code", [5, 1])
     def test_exit_code_of_a_drain_is_the_worst_of_its_workers(self, start: Start, code: int) -> None:
         """5 says that a worker overran its deadline, 1 that one crashed while draining."""
