@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import subprocess
 import sys
@@ -80,6 +81,9 @@ class Piped:
 
 
 def say(**words: object) -> None:
-    """Answer from inside such a process."""
-    sys.stdout.buffer.write(orjson.dumps(words) + b"\n")
-    sys.stdout.buffer.flush()
+    """Answer from inside such a process; end at once where nobody listens any more."""
+    try:
+        sys.stdout.buffer.write(orjson.dumps(words) + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os._exit(1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -61,3 +63,23 @@ def test_load_counts_latency_from_the_time_a_job_was_due(dsn: str, db: psycopg.C
         late = [value for _, value in sample["quantiles_ms"]]
         assert late[:101] == sorted(late[:101])
     assert is_empty(db)
+
+
+def test_an_interrupted_flow_leaves_nothing_behind(dsn: str, db: psycopg.Connection[Any]) -> None:
+    """TERM while producers enqueue and workers run: all of them end, jobs and queue are gone, nothing is said."""
+    command = [sys.executable, "-m", "fastq", "bench", "pinned", "--seconds", "1h", "-p", "1", "--dsn", dsn]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    try:
+        while not db.execute("select from fastq.lease limit 1").fetchall():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        running.send_signal(signal.SIGTERM)
+        _, said = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
+    assert (running.returncode, said) == (143, "")
+    assert is_empty(db)
+    mine = "select from pg_stat_activity where datname = current_database() and application_name like 'fastq%'"
+    assert not db.execute(mine).fetchall()
