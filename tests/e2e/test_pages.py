@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+
+import psycopg
 import pytest
-from test_readme import Reader, blocks
+from test_readme import Block, Reader, blocks
 from test_readme import reader as reader  # noqa: PLC0414 - a fixture
 
 pytestmark = pytest.mark.e2e
@@ -20,3 +23,58 @@ pytestmark = pytest.mark.e2e
 def test_every_block_does_what_the_page_says(reader: Reader, page: str, says: str) -> None:
     """Files, commands and workers of the page run in its order, as typed."""
     assert any(says in text for text in [reader.follow(block) for block in blocks(page)])
+
+
+OLD = """
+create table backie_tasks (id uuid default gen_random_uuid(), task_name varchar, queue_name varchar, uniq_hash char(64),
+  payload jsonb, created_at timestamptz default now(), scheduled_at timestamptz default now(), done_at timestamptz);
+insert into backie_tasks (task_name, queue_name, uniq_hash, payload, done_at) values
+  ('greet', 'common', 'u1', '{"n": 1}', null), ('greet', 'common', 'u2', '{"n": 2}', now());
+create table pg_task (id uuid default gen_random_uuid(), step text, wakeup_at timestamptz default now(), error text);
+insert into pg_task (step, wakeup_at) values
+  ('{"Greeter": {"ReadName": {"filename": "x"}}}', now() + interval '1 h');
+create table mq_msgs (id uuid, created_at timestamptz default now(), attempt_at timestamptz, channel_name text,
+  channel_args text);
+create table mq_payloads (id uuid, name text, payload_json jsonb);
+create function mq_clear_all() returns void language sql as 'truncate mq_msgs, mq_payloads';
+insert into mq_msgs values ('00000000-0000-0000-0000-000000000001', now(), now(), 'sms', 'acme');
+insert into mq_msgs values ('00000000-0000-0000-0000-000000000002', now(), null, 'sms', 'acme');
+insert into mq_payloads select id, 'text', '{"to": 1}' from mq_msgs;
+create table procrastinate_jobs (id bigserial, queue_name text, task_name text, priority int, lock text,
+  queueing_lock text, args jsonb, status text, scheduled_at timestamptz);
+create table procrastinate_periodic_defers (id bigserial, job_id bigint);
+insert into procrastinate_periodic_defers (job_id) values (4), (null);
+insert into procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args, status) values
+  ('q', 'pro', 2, 'l', 'ql', '{"a": 1}', 'todo'), ('q', 'pro', 0, 'l', null, '{"a": 2}', 'todo'),
+  ('q', 'pro', 0, null, null, '{"a": 3}', 'succeeded'), ('q', 'pro', 0, null, null, '{"timestamp": 4}', 'todo');
+create table pgqueuer (id serial, priority int, execute_after timestamptz default now(), status text, entrypoint text,
+  dedupe_key text, payload bytea);
+insert into pgqueuer (priority, status, entrypoint, payload) values (0, 'queued', 'fetch', 'hello');
+"""
+MOVED = """
+select task, queue, priority, group_key, state from fastq.job order by task, payload::text
+"""
+
+
+def test_jobs_are_moved_from_other_systems(reader: Reader) -> None:
+    """Tables as the other systems have them: each statement of the page takes over what waits, and nothing else."""
+    reader.follow(Block("run: own server", "fastq migrate"))
+    with psycopg.connect(reader.own, autocommit=True) as db:
+        db.execute(OLD.encode())
+        with sqlite3.connect(reader.directory / "backlite.db") as lite:
+            lite.execute("create table backlite_tasks (id text, queue text, task blob, wait_until int)")
+            lite.execute("insert into backlite_tasks values ('1', 'mail', '{\"address\": \"a@b\"}', null)")
+        for block in blocks("docs/coming_from.md"):
+            reader.follow(block)
+        assert "moved 1 jobs" in reader.follow(Block("run: own server", "python move_backlite.py"))
+        assert db.execute(MOVED).fetchall() == [
+            ("Greeter.ReadName", "default", 4, "", "scheduled"),
+            ("fetch", "fetch", 4, "", "ready"),
+            ("greet", "common", 4, "", "ready"),
+            ("mail", "mail", 4, "", "ready"),
+            ("pro", "q", 2, "l", "ready"),
+            ("pro", "q", 4, "l", "waiting"),
+            ("text", "sms", 4, "acme", "ready"),
+        ]
+        for table, left in (("backie_tasks", 1), ("pg_task", 0), ("procrastinate_jobs", 2), ("pgqueuer", 0)):
+            assert db.execute(f"select count(*) from {table}".encode()).fetchone() == (left,), table
