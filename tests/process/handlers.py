@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -295,12 +296,25 @@ async def resumes(ctx: fastq.Context, dies: bool) -> None:
 async def alone(key: str) -> None:
     """Tell if another one with the same key runs at the same time."""
     async with app.client.connection() as conn:
-        cur = await conn.execute("insert into busy values (%s) on conflict do nothing", [key])
-        if not cur.rowcount:
-            await tell("clash", key)
-        await asyncio.sleep(0.002)
-        await conn.execute("delete from busy where key = %s", [key])
+        async with conn.transaction():
+            await conn.execute("select pg_advisory_xact_lock(hashtext(%s))", [key])
+            cur = await conn.execute("delete from busy where key = %s returning pid", [key])
+            others = await cur.fetchall()
+            await conn.execute("insert into busy values (%s, %s)", [key, os.getpid()])
+        for (pid,) in others:
+            if not _gone(pid):
+                await tell("clash", key)
+        await asyncio.sleep(0.005)
+        await conn.execute("delete from busy where key = %s and pid = %s", [key, os.getpid()])
     await tell("alone", key)
+
+
+def _gone(pid: int) -> bool:
+    """Tell whether a process runs no more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 hooked = fastq.App()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import batches
@@ -118,23 +120,41 @@ def test_a_killed_worker_gives_back_job_and_key(dsn: str, db: Db) -> None:
 
 def test_a_storm_of_duplicates(dsn: str, db: Db) -> None:
     """Many producers enqueue the same few keys while workers run them: no two jobs of a key ever run at once."""
-    db.execute("create table busy (key text primary key)")
-    job = handlers.alone
-
-    async def produce() -> None:
-        async with handlers.app:
-            for n in range(30):
-                keyed = [job.options(unique_key=f"k{key}").job(key=f"k{key}") for key in range(5)]
-                await asyncio.gather(*(handlers.app.enqueue(one) for one in keyed * 3))
-                if n % 5 == 0:
-                    await handlers.app.enqueue_many(keyed)
-
+    db.execute("create table busy (key text, pid int)")
     with Fleet(dsn, processes=2):
-        asyncio.run(produce())
+        asyncio.run(storm(30, lambda: None))
         wait_free(db)
     assert told(db, "clash") == []
     assert states(db) == {}
     assert len(told(db, "alone")) >= 5
+
+
+def test_a_storm_while_workers_are_killed(dsn: str, db: Db) -> None:
+    """The same with a worker killed every so often: nobody runs twice at once, and no key is left behind."""
+    db.execute("create table busy (key text, pid int)")
+    with Fleet(dsn, processes=2) as fleet:
+
+        def kill() -> None:
+            for pid in fleet.workers(db)[:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+        asyncio.run(storm(60, kill))
+        wait_free(db)
+    assert told(db, "clash") == []
+    assert len(told(db, "alone")) >= 5
+
+
+async def storm(rounds: int, disturb: Callable[[], None]) -> None:
+    """Enqueue five keys again and again, three times at once; every tenth round comes a disturbance."""
+    async with handlers.app:
+        for n in range(rounds):
+            keyed = [handlers.alone.options(unique_key=f"k{key}").job(key=f"k{key}") for key in range(5)]
+            await asyncio.gather(*(handlers.app.enqueue(one) for one in keyed * 3))
+            if n % 5 == 0:
+                await handlers.app.enqueue_many(keyed)
+            if n % 10 == 9:
+                disturb()
 
 
 def test_batch_handlers(dsn: str, db: Db) -> None:
