@@ -303,7 +303,7 @@ async def alone(key: str) -> None:
             await conn.execute("insert into busy values (%s, %s)", [key, os.getpid()])
         for (pid,) in others:
             if not _gone(pid):
-                await tell("clash", key)
+                await conn.execute("insert into probe (what, value, pid) values ('clash', %s, %s)", [key, pid])
         await asyncio.sleep(0.005)
         await conn.execute("delete from busy where key = %s and pid = %s", [key, os.getpid()])
     await tell("alone", key)
