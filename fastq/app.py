@@ -499,7 +499,7 @@ class App:
             ``await app.commit(ref)``
 
         """
-        return self._ref(spec, *await self.client.reserve(spec, _reserved_s(spec, expires), conn))
+        return self._ref(spec, *await self.client.reserve(spec, _reserved_s(expires), conn))
 
     async def commit(self, job: JobRef | int, *, conn: AsyncConnection[Any] | None = None) -> bool:
         """Let a reserved job run. May be repeated: False says that it was committed before.
@@ -532,7 +532,7 @@ class App:
         self, spec: JobSpec, *, expires: float | timedelta = RESERVED_S, conn: Connection[Any] | None = None
     ) -> JobRef:
         """As `reserve`, from synchronous code and any thread."""
-        return JobRef(*self.sync_client.reserve(spec, _reserved_s(spec, expires), conn))
+        return JobRef(*self.sync_client.reserve(spec, _reserved_s(expires), conn))
 
     def commit_sync(self, job: JobRef | int, *, conn: Connection[Any] | None = None) -> bool:
         """As `commit`, from synchronous code and any thread."""
@@ -571,12 +571,10 @@ class App:
         return self.sync_client.enqueue_many(specs, conn, progress)
 
 
-def _reserved_s(spec: JobSpec, expires: float | timedelta) -> float:
+def _reserved_s(expires: float | timedelta) -> float:
     seconds = _positive_s("expires", expires)
     if seconds is None or seconds > MOST_DELAY_S:
         raise UsageError(f"expires must be seconds greater than 0, at most 100 years, not {expires!r}")
-    if spec.options.ordered:
-        raise UsageError("a job of an ordered group cannot be reserved; enqueue it when it may run")
     return seconds
 
 

@@ -18,7 +18,7 @@ $$;
 -- else, its head. The rules:
 -- 1. A job in fastq.line has a row in fastq.head for its queue and group.
 -- 2. The job that a head names is the only ordered one of its line that is ready, scheduled or claimed; or it failed for
---    good and blocks the line. Null: the head ended while a producer was about to join the line; the leader goes on.
+--    good and blocks the line, or it is reserved and not yet committed. Null: the head ended while a producer was about to join the line; the leader goes on.
 -- 3. Who ends the head brings the next one up, in the same transaction. A line that has run empty has no row at all.
 -- Locks: a producer holds the head's row key share until its commit. Who brings the next one up holds it no key update,
 -- which goes together; only to delete the row must the producers be gone, and nobody waits for them.
@@ -33,6 +33,7 @@ create table fastq.line (
   task        text collate "C" not null,
   payload     json not null default '{}',
   meta        json,
+  reserved    boolean not null default false,  -- holds the place of a job that stands in scheduled until it is committed
   primary key (slot, queue, group_key, pos)
 );
 create index line_job on fastq.line (slot, pos);
@@ -83,18 +84,18 @@ begin
       for update skip locked  -- one that is being cancelled keeps its successors waiting: it may yet stay
     ), gone as (
       delete from fastq.line l using pick p where l.slot = s and l.queue = q and l.group_key = g and l.pos = p.pos
-      returning l.pos, l.run_at, l.priority, l.enqueued_ms, l.queue, l.group_key, l.task, l.payload, l.meta
+      returning l.pos, l.run_at, l.priority, l.enqueued_ms, l.queue, l.group_key, l.task, l.payload, l.meta, l.reserved
     ), to_ready as (
       insert into fastq.ready (segment, slot, priority, id, enqueued_ms, queue, group_key, task, payload, meta)
       select coalesce((select r.head from fastq.ring r where r.slot = s), 0), s, g.priority, g.pos, g.enqueued_ms, g.queue,
              g.group_key, g.task, g.payload, g.meta
       from gone g
-      where g.run_at is null or g.run_at <= now()
+      where not g.reserved and (g.run_at is null or g.run_at <= now())
     ), to_scheduled as (
       insert into fastq.scheduled (slot, id, run_at, priority, enqueued_ms, queue, group_key, task, payload, meta)
       select s, g.pos, g.run_at, g.priority, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta
       from gone g
-      where g.run_at > now()
+      where not g.reserved and g.run_at > now()
     )
     select count(*) into moved from gone;
   end if;
@@ -147,6 +148,15 @@ begin
   end if;
   perform fastq.bring_up(s, l.queue, l.group_key);
   return true;
+end $$;
+
+-- Take jobs out of their lines that have ended, or will never be: the lines whose heads they were go on, and the places that
+-- they held as reserved ones are given up.
+create function fastq.leave_lines(s int4, jobs int8[]) returns void language plpgsql as $$
+begin
+  delete from fastq.line l where l.slot = s and l.pos = any (jobs) and l.reserved;
+  perform fastq.advance(s, h.job)
+  from (select h.job from fastq.head h where h.slot = s and h.job = any (jobs) order by h.queue, h.group_key) h;
 end $$;
 
 -- Let lines go on whose head ended while a producer was at them; returns how many did. Any number may run it at a time.
@@ -229,9 +239,7 @@ begin
     return;
   end if;
   if exists (select from fastq.head h where h.slot = ended.slot) then
-    perform fastq.advance(ended.slot, h.job)
-    from (select h.job from fastq.head h where h.slot = ended.slot and h.job = any (ended.jobs)
-          order by h.queue, h.group_key) h;
+    perform fastq.leave_lines(ended.slot, ended.jobs);
   end if;
   if not exists (select from fastq.unique_key k where k.slot = ended.slot) then
     return;
@@ -272,7 +280,7 @@ begin
       select l.slot, l.pos, 'waiting', null::int2, null::int8, null::int8, null::int2, l.queue, l.priority, l.group_key,
              l.task, 0::int2, l.enqueued_ms, l.run_at, null::timestamptz, null::timestamptz, null::timestamptz,
              null::int8, l.payload, null::json, l.meta
-      from fastq.line l where l.slot = s and l.pos = find.job;
+      from fastq.line l where l.slot = s and l.pos = find.job and not l.reserved;
     if found then return; end if;
     return query
       select f.slot, f.id, f.state, null::int2, null::int8, null::int8, null::int2, f.queue, f.priority, f.group_key,
@@ -563,7 +571,7 @@ begin
     when 'waiting' then
       with gone as (
         delete from fastq.line l
-        where l.slot = f.slot and l.queue = f.queue and l.group_key = f.group_key and l.pos = cancel.job
+        where l.slot = f.slot and l.queue = f.queue and l.group_key = f.group_key and l.pos = cancel.job and not l.reserved
         returning l.priority, l.enqueued_ms, l.queue, l.group_key, l.task, l.payload, l.meta
       ), kept as (
         insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
@@ -612,7 +620,7 @@ begin
     if cancel_jobs.states is null or 'waiting' = any (cancel_jobs.states) then  -- before their heads: none comes up
       with pick as materialized (
         select l.queue, l.group_key, l.pos from fastq.line l
-        where l.slot = s and (cancel_jobs.queue is null or l.queue = cancel_jobs.queue)
+        where l.slot = s and not l.reserved and (cancel_jobs.queue is null or l.queue = cancel_jobs.queue)
           and (cancel_jobs.task is null or l.task = cancel_jobs.task)
           and (cancel_jobs.error is null or fastq.has_error(l.meta, cancel_jobs.error))
         limit cancel_jobs.most - cancel_jobs.cancelled - cancel_jobs.cancelling
@@ -706,7 +714,7 @@ begin
         and r.group_key = f.group_key and r.pos = f.pos;
     elsif f.state = 'waiting' then
       delete from fastq.line l
-      where l.slot = f.slot and l.queue = f.queue and l.group_key = f.group_key and l.pos = delete.job;
+      where l.slot = f.slot and l.queue = f.queue and l.group_key = f.group_key and l.pos = delete.job and not l.reserved;
     elsif f.state in ('scheduled', 'retrying', 'reserved') then
       delete from fastq.scheduled w where w.slot = f.slot and w.id = delete.job;
     else
@@ -737,7 +745,7 @@ begin
     if delete_jobs.states is null or 'waiting' = any (delete_jobs.states) then  -- before their heads: none comes up
       with pick as materialized (
         select l.queue, l.group_key, l.pos from fastq.line l
-        where l.slot = s and (delete_jobs.queue is null or l.queue = delete_jobs.queue)
+        where l.slot = s and not l.reserved and (delete_jobs.queue is null or l.queue = delete_jobs.queue)
           and (delete_jobs.task is null or l.task = delete_jobs.task)
           and (delete_jobs.error is null or fastq.has_error(l.meta, delete_jobs.error))
         limit delete_jobs.most - total
@@ -808,6 +816,149 @@ end $$;
 create or replace function fastq.purge(queue text) returns int8 language sql as
 $$ select fastq.delete_jobs(array['ready', 'scheduled', 'retrying', 'reserved', 'waiting'], purge.queue) $$;
 
+-- Reserve a job, as before; an ordered one has its place in its line from now on, and its line waits when it is the first.
+create or replace function fastq.reserve_job(
+  slot int4, expires_s float8, delay_s float8, run_at timestamptz, queue text, priority int2, group_key text, task text,
+  payload json, meta json, key text, until text, patience text default null
+) returns table (job int8, duplicate boolean) language plpgsql as $$
+#variable_conflict use_column
+begin
+  if patience is not null then
+    perform set_config('lock_timeout', patience, true);
+  end if;
+  job := nextval('fastq.pos');
+  duplicate := false;
+  if reserve_job.key is not null then
+    select h.holder, h.holder <> h.job into job, duplicate
+    from fastq.hold_keys(reserve_job.slot, array[job], array[reserve_job.key], array[reserve_job.until],
+                         array[reserve_job.queue], array[reserve_job.priority], array[reserve_job.group_key]) h;
+  end if;
+  if not duplicate then
+    insert into fastq.scheduled (slot, id, run_at, reason, commit_delay, commit_at, queue, priority, group_key, task, payload, meta)
+    values (reserve_job.slot, job, clock_timestamp() + reserve_job.expires_s * interval '1 second', 'reserved',
+            reserve_job.delay_s * interval '1 second', reserve_job.run_at, reserve_job.queue, reserve_job.priority,
+            reserve_job.group_key, reserve_job.task, reserve_job.payload, reserve_job.meta);
+    if fastq.ordered_of(reserve_job.meta) is not null then
+      insert into fastq.line (slot, pos, priority, queue, group_key, task, meta, reserved)
+      values (reserve_job.slot, job, reserve_job.priority, reserve_job.queue, reserve_job.group_key, reserve_job.task,
+              reserve_job.meta, true);
+      perform fastq.begin_lines(reserve_job.slot, array[reserve_job.queue], array[reserve_job.group_key]);
+    end if;
+  end if;
+  return next;
+end $$;
+
+-- Reserve a job from any language, inside the caller's transaction; returns its id, for fastq.commit. With a `unique_key` that
+-- another job holds it returns that job's id, and nothing is reserved. `delay` counts from the commit. An ordered job has its
+-- place from now on.
+drop function fastq.reserve(text, json, interval, text, int, interval, timestamptz, text, json, text, text);
+create function fastq.reserve(
+  task         text,
+  payload      json        default '{}',
+  expires      interval    default interval '1 minute',
+  queue        text        default 'default',
+  priority     int         default 4,
+  delay        interval    default null,
+  run_at       timestamptz default null,
+  group_key    text        default '',
+  headers      json        default null,
+  unique_key   text        default null,
+  unique_until text        default 'finished',
+  ordered      boolean     default false,
+  on_dead      text        default 'skip'
+) returns int8 language plpgsql as $$
+declare
+  meta json := fastq.meta_of(reserve.unique_key, reserve.unique_until, reserve.headers);
+begin
+  if reserve.on_dead not in ('skip', 'block') then
+    raise exception 'fastq.reserve: on_dead must be skip or block, not %', reserve.on_dead using errcode = 'invalid_parameter_value';
+  end if;
+  if reserve.ordered then
+    meta := fastq.meta_ordered(meta, reserve.on_dead);
+  end if;
+  if json_typeof(reserve.payload) is distinct from 'object' then
+    raise exception 'fastq.reserve: payload must be a json object of the task''s arguments, not %',
+      coalesce(json_typeof(reserve.payload), 'null') using errcode = 'invalid_parameter_value';
+  end if;
+  if reserve.expires is null or reserve.expires <= interval '0' then
+    raise exception 'fastq.reserve: expires must be a time greater than 0' using errcode = 'invalid_parameter_value';
+  end if;
+  perform fastq.check_payload('fastq.reserve', reserve.payload::text);
+  perform fastq.check_unique('fastq.reserve', reserve.unique_key, reserve.unique_until);
+  return (
+    select r.job
+    from fastq.reserve_job(
+      0, extract(epoch from reserve.expires)::float8, extract(epoch from reserve.delay)::float8, reserve.run_at, reserve.queue,
+      reserve.priority::int2, reserve.group_key, reserve.task, reserve.payload,
+      meta, reserve.unique_key, reserve.unique_until) r);
+end $$;
+
+-- Put a reserved job into line, or let it wait for its own time: 'committed', 'before' when that was done before, or 'gone'
+-- when its time is over, or it was abandoned or deleted.
+-- An ordered job waits in its line, unless it is the head already.
+-- With the owner's rights, because producers may not take rows away; it touches reserved jobs only.
+create or replace function fastq.commit_reserved(job int8) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  moment constant timestamptz := clock_timestamp();
+  s      int4;
+  g      record;
+  due    timestamptz;
+begin
+  for s in 0 .. fastq.slots() - 1 loop
+    -- Who expires or commits it at this moment is waited for; then it is gone.
+    delete from fastq.scheduled w
+    where w.slot = s and w.id = commit_reserved.job and w.reason = 'reserved' and w.run_at > moment
+    returning w.priority, w.attempt, w.enqueued_ms, w.queue, w.group_key, w.task, w.payload, w.meta, w.commit_delay, w.commit_at
+    into g;
+    if found then
+      insert into fastq.committed (slot, id) values (s, commit_reserved.job);
+      due := coalesce(g.commit_at, moment + g.commit_delay);
+      if fastq.ordered_of(g.meta) is not null then  -- whoever is just bringing its place up is waited for
+        update fastq.line l set reserved = false, run_at = due, payload = g.payload
+        where l.slot = s and l.queue = g.queue and l.group_key = g.group_key and l.pos = commit_reserved.job;
+        if found then
+          return 'committed';
+        end if;
+      end if;
+      if due > moment then
+        insert into fastq.scheduled (slot, id, run_at, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+        values (s, commit_reserved.job, due, g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta);
+      else
+        insert into fastq.ready (segment, slot, pos, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+        values (coalesce((select n.head from fastq.ring n where n.slot = s), 0), s, commit_reserved.job, g.priority, g.attempt,
+                g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta);
+        perform pg_notify('fastq', '');
+      end if;
+      return 'committed';
+    end if;
+    if exists (select from fastq.committed c where c.slot = s and c.id = commit_reserved.job) then
+      return 'before';
+    end if;
+  end loop;
+  return 'gone';
+end $$;
+
+-- Delete a reserved job, and free its key; false when there is no such reservation (any more).
+create or replace function fastq.abandon(job int8) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  s int4;
+begin
+  for s in 0 .. fastq.slots() - 1 loop
+    delete from fastq.scheduled w where w.slot = s and w.id = abandon.job and w.reason = 'reserved';
+    if found then
+      with mine as materialized (
+        select k.key from fastq.unique_key k where k.slot = s and k.job = abandon.job for update skip locked
+      )
+      delete from fastq.unique_key k using mine m where k.slot = s and k.key = m.key;
+      perform fastq.leave_lines(s, array[abandon.job]);
+      return true;
+    end if;
+  end loop;
+  return false;
+end $$;
+
 -- Every job that exists, one row each; a job that is 'waiting' stands in a line.
 create or replace view fastq.job as
   select slot, coalesce(id, pos) as id, 'ready' as state, queue, priority, group_key, task, attempt,
@@ -830,6 +981,7 @@ create or replace view fastq.job as
          fastq.at_ms(enqueued_ms), run_at, null, null, null, payload, null, meta,
          case when meta is not null then fastq.unique_of(meta) ->> 0 end
   from fastq.line
+  where not reserved
   union all
   select slot, id, state, queue, priority, group_key, task, attempt,
          fastq.at_ms(enqueued_ms), null, null, finished_at, null, payload, result, meta,

@@ -1,6 +1,8 @@
--- Delete up to `limit` reserved jobs whose time is over, and free their keys. One that is being committed is left alone: its
--- row is locked, and whether it is still reserved is looked at again when the lock is there.
--- Locks: scheduled rows for update skip locked, then unique_key rows likewise. Index: scheduled_reserved, unique_key_job.
+-- Delete up to `limit` reserved jobs whose time is over, free their keys, and let the lines go on in which they had a place.
+-- One that is being committed is left alone: its row is locked, and whether it is still reserved is looked at again when the
+-- lock is there.
+-- Locks: scheduled rows for update skip locked, then unique_key rows likewise; of ordered jobs the line's and the head's row.
+-- Index: scheduled_reserved, unique_key_job, line_job, head_job.
 -- Caller: protocol.reserve.
 with late as materialized (
   select s.id from fastq.scheduled s
@@ -12,7 +14,7 @@ with late as materialized (
 gone as (
   delete from fastq.scheduled s using late l
   where s.slot = %(slot)s and s.id = l.id and s.reason = 'reserved' and s.run_at <= now()
-  returning s.id
+  returning s.id, s.meta
 ),
 free as materialized (
   select k.key, k.job from gone g join fastq.unique_key k on k.slot = %(slot)s and k.job = g.id
@@ -22,4 +24,5 @@ free as materialized (
 freed as (
   delete from fastq.unique_key k using free f where k.slot = %(slot)s and k.key = f.key and k.job = f.job
 )
-select g.id from gone g
+select g.id, case when fastq.ordered_of(g.meta) is not null then fastq.leave_lines(%(slot)s::int4, array[g.id]) end as passed
+from gone g

@@ -50,7 +50,7 @@ union all
  from slot s cross join lateral (
    select l.pos, l.queue, l.priority, l.group_key, l.task, l.enqueued_ms, l.run_at, l.payload, l.meta
    from fastq.line l
-   where l.slot = s.slot and 'waiting' = any (%(states)s) and (%(queue)s::text is null or l.queue = %(queue)s)
+   where l.slot = s.slot and not l.reserved and 'waiting' = any (%(states)s) and (%(queue)s::text is null or l.queue = %(queue)s)
      and (%(task)s::text is null or l.task = %(task)s) and (%(error)s::text is null or fastq.has_error(l.meta, %(error)s))
    order by l.queue, l.group_key, l.pos
    limit %(limit)s) l

@@ -11,7 +11,7 @@ import pytest
 from scene import LANE, Conn, ask, back, failed, hire, ids_of, later, states, take, take_groups, until_blocked
 
 from fastq.outcome import after_death
-from fastq.protocol import ack, completion, ordered, reap, upkeep
+from fastq.protocol import ack, completion, ordered, reap, reserve, upkeep
 from fastq.protocol.claim import Claimed
 from fastq.protocol.completion import Place
 from fastq.settlement import LeasedJob, Settlement
@@ -642,3 +642,94 @@ async def test_a_blocking_job_that_was_pruned(conn: Conn) -> None:
     await ordered.advance_idle(conn, slot=0)
     assert await states(conn) == {second: "ready"}
     assert first != second
+
+
+# -- reserved places
+
+
+async def hold_place(conn: Conn, **named: Any) -> int:
+    """Reserve an ordered job from SQL."""
+    extra = "".join(f", {name} => %({name})s" for name in named)
+    query = f"select fastq.reserve('t', group_key => 'g', ordered => true{extra})"
+    ((job,),) = await (await conn.execute(query.encode(), named)).fetchall()
+    return int(job)
+
+
+async def run(conn: Conn, who: int) -> int:
+    """Claim the only job of the group that is ready, let it succeed, and return its id."""
+    got = await claim(conn, who)
+    (job,) = ids_of(got)
+    await settle(conn, who, done(got))
+    return int(job)
+
+
+async def test_a_reserved_place_is_kept(conn: Conn) -> None:
+    """Those that were enqueued later wait for the reserved job; it is committed and runs at its place."""
+    first, held, third = await join(conn), await hold_place(conn), await join(conn)
+    who = await hire(conn)
+    assert await run(conn, who) == first
+    assert await states(conn) == {held: "reserved", third: "waiting"}
+    assert await heads(conn) == {"g": held}
+    await conn.execute("select fastq.commit(%s)", [held])
+    assert await states(conn) == {held: "ready", third: "waiting"}
+    assert [await run(conn, who), await run(conn, who)] == [held, third]
+    assert await heads(conn) == {}
+
+
+async def test_a_place_that_is_committed_early(conn: Conn) -> None:
+    """A job that is committed while others are before it waits in the line, with its arguments and its delay."""
+    first, held = await join(conn), await hold_place(conn, payload='{"a": 1}', delay="1 hour")
+    await conn.execute("select fastq.commit(%s)", [held])
+    assert await states(conn) == {first: "ready", held: "waiting"}
+    await run(conn, await hire(conn))
+    assert await ask(conn, "select state, payload ->> 'a' from fastq.job") == [("scheduled", "1")]
+    assert await heads(conn) == {"g": held}
+
+
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("end", ["abandon", "cancel", "delete", "expire"])
+async def test_a_place_that_is_given_up(conn: Conn, end: str, *, head: bool) -> None:
+    """When the reservation is abandoned, cancelled, deleted or expires, its place is gone, and the line goes on."""
+    held = await hold_place(conn) if head else await join(conn)
+    second = await join(conn) if head else await hold_place(conn)
+    third = await join(conn)
+    gone, left = (held, second) if head else (second, held)
+    if end == "expire":
+        await conn.execute("update fastq.scheduled set run_at = now() - interval '1 s'")
+        assert await reserve.expire(conn, slot=0) == 1
+    else:
+        await conn.execute(f"select fastq.{end}({gone})".encode())
+    found = await states(conn)
+    found.pop(gone, None)
+    assert found == {left: "ready", third: "waiting"}
+    assert await heads(conn) == {"g": left}
+    assert await ask(conn, "select pos from fastq.line") == [(third,)]
+
+
+@pytest.mark.parametrize("rolled_back", [False, True])
+async def test_a_commit_while_its_place_comes_up(conn: Conn, other: Conn, third: Conn, *, rolled_back: bool) -> None:
+    """A commit waits for a settlement that is just making its job the head, and is right in both cases."""
+    first, held = await join(conn), await hold_place(conn)
+    who = await hire(conn)
+    got = await claim(conn, who)
+    async with other.transaction(force_rollback=rolled_back):
+        await settle(other, who, done(got))
+        committing = asyncio.create_task(ask(conn, "select fastq.commit(%s)", held))
+        await until_blocked(third, conn)
+    await committing
+    assert await heads(conn) == {"g": first if rolled_back else held}
+    assert (await states(conn))[held] == ("waiting" if rolled_back else "ready")
+
+
+async def test_a_head_ends_while_the_next_one_is_being_committed(conn: Conn, other: Conn) -> None:
+    """The settlement does not wait for the producer; the leader brings the job up when it is decided."""
+    _, held = await join(conn), await hold_place(conn)
+    who = await hire(conn)
+    got = await claim(conn, who)
+    async with other.transaction():
+        await other.execute("select fastq.commit(%s)", [held])
+        await conn.execute("set lock_timeout = '5s'")
+        await settle(conn, who, done(got))
+        assert await heads(conn) == {"g": None}
+    assert await ordered.advance_idle(conn, slot=0) == 1
+    assert await states(conn) == {held: "ready"}

@@ -108,6 +108,18 @@ async def test_later(app: fastq.App, conn: Conn) -> None:
     assert await line(conn) == [(first.id, "scheduled"), (second.id, "waiting")]
 
 
+async def test_in_two_phases(app: fastq.App, conn: Conn) -> None:
+    """A reservation holds its place in the line until it is committed or given up."""
+    step = task(app).options(group_key="g")
+    held = await step.reserve(expires=60, n=1)
+    lost = await step.reserve(expires=60, n=2)
+    last = await step.enqueue(n=3)
+    assert await line(conn) == [(held.id, "reserved"), (lost.id, "reserved"), (last.id, "waiting")]
+    await app.commit(held)
+    await app.abandon(lost.id)
+    assert await line(conn) == [(held.id, "ready"), (last.id, "waiting")]
+
+
 async def test_without_a_group(app: fastq.App, conn: Conn) -> None:
     """The jobs of a queue without a group are one line."""
     step = task(app)

@@ -148,6 +148,7 @@ VALUES = {
     "lines": "'q'",
     "groups": "'{g}'",
     "lows": "'{0}'",
+    "age_s": "1",
     "from_groups": "'{g}'",
     "to_groups": "'{h}'",
     "share": "5",
