@@ -129,12 +129,13 @@ async def _room(conn: AsyncConnection[Any], lane: Lane, place: dict[str, Any], a
         await conn.execute(statement("insert_allowance"), place)
         return await _room(conn, lane, place, acks)
     most, per_group, rate, tokens, filled_at = found
-    counted = {**place, "group_key": lane.group_key, "acks": acks}
+    grouped = per_group is not None and bool(lane.group_key)
+    counted = {**place, "grouped": grouped, "group_key": lane.group_key, "acks": acks}
     row = await (await conn.execute(statement("count_running"), counted, prepare=True)).fetchone()
     assert row is not None
     return _Room(
         queue=None if most is None else most - row[0],
-        group=None if per_group is None or not lane.group_key else per_group - row[1],
+        group=per_group - row[1] if grouped else None,
         rate=rate,
         tokens=tokens,
         filled_at=filled_at,

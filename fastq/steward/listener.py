@@ -36,7 +36,9 @@ class Listener:
                 conn = await database.connect_async(self._dsn, "fastq listener")
                 async with conn:
                     if conn.pooled:
-                        log.warning("a pooler is in between, NOTIFY does not come through: workers poll; see --listen-dsn")
+                        log.warning(
+                            "a pooler is in between, NOTIFY does not come through: workers poll; see --listen-dsn"
+                        )
                         await asyncio.Event().wait()
                     await conn.execute("listen fastq")
                     failures = 0

@@ -12,9 +12,11 @@ import psycopg
 import pytest
 from scene import LANE, Conn, ask, back, hire, ids_of, put, take, until_blocked
 
+from fastq.link import Link
 from fastq.protocol import ack, claim, limits
 from fastq.protocol.claim import Lane
 from fastq.protocol.limits import Bounded, QueueSettings
+from fastq.worker.limits import Limits
 
 pytestmark = pytest.mark.protocol
 
@@ -92,6 +94,22 @@ async def test_no_more_of_a_group_run_than_the_queue_allows(conn: Conn, db: Db) 
     assert (count(full), full.queue_full, full.ends) == (0, False, True)
 
 
+async def test_a_lease_of_many_groups_counts_for_each(conn: Conn, db: Db) -> None:
+    """What was claimed together before the limit was set is counted by its own group."""
+    lanes = [replace(LANE, group_key=key) for key in ("a", "b", "c")]
+    for lane, jobs in zip(lanes, (1, 2, 3), strict=True):
+        await put(conn, *["{}"] * jobs, lane=lane)
+    who = await hire(conn)
+    lease = (await claim.take_lease_ids(conn)).start
+    await claim.claim_groups(
+        conn, groups=[(lane, 0) for lane in lanes], share=2, worker=who, lease=lease, limit=9, acks=[], unknown=[]
+    )
+    await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(lease, 0)])
+    limits.set_queue(db, "default", max_running_per_group=3)
+    await put(conn, *["{}"] * 4, lane=lanes[0])
+    assert [count(await bounded(conn, who, lane=lane)) for lane in (lanes[0], lanes[2])] == [3, 1]
+
+
 async def test_a_second_claim_waits_and_counts_the_first(conn: Conn, other: Conn, db: Db) -> None:
     """Two claims at once do not both see the room that there is for one."""
     limits.set_queue(db, "default", max_running=2)
@@ -149,3 +167,33 @@ async def test_settings_are_changed_one_by_one(conn: Conn, db: Db) -> None:
     assert mail == QueueSettings(name="mail", weight=7)
     assert not mail.limited
     assert await ask(conn, "select paused from fastq.queue where name = 'mail'") == [(True,)]
+
+
+async def test_what_a_worker_knows(dsn: str, conn: Conn, db: Db) -> None:
+    """Weights of the database over its own, until they are taken away; lanes that have to wait, and until when."""
+    limits.set_queue(db, "mail", weight=7)
+    limits.set_queue(db, "slow", max_running_per_group=0)
+    known, link = Limits({"mail": 2, "other": 3}), Link(dsn, "fastq test")
+    await known.refresh_if_due(link)
+    assert known.weights == {"mail": 7, "other": 3}
+    assert (known.one_by_one("slow"), known.one_by_one("mail")) == (True, False)
+    a, b = (replace(LANE, queue="slow", group_key=key) for key in "ab")
+    assert known.within(LANE, claim.claim) is claim.claim
+    await put(conn, lane=a)
+    who, lease = await hire(conn), (await claim.take_lease_ids(conn)).start
+    take = known.within(a, claim.claim)
+    assert known.pause_s is None
+    refused = await take(conn, lane=a, worker=who, lease=lease, low=0, limit=5, acks=[], unknown=[])
+    assert (refused.batch, known.waits(a), known.waits(b)) == (None, True, False)
+    assert list(known.open([(a, 1), (b, 1)])) == [(b, 1)]
+    known.rest("other", 60)
+    known.ended()
+    assert not known.waits(a)
+    assert known.waits(replace(LANE, queue="other", group_key="x"))
+    assert known.pause_s is not None
+    assert 0 < known.pause_s <= 60
+    limits.set_queue(db, "mail", weight=None)
+    known = Limits({"mail": 2})
+    await known.refresh_if_due(link)
+    assert known.weights == {"mail": 2}
+    await link.close()

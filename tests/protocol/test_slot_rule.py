@@ -98,6 +98,7 @@ VALUES = {
     "tokens": "1",
     "filled_at": "'now'",
     "given": "'{rate}'",
+    "grouped": "true",
     "worker": "1::int8",
     "lease": "'{1}'::int8[]",
     "leases": "'{1}'::int8[]",
