@@ -12,6 +12,8 @@
    blocks of lease ids are durable when they are answered, so no id is given out twice and no job leaves its lease for
    a place that is gone after the crash.
 7. Any segment of ready may receive a row at any time; discovery looks at all of them.
+8. A unique key is taken in the transaction that enqueues its job, and given back in the one that ends it. Who ends a
+   job never waits for a key; what that leaves behind is swept: a key whose job is in no table where jobs wait or run.
 
 Rules 1 to 6 are modelled, with crashes, lost answers and frozen workers, in `tests/model` (docs/model.md), and driven
 against the real statements by `tests/protocol/test_state_machine.py`.

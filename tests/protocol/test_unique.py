@@ -266,6 +266,26 @@ async def test_the_app(conn: Conn, dsn: str) -> None:
     assert sorted(await keys(conn)) == ["u10", "u7", "u8", "u9"]
 
 
+async def test_the_app_does_not_wait_for_ever(conn: Conn, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open transaction that is taking the key is waited for with patience; then nothing was enqueued, in words."""
+    monkeypatch.setattr(unique, "PATIENCE", "20ms")
+    app = fastq.App(dsn)
+    words = "another transaction is taking the same unique key"
+    async with conn.transaction(force_rollback=True):
+        await add(conn)
+        async with app:
+            for ask_app in (app.enqueue(spec()), app.enqueue_many([spec(None), spec()]), app.reserve(spec())):
+                with pytest.raises(fastq.FastqError, match=words):
+                    await ask_app
+        with app:
+            for ask_sync in (app.enqueue_sync, lambda one: app.enqueue_many_sync([one]), app.reserve_sync):
+                with pytest.raises(fastq.FastqError, match=words):
+                    ask_sync(spec())
+    assert await states(conn) == {}
+    async with app:
+        assert not (await app.enqueue(spec())).duplicate
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

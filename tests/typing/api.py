@@ -48,6 +48,10 @@ async def use() -> None:
     assert_type(plain.job(7, template="x"), fastq.JobSpec)
     assert_type(await with_context.enqueue(user_id=7), fastq.JobRef)
     assert_type(await plain.options(delay=60).enqueue(user_id=7), fastq.JobRef)
+    assert_type(await plain.options(unique_key="u7", unique_until="started").enqueue(user_id=7), fastq.JobRef)
+    assert_type(await plain.reserve(expires=60, user_id=7), fastq.JobRef)
+    assert_type(await app.commit(await with_context.options(delay=60).reserve(user_id=7)), bool)
+    await plain.reserve(60, user_id="seven")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     assert_type(await app.enqueue_many(plain.job(user_id=i) for i in range(3)), fastq.JobIds)
     assert_type(in_thread("x"), dict[str, int])
     assert_type(await in_batches.enqueue(n=1, anything="else"), fastq.JobRef)
