@@ -37,7 +37,7 @@ class Listener:
                 async with conn:
                     if conn.pooled:
                         log.warning(
-                            "a pooler is in between, NOTIFY does not come through: workers poll; see --listen-dsn"
+                            "a pooler is in between, NOTIFY does not come through, workers poll: see --listen-dsn"
                         )
                         await asyncio.Event().wait()
                     await conn.execute("listen fastq")

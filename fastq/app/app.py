@@ -1,0 +1,88 @@
+"""The app: tasks, the ways to enqueue their jobs, and what running jobs need of it. What users import."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from fastq.app.enqueueing import Enqueueing
+from fastq.app.registry import Lifespan, Registry
+from fastq.completing import completing
+from fastq.config import PAYLOAD_LIMIT_BYTES
+from fastq.errors import JobFailed, LeaseLost
+from fastq.job import JobRef, JobSpec
+from fastq.jobs import Jobs
+from fastq.protocol import completion
+from fastq.protocol.completion import Place
+from fastq.protocol.results import find_ending
+from fastq.states import JobState
+
+_RESULT_PAUSE_S = (0.005, 0.25)
+
+
+class App(Registry, Enqueueing):
+    """Tasks and the database their jobs live in.
+
+    Args:
+        dsn: a PostgreSQL connection string; without one FASTQ_DSN, DATABASE_URL, PGHOST… and then the embedded server.
+        lifespan: ``async def lifespan(app): …; yield state``, entered once per worker process (wrapped in
+            ``contextlib.asynccontextmanager``); what it yields is ``ctx.state``.
+        payload_limit_bytes: the largest JSON of one job's arguments.
+        enqueue_retry_s: for how many seconds an enqueue is tried again while no server can be reached, or it is
+            starting up or read-only. 0, the default: the error comes at once. What may be there is never sent again.
+
+    Example:
+        >>> app = fastq.App()
+        >>> @app.task(queue="mail", retries=5)
+        ... async def welcome(user_id: int) -> None: ...
+
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        lifespan: Lifespan | None = None,
+        payload_limit_bytes: int = PAYLOAD_LIMIT_BYTES,
+        enqueue_retry_s: float = 0.0,
+    ) -> None:
+        Registry.__init__(self, lifespan)
+        Enqueueing.__init__(self, dsn, payload_limit_bytes, enqueue_retry_s)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Look at jobs and steer them: `get`, `list`, `retry`, `cancel`, `delete`."""
+        return Jobs(lambda: self.client, lambda: self.sync_client)
+
+    def completing(self, place: Place) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+        """Give a connection whose commit also completes a running job; see `Context.transaction`."""
+        return completing(self.client.connection, place)
+
+    def _ref(self, spec: JobSpec, job: int, duplicate: bool = False) -> JobRef:
+        task = self.tasks.get(spec.task)
+        return JobRef(job, duplicate, None if task is None or task.policy.keep_s is None else self.result_of)
+
+    async def result_of(self, job: int, timeout_s: float | None = None) -> Any:
+        """Wait until a job has ended; return what its handler returned. See `JobRef.result`."""
+        pause_s = _RESULT_PAUSE_S[0]
+        async with asyncio.timeout(timeout_s):
+            while True:
+                async with self.client.connection() as conn:
+                    ending = await find_ending(conn, slot=0, job=job)
+                if ending is not None:
+                    break
+                await asyncio.sleep(pause_s)
+                pause_s = min(_RESULT_PAUSE_S[1], pause_s * 1.5)
+        if ending.state is JobState.SUCCEEDED:
+            return ending.result
+        why = f": {ending.error['type']}: {ending.error['message']}" if ending.error else ""
+        raise JobFailed(f"job {job} {ending.state}{why}", state=ending.state, error=ending.error)
+
+    async def save_checkpoint(self, place: Place, value: str) -> None:
+        """Keep a running job's checkpoint; see `Context.checkpoint`."""
+        async with self.client.connection() as conn:
+            if not await completion.save_checkpoint(conn, place, value):
+                raise LeaseLost("the job was taken from this worker; its checkpoint was not written")

@@ -1,0 +1,197 @@
+"""The ways to enqueue: one job or a stream, at once or in two phases, asynchronously or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from psycopg import AsyncConnection, Connection
+
+from fastq import database
+from fastq.app.connected import Connected
+from fastq.app.durations import positive_s
+from fastq.errors import ReservationGone, UsageError
+from fastq.job import JobIds, JobRef, JobSpec
+from fastq.jobs import told
+from fastq.outcome import MOST_DELAY_S
+from fastq.protocol import reserve
+from fastq.protocol.enqueue import payload
+from fastq.protocol.jobs import Request, carry_out, carry_out_sync
+from fastq.task import RESERVED_S
+
+T = TypeVar("T")
+
+
+class Enqueueing(Connected):
+    """What an app offers to producers."""
+
+    def encode(self, spec: JobSpec) -> bytes:
+        """Return a job's arguments as JSON.
+
+        Raises:
+            ArgumentError, PayloadTooLarge: they cannot be written, or are too large.
+
+        """
+        return payload(spec, self.payload_limit_bytes)
+
+    def _ref(self, spec: JobSpec, job: int, duplicate: bool = False) -> JobRef:  # noqa: ARG002 - for those who know it
+        return JobRef(job, duplicate)
+
+    # -- enqueue
+
+    async def enqueue(self, spec: JobSpec, *, conn: AsyncConnection[Any] | None = None) -> JobRef:
+        """Enqueue one job.
+
+        Without `conn`, concurrent calls are gathered into one statement and one commit, and each returns after that
+        commit. With `conn`, the job is part of that connection's transaction: visible with it, rolled back with it.
+
+        A job whose unique key another one holds is not enqueued: the answer has `duplicate` set and the holder's id. A
+        key that an open transaction is just taking is waited for, 20 seconds at most without `conn`.
+
+        Raises:
+            PayloadTooLarge, ArgumentError: nothing was enqueued; a transaction of yours is still usable.
+            DatabaseUnreachable: no connection could be had, or the server takes no writes now; nothing was enqueued.
+            SchemaError, FastqError: PostgreSQL refused the job; nothing was enqueued.
+            EnqueueOutcomeUnknown: the connection broke before the commit was answered; the job may or may not be there.
+            psycopg.Error: only with `conn`: what PostgreSQL said, and your transaction is what it is after any error.
+
+        A caller that is cancelled while it waits may have enqueued its job or not.
+
+        """
+        if spec.options.apart:
+            return self._ref(spec, *await self.client.enqueue_apart(spec, conn))
+        if conn is not None:
+            return self._ref(spec, await self.client.enqueue_in(conn, spec))
+        return self._ref(spec, await self.client.enqueue(spec))
+
+    async def enqueue_many(
+        self,
+        specs: Iterable[JobSpec],
+        *,
+        conn: AsyncConnection[Any] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> JobIds:
+        """Enqueue any number of jobs, of any tasks and queues, all or none; a generator is streamed, memory stays flat.
+
+        Args:
+            specs: what ``task.job(…)`` returns, in the order in which they shall stand in line.
+            conn: a connection whose transaction they shall be part of.
+            progress: called with the number sent so far, about every thousand jobs.
+
+        Returns:
+            The ids, in order; for jobs whose unique key is held the holder's, and `duplicates` says which they are.
+
+        Raises:
+            As `enqueue`; and whatever the iterable raises: nothing was enqueued then. With `enqueue_retry_s` only the
+            connection is waited for: what has been read from the iterable cannot be read again.
+
+        """
+        return await self.client.enqueue_many(specs, conn, progress)
+
+    # -- two-phase
+
+    async def reserve(
+        self, spec: JobSpec, *, expires: float | timedelta = RESERVED_S, conn: AsyncConnection[Any] | None = None
+    ) -> JobRef:
+        """Enqueue a job that does not run before `commit`; without that it is deleted after `expires` seconds.
+
+        A delay of the job counts from the commit. As to its unique key, `conn`, and what is raised, see `enqueue`.
+
+        Example:
+            ``ref = await app.reserve(charge.job(order=7), expires=60)``, and after the bank has answered
+            ``await app.commit(ref)``
+
+        """
+        return self._ref(spec, *await self.client.reserve(spec, _reserved_s(expires), conn))
+
+    async def commit(self, job: JobRef | int, *, conn: AsyncConnection[Any] | None = None) -> bool:
+        """Let a reserved job run. May be repeated: False says that it was committed before.
+
+        False also where `reserve` said that another job holds the key: there is nothing to commit then.
+
+        Raises:
+            ReservationGone: it expired, or was abandoned or deleted; a transaction of yours is still usable.
+            DatabaseUnreachable: it may be committed or not: commit it again.
+
+        """
+        if isinstance(job, JobRef) and job.duplicate:
+            return False
+        return _committed(job, await self._carry_out(reserve.commit(_id_of(job)), conn))
+
+    async def abandon(self, job: JobRef | int, *, conn: AsyncConnection[Any] | None = None) -> bool:
+        """Delete a reserved job; False when there is none: it was committed, had expired, or was abandoned."""
+        if isinstance(job, JobRef) and job.duplicate:
+            return False
+        return await self._carry_out(reserve.abandon(_id_of(job)), conn)
+
+    async def _carry_out(self, request: Request[T], conn: AsyncConnection[Any] | None) -> T:
+        if conn is not None:
+            return await carry_out(conn, request)
+        async with self.client.connection() as own:
+            with told(), database.answering(own):
+                return await carry_out(own, request)
+
+    def reserve_sync(
+        self, spec: JobSpec, *, expires: float | timedelta = RESERVED_S, conn: Connection[Any] | None = None
+    ) -> JobRef:
+        """As `reserve`, from synchronous code and any thread."""
+        return JobRef(*self.sync_client.reserve(spec, _reserved_s(expires), conn))
+
+    def commit_sync(self, job: JobRef | int, *, conn: Connection[Any] | None = None) -> bool:
+        """As `commit`, from synchronous code and any thread."""
+        if isinstance(job, JobRef) and job.duplicate:
+            return False
+        return _committed(job, self._carry_out_sync(reserve.commit(_id_of(job)), conn))
+
+    def abandon_sync(self, job: JobRef | int, *, conn: Connection[Any] | None = None) -> bool:
+        """As `abandon`, from synchronous code and any thread."""
+        if isinstance(job, JobRef) and job.duplicate:
+            return False
+        return self._carry_out_sync(reserve.abandon(_id_of(job)), conn)
+
+    def _carry_out_sync(self, request: Request[T], conn: Connection[Any] | None) -> T:
+        if conn is not None:
+            return carry_out_sync(conn, request)
+        with self.sync_client.connection() as own, told(), database.answering(own):
+            return carry_out_sync(own, request)
+
+    # -- enqueue, from synchronous code
+
+    def enqueue_sync(self, spec: JobSpec, *, conn: Connection[Any] | None = None) -> JobRef:
+        """As `enqueue`, from synchronous code and any thread."""
+        if spec.options.apart:
+            return JobRef(*self.sync_client.enqueue_apart(spec, conn))
+        return JobRef(self.sync_client.enqueue(spec, conn))
+
+    def enqueue_many_sync(
+        self,
+        specs: Iterable[JobSpec],
+        *,
+        conn: Connection[Any] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> JobIds:
+        """As `enqueue_many`, from synchronous code and any thread."""
+        return self.sync_client.enqueue_many(specs, conn, progress)
+
+
+def _reserved_s(expires: float | timedelta) -> float:
+    seconds = positive_s("expires", expires)
+    if seconds is None or seconds > MOST_DELAY_S:
+        raise UsageError(f"expires must be seconds greater than 0, at most 100 years, not {expires!r}")
+    return seconds
+
+
+def _id_of(job: JobRef | int) -> int:
+    number = job.id if isinstance(job, JobRef) else job
+    if not isinstance(number, int) or not 0 < number < 2**63:
+        raise UsageError(f"a reservation is a JobRef or its id, not {job!r:.40}")
+    return number
+
+
+def _committed(job: JobRef | int, answer: reserve.Answer) -> bool:
+    if answer == "gone":
+        raise ReservationGone(
+            f"reservation {_id_of(job)} is gone: it expired, or was abandoned or deleted; its job is not enqueued"
+        )
+    return answer == "committed"
