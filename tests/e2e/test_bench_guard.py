@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 def measured(*arguments: str) -> dict[str, Any]:
     """Run `fastq bench … --json` and return what it found."""
     command = [sys.executable, "-m", "fastq", "bench", *arguments, "--json"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stderr
     found: dict[str, Any] = orjson.loads(ran.stdout)
     return found
@@ -35,11 +35,16 @@ def test_running_jobs_costs_not_four_times_what_claiming_them_does(dsn: str) -> 
 
 def test_a_stream_of_jobs_is_not_far_from_a_raw_copy(dsn: str) -> None:
     """Half of a raw COPY is usual. Less than a fifth: encoding or the statement has become dear."""
-    found = measured("enqueue", "--jobs", "50000", "--repeat", "5", "--dsn", dsn)
+    found = measured("enqueue", "--jobs", "50000", "--repeat", "3", "--dsn", dsn)
     assert best_ratio(found) >= 0.2, found["samples"]
 
 
 def test_a_deep_backlog_does_not_make_claims_dear(dsn: str) -> None:
-    """A claim from 100,000 jobs costs what one from 10,000 does. Less than half: it reads what it does not take."""
-    found = measured("depth", "--jobs", "100000", "-p", "2", "--repeat", "1", "--dsn", dsn)
-    assert found["ratio_to_shallow"] >= 0.5, found["points"]
+    """A claim from 100,000 jobs costs what one from 10,000 does. More than twice: it reads what it does not take."""
+    found = measured("depth", "--jobs", "100000", "-p", "2", "--repeat", "2", "--dsn", dsn)
+    known = all(sample["server_cpu_us_per_job"] is not None for sample in found["samples"])
+    cost = "server_cpu_us_per_job" if known else "claim_p50_us"  # CPU is the same however busy the machine is
+    shallow, deep = (
+        min(sample[cost] for sample in found["samples"] if sample["depth"] == depth) for depth in (10_000, 100_000)
+    )
+    assert deep <= 2 * shallow, found["points"]
