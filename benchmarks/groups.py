@@ -36,6 +36,11 @@ async def nothing() -> None:
     """Do nothing: the groups are what is measured."""
 
 
+@app.task(queue=QUEUE, name="groups.step", ordered=True)
+async def step() -> None:
+    """Do nothing, one after the other."""
+
+
 @app.task(queue=QUEUE, name="groups.lone")
 async def lone(ctx: fastq.Context) -> None:
     """Note when it started, by this host's clock, which is the database's too."""
@@ -51,6 +56,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--each", type=int, default=5, help="jobs per group")
     parser.add_argument("--tenant", type=int, default=500_000, help="jobs of the one big group; 0 leaves this part out")
     parser.add_argument("--lone", type=int, default=20, help="single jobs beside it")
+    parser.add_argument("--lines", type=int, default=500, help="ordered groups")
+    parser.add_argument("--ordered", type=int, default=10_000, help="their jobs in all; one line alone has a twentieth")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-p", "--processes", type=int, default=2)
     parser.add_argument("--output", type=Path, help="write <date>-<commit>-groups.json there")
@@ -93,6 +100,16 @@ def fill(conn: Any, groups: int, each: int, prefix: str) -> None:
     conn.execute("checkpoint")
 
 
+def fill_lines(conn: Any, dsn: str, lines: int, each: int) -> None:
+    """Put ordered jobs into a paused queue."""
+    conn.execute("select fastq.pause(%s)", [QUEUE])
+    producer = fastq.App(dsn)
+    with producer:
+        producer.enqueue_many_sync(step.options(group_key=f"g{n % lines}").job() for n in range(lines * each))
+    conn.execute("vacuum analyze fastq.ready, fastq.line, fastq.head")
+    conn.execute("checkpoint")
+
+
 def left(conn: Any) -> bool:
     """Tell whether anything is ready or claimed."""
     ((some,),) = conn.execute(
@@ -101,9 +118,8 @@ def left(conn: Any) -> bool:
     return bool(some)
 
 
-def drained_per_s(conn: Any, dsn: str, given: argparse.Namespace, prefix: str) -> int:
-    """Return how many jobs per second are drained."""
-    fill(conn, given.groups, given.each, prefix)
+def drained_per_s(conn: Any, dsn: str, given: argparse.Namespace, jobs: int) -> int:
+    """Return how many of the jobs per second are drained."""
     workers = fleet(dsn, given.processes)
     try:
         started = time.monotonic()
@@ -112,7 +128,7 @@ def drained_per_s(conn: Any, dsn: str, given: argparse.Namespace, prefix: str) -
             if time.monotonic() > started + PATIENCE_S:
                 sys.exit(f"not drained within {PATIENCE_S:.0f} s")
             time.sleep(0.005)
-        return round(given.groups * given.each / (time.monotonic() - started))
+        return round(jobs / (time.monotonic() - started))
     finally:
         stop(workers)
 
@@ -149,8 +165,14 @@ def main() -> None:
             found: dict[str, float] = {}
             for name, prefix in (("plain_per_s", ""), ("groups_per_s", "g")):
                 with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
-                    found[name] = drained_per_s(conn, dsn, given, prefix)
+                    fill(conn, given.groups, given.each, prefix)
+                    found[name] = drained_per_s(conn, dsn, given, given.groups * given.each)
             found["share"] = round(found["groups_per_s"] / found["plain_per_s"], 3)
+            for name, lines in (("one_line_per_s", 1), ("lines_per_s", given.lines)):
+                with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
+                    each = max(1, given.ordered // given.lines) if lines > 1 else given.ordered // 20
+                    fill_lines(conn, dsn, lines, each)
+                    found[name] = drained_per_s(conn, dsn, given, lines * each)
             if given.tenant:
                 with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
                     found |= lone_jobs(conn, dsn, given)

@@ -68,6 +68,7 @@ class Claimer:
         self.claimed = 0
         self.stopping = False
         executor.on_room = self._signal.set
+        ledger.on_ready = self.ring
 
     def ring(self) -> None:
         """There may be new jobs: the doorbell rang."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -17,6 +18,7 @@ from fastq.board import Cell, Word
 from fastq.link import Link
 from fastq.protocol import ack, unique
 from fastq.protocol.completion import Place
+from fastq.protocol.ordered import advances
 from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
 from fastq.worker.batch import Batch
@@ -44,6 +46,7 @@ class Ledger:
         self._writing = asyncio.Lock()
         self._finished_jobs = 0
         self.open: dict[int, Batch] = {}
+        self.on_ready: Callable[[], None] = lambda: None
 
     @property
     def progress(self) -> int:
@@ -170,6 +173,8 @@ class Ledger:
             batch.left -= 1
             if not batch.left:
                 self.finished(batch)
+        if any(advances(settlement) for _, settlement in taken):
+            self.on_ready()
 
     async def flush_all(self) -> None:
         """Write everything that has finished, of open batches too."""
