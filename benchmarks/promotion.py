@@ -202,7 +202,9 @@ def main() -> None:
     medians = {name: {key: median(r[key] for r in found) for key in found[0]} for name, found in rounds.items()}
     print(json.dumps(medians, indent=2))
     if given.output is not None:
+        command = f"python benchmarks/promotion.py --jobs {given.jobs} --rounds {given.rounds} -p {given.processes}"
         whole = {"scenario": "promotion", "jobs": given.jobs, **medians, "samples": rounds, **conditions}
+        whole["command"] = f"{command} --ahead {given.ahead:g}"
         print(f"wrote {result.save(whole, given.output)}")
 
 

@@ -80,7 +80,12 @@ def main() -> None:
     print(f"medians: yardstick {yards:,.0f}, fastq {fastqs:,.0f} jobs/s: {fastqs / yards:.1%} of the yardstick")
     if given.output is not None:
         figures = {"jobs_per_s": fastqs, "yardstick_jobs_per_s": yards, "ratio_to_yardstick": round(fastqs / yards, 4)}
+        numbers = f"--rounds {given.rounds} --jobs {given.jobs} -p {given.processes}"
+        command = (
+            f"python benchmarks/yardstick.py {given.script.name} {numbers} -b {given.batch_size} -c {given.concurrency}"
+        )
         found = {"scenario": "yardstick", "script": given.script.name, "jobs": given.jobs, **figures, **conditions}
+        found["command"] = command
         found["samples"] = {"yardstick_jobs_per_s": theirs, "fastq": ours}
         print(f"wrote {result.save(found, given.output)}")
 
