@@ -82,7 +82,7 @@ class Plan:
             raise UsageError(f"jobs must be at least 10 to say anything, not {self.jobs}")
 
         if self.seconds is not None and self.seconds < 1:
-            raise UsageError(f"seconds must be at least 1, not {self.seconds}")
+            raise UsageError(f"--duration must be at least 1 second, not {self.seconds}")
 
     def seconds_for(self, scenario: Scenario) -> float:
         """Return for how long a scenario is measured."""

@@ -40,9 +40,7 @@ REPORT, RESULTS = "report", Path("bench_results")
     "--repeat", type=click.IntRange(1, 1000), default=3, show_default=True, help="Repetitions; medians are reported."
 )
 @click.option(
-    "--seconds",
     "--duration",
-    "seconds",
     type=Seconds(),
     help="How long steady, pinned and each level of load take. Default: 30 for steady, 60 for pinned, 20 for load.",
 )
@@ -78,7 +76,7 @@ def bench(
     scale       throughput for 1, 2, … --processes
     payload     throughput and enqueue with 100 B, 1 kB, 10 kB
     depth       what a claim costs with 10 thousand, a million, --jobs waiting
-    steady      enqueue and run at the same time, for --seconds
+    steady      enqueue and run at the same time, for --duration
     pinned      the same while vacuum can remove nothing
     load        latency at 10, 50, 90 % of what steady carries
     report      README.md and plots of the results in DIR, bench_results by default
@@ -103,7 +101,15 @@ def _measure(scenario: str | None, dsn: str | None, json: bool, output: Path | N
     from fastq.config import find_dsn
     from fastq.supervisor import processes_here
 
-    plan = Plan(**{**settings, "job": Job(settings["job"]), "processes": settings["processes"] or processes_here()})
+    seconds = settings.pop("duration")
+    plan = Plan(
+        **{
+            **settings,
+            "seconds": seconds,
+            "job": Job(settings["job"]),
+            "processes": settings["processes"] or processes_here(),
+        }
+    )
     progress, found = Progress(), {}
     with _stoppable(), run.opened(plan, database.reachable(find_dsn(dsn)), progress) as opened:
         conditions = {"command": _command(sys.argv[1:]), **opened.conditions}

@@ -33,7 +33,7 @@ def is_empty(db: psycopg.Connection[Any]) -> bool:
 
 def test_steady_counts_what_goes_in_and_what_is_run(dsn: str, db: psycopg.Connection[Any]) -> None:
     """At least ten samples; what was run is what the samples say; the backlog is bounded."""
-    found = measured("steady", "--seconds", "1", "--dsn", dsn)
+    found = measured("steady", "--duration", "1", "--dsn", dsn)
     assert len(found["samples"]) == 10
     assert [early["at_s"] < late["at_s"] for early, late in pairwise(found["samples"])] == [True] * 9
     assert found["jobs"] == pytest.approx(found["jobs_per_s"] * found["wall_s"], rel=0.01)
@@ -54,7 +54,7 @@ def test_pinned_holds_the_horizon_and_watches_the_tables(dsn: str, db: psycopg.C
 
 def test_load_counts_latency_from_the_time_a_job_was_due(dsn: str, db: psycopg.Connection[Any]) -> None:
     """Three levels below the capacity; every timed job is in the quantiles, whenever it was sent."""
-    found = measured("load", "--seconds", "1", "--dsn", dsn)
+    found = measured("load", "--duration", "1", "--dsn", dsn)
     assert [point["load"] for point in found["points"]] == [0.1, 0.5, 0.9]
     for point, sample in zip(found["points"], found["samples"], strict=True):
         assert point["offered_per_s"] == pytest.approx(point["load"] * found["capacity_jobs_per_s"], rel=0.01)
@@ -67,7 +67,7 @@ def test_load_counts_latency_from_the_time_a_job_was_due(dsn: str, db: psycopg.C
 
 def test_an_interrupted_flow_leaves_nothing_behind(dsn: str, db: psycopg.Connection[Any]) -> None:
     """TERM while producers enqueue and workers run: all of them end, jobs and queue are gone, nothing is said."""
-    command = [sys.executable, "-m", "fastq", "bench", "pinned", "--seconds", "1h", "-p", "1", "--dsn", dsn]
+    command = [sys.executable, "-m", "fastq", "bench", "pinned", "--duration", "1h", "-p", "1", "--dsn", dsn]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     try:

@@ -20,8 +20,8 @@ def test_a_report_has_a_page_and_a_plot_for_each_scenario(dsn: str, tmp_path: Pa
         "throughput": ["--jobs", "500"],
         "latency": ["--jobs", "10"],
         "depth": ["--jobs", "1000"],
-        "pinned": ["--seconds", "1"],
-        "load": ["--seconds", "1"],
+        "pinned": ["--duration", "1"],
+        "load": ["--duration", "1"],
     }
     for scenario, numbers in runs.items():
         command = [*FASTQ, scenario, *numbers, "-p", "1", "--repeat", "1", "--dsn", dsn, "--output", str(tmp_path)]
