@@ -65,8 +65,10 @@ def render(seen: Survey) -> str:
     """Return a survey for people."""
     parts = []
     if seen.queues:
-        header = ("QUEUE", "READY", "RUNNING", "SCHEDULED", "RETRYING", "FAILED", "OLDEST READY")
-        parts.append(table(header, [_queue_row(q) for q in seen.queues]))
+        ordered = any(queue.waiting.jobs for queue in seen.queues)
+        states = [state for state in _counts(seen.queues[0]) if ordered or state != "waiting"]
+        header = ("QUEUE", *map(str.upper, states), "OLDEST READY")
+        parts.append(table(header, [_queue_row(q, states) for q in seen.queues]))
     if seen.workers:
         columns = ("HOST", "PID", "NAME", "SINCE", "LEASE LEFT", "RUNNING", *map(str.upper, _COUNTERS))
         parts.append(table(columns, [_worker_row(w) for w in seen.workers], left=(0, 2)))
@@ -94,13 +96,15 @@ def _counts(queue: QueueSurvey) -> dict[str, Count]:
         "running": queue.running,
         "scheduled": queue.scheduled,
         "retrying": queue.retrying,
+        "waiting": queue.waiting,
         "failed": queue.failed,
     }
 
 
-def _queue_row(queue: QueueSurvey) -> list[str]:
+def _queue_row(queue: QueueSurvey, states: list[str]) -> list[str]:
     name = queue.name + (" (paused)" if queue.paused else "")
-    return [name, *map(_number, _counts(queue).values()), duration(queue.oldest_s)]
+    counts = _counts(queue)
+    return [name, *(_number(counts[state]) for state in states), duration(queue.oldest_s)]
 
 
 def _number(count: Count) -> str:

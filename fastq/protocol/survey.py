@@ -19,6 +19,7 @@ from fastq.states import JobState
 COUNT_MOST = 100_000
 """So many ready jobs of a segment, and so many waiting or failed ones, are counted one by one: about 10 ms."""
 
+_COUNTED = (JobState.READY, JobState.RUNNING, JobState.SCHEDULED, JobState.RETRYING, JobState.WAITING)
 _COUNT_LEAST = 1000
 _QUEUES_MOST = 1000
 _WORKERS_MOST = 1000
@@ -39,7 +40,11 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSurvey:
-    """One queue. `running` are claimed jobs; `oldest_s` tells how long ago the oldest ready job was enqueued."""
+    """One queue.
+
+    `running` are claimed jobs, `waiting` those behind others of their ordered group; `oldest_s` tells how long ago the
+    oldest ready job was enqueued.
+    """
 
     name: str
     paused: bool
@@ -47,6 +52,7 @@ class QueueSurvey:
     running: Count
     scheduled: Count
     retrying: Count
+    waiting: Count
     failed: Count
     oldest_s: float | None
 
@@ -112,7 +118,7 @@ class _Tally:
 
     def queues(self) -> tuple[QueueSurvey, ...]:
         names = sorted(self.counts.keys() | self.paused.keys())
-        states = (JobState.READY, JobState.RUNNING, JobState.SCHEDULED, JobState.RETRYING, JobState.FAILED)
+        states = (*_COUNTED, JobState.FAILED)
         return tuple(
             QueueSurvey(
                 name=name,
@@ -145,7 +151,8 @@ def _queues(conn: Connection[Any], slots: int, cap: int) -> tuple[QueueSurvey, .
     for state, queue, jobs, more in conn.execute(statement("survey_waiting"), {"cap": cap, "slots": slots}):
         tally.add(state, queue, Count(jobs, exact=not more))
         if more:
-            capped |= {state} if state == JobState.FAILED else {JobState.SCHEDULED.value, JobState.RETRYING.value}
+            alone = state in (JobState.FAILED, JobState.WAITING)
+            capped |= {state} if alone else {JobState.SCHEDULED.value, JobState.RETRYING.value}
     if not tally.exact:
         rows = conn.execute(statement("survey_sample"), {"pages": _SAMPLE_PAGES}).fetchall()
         tally.estimate(rows, capped - {JobState.READY.value})

@@ -1,9 +1,14 @@
--- Count the jobs that wait for a time (scheduled, retrying, reserved) and those that failed for good, by queue.
--- Each of both looks at one row more than `cap` at most; `capped` says that there were more.
--- Locks: none. Index: none for scheduled (a scan that ends at `cap`), finished_by_state. Caller: protocol.survey.
+-- Count the jobs that wait for a time (scheduled, retrying, reserved), for others of their group (waiting), and those that
+-- failed for good, by queue.
+-- Each of them looks at one row more than `cap` at most; `capped` says that there were more.
+-- Locks: none. Index: none for scheduled and line (scans that end at `cap`), finished_by_state. Caller: protocol.survey.
 select w.reason as state, w.queue, count(*) as jobs, sum(count(*)) over () > %(cap)s as capped
 from (select s.reason, s.queue from fastq.scheduled s limit %(cap)s + 1) w
 group by w.reason, w.queue
+union all
+select 'waiting', w.queue, count(*), sum(count(*)) over () > %(cap)s
+from (select l.queue from fastq.line l where not l.reserved limit %(cap)s + 1) w
+group by w.queue
 union all
 select 'failed', f.queue, count(*), sum(count(*)) over () > %(cap)s
 from (

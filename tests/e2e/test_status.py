@@ -67,8 +67,19 @@ def test_every_state_is_counted_by_queue(db: Db) -> None:
     assert 0 <= mail.pop("oldest_s") < 60
     assert mail == {
         "name": "mail", "paused": False, "exact": True,
-        "ready": 3, "running": 2, "scheduled": 1, "retrying": 2, "failed": 2,
+        "ready": 3, "running": 2, "scheduled": 1, "retrying": 2, "waiting": 0, "failed": 2,
     }  # fmt: skip
+
+
+def test_lines_of_ordered_groups(db: Db) -> None:
+    """Those that wait for others of their group have a column of their own, where there are any."""
+    assert "WAITING" not in status().stdout
+    for _ in range(3):
+        db.execute("select fastq.enqueue('t', queue => 'mail', group_key => 'g', ordered => true)")
+    found = queue_of(db, "mail")
+    assert (found.ready.jobs, found.waiting.jobs) == (1, 2)
+    header, mail = status().stdout.splitlines()[:2]
+    assert mail[: header.index("WAITING") + len("WAITING")].endswith(" 2")
 
 
 def test_table_is_aligned_and_says_that_no_worker_runs(db: Db) -> None:
