@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sqlite3
 
 import psycopg
 import pytest
+import test_readme
 from test_readme import Block, Reader, blocks
 from test_readme import reader as reader  # noqa: PLC0414 - a fixture
 
@@ -23,6 +26,30 @@ pytestmark = pytest.mark.e2e
 def test_every_block_does_what_the_page_says(reader: Reader, page: str, says: str) -> None:
     """Files, commands and workers of the page run in its order, as typed."""
     assert any(says in text for text in [reader.follow(block) for block in blocks(page)])
+
+
+@pytest.mark.parametrize("page", ["docs/batches.md", "docs/retention.md", "docs/arguments.md", "docs/coming_from.md"])
+def test_commands_in_the_text_exist(page: str) -> None:
+    """Every command and option that a page names is one that `fastq` has."""
+    test_readme.test_commands_in_the_text_exist(page)
+
+
+def test_the_examples_do_what_they_say(reader: Reader) -> None:
+    """Batches come together and each job ends as was said; a running job stops when it is cancelled."""
+    for name in ("batch_handler.py", "cancelling.py"):
+        shutil.copy(test_readme.EXAMPLES / name, reader.directory)
+    limits = "fastq queues set mirror --max-running 200 --rate 1000/s"
+    said = reader.follow(Block("run: own server", f"fastq migrate\n{limits}\npython batch_handler.py\n"))
+    assert "enqueued 250 rows" in said
+    said = reader.follow(Block("run: own server", "fastq worker batch_handler:app --burst\n"))
+    assert sum(int(n) for n in re.findall(r"mirrored (\d+) of", said)) == 245
+    with psycopg.connect(reader.own, autocommit=True) as db:
+        assert db.execute("select state, count(*) from fastq.job group by 1").fetchall() == [("discarded", 5)]
+    both = "fastq worker cancelling:app -p 1 & python cancelling.py; kill -TERM $!; wait $!"
+    said = reader.follow(Block("run: own server", both))
+    assert "cancelling\n" in said
+    assert re.search(r"stopped after page \w+, cancelled: True", said)
+    assert re.search(r"job \d+ is cancelled", said)
 
 
 OLD = """
