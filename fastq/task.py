@@ -120,7 +120,8 @@ class Task(Generic[P, R]):
         return self.fn(*args, **kwargs)
 
     def options(self, **changes: Any) -> BoundTask[P, R]:
-        """Return the task with options replaced: queue, priority, delay, run_at, group_key, headers, unique_key.
+        """Return the task with options replaced: queue, priority, delay, run_at, group_key, headers,
+        unique_key, ordered, on_dead.
 
         Of the jobs with the same `unique_key` one is enqueued at a time; `unique_until` says until when it holds the
         key: ``"finished"`` (the default), ``"started"``, or seconds or a timedelta from the enqueue on.

@@ -22,7 +22,7 @@ def queues() -> None:
 @json_option
 def list_(dsn: str | None, json: bool) -> None:
     """List the queues that have jobs or settings, and how many jobs stand where; ~ marks an estimate."""
-    from fastq.cli.status import _queue_row, as_dict, table
+    from fastq.cli.status import as_dict, queue_table
     from fastq.protocol.survey import survey
 
     with steering(dsn, "queues list") as conn:
@@ -30,8 +30,7 @@ def list_(dsn: str | None, json: bool) -> None:
     if json:
         write({"queues": as_dict(seen)["queues"]})
         return
-    header = ("QUEUE", "READY", "RUNNING", "SCHEDULED", "RETRYING", "FAILED", "OLDEST READY")
-    click.echo(table(header, [_queue_row(queue) for queue in seen.queues]) if seen.queues else "No queues.")
+    click.echo(queue_table(seen.queues) if seen.queues else "No queues.")
 
 
 @queues.command()

@@ -65,10 +65,7 @@ def render(seen: Survey) -> str:
     """Return a survey for people."""
     parts = []
     if seen.queues:
-        ordered = any(queue.waiting.jobs for queue in seen.queues)
-        states = [state for state in _counts(seen.queues[0]) if ordered or state != "waiting"]
-        header = ("QUEUE", *map(str.upper, states), "OLDEST READY")
-        parts.append(table(header, [_queue_row(q, states) for q in seen.queues]))
+        parts.append(queue_table(seen.queues))
     if seen.workers:
         columns = ("HOST", "PID", "NAME", "SINCE", "LEASE LEFT", "RUNNING", *map(str.upper, _COUNTERS))
         parts.append(table(columns, [_worker_row(w) for w in seen.workers], left=(0, 2)))
@@ -99,6 +96,14 @@ def _counts(queue: QueueSurvey) -> dict[str, Count]:
         "waiting": queue.waiting,
         "failed": queue.failed,
     }
+
+
+def queue_table(queues: Sequence[QueueSurvey]) -> str:
+    """Return the queues for people; jobs of ordered groups have their column where some wait."""
+    ordered = any(queue.waiting.jobs for queue in queues)
+    states = [state for state in _counts(queues[0]) if ordered or state != "waiting"]
+    header = ("QUEUE", *map(str.upper, states), "OLDEST READY")
+    return table(header, [_queue_row(queue, states) for queue in queues])
 
 
 def _queue_row(queue: QueueSurvey, states: list[str]) -> list[str]:

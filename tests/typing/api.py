@@ -42,6 +42,11 @@ async def in_batches(jobs: list[fastq.BatchItem]) -> None:
         job.fail(ValueError(job.args["n"]))
 
 
+@app.task(ordered=True, on_dead="block")
+async def in_order(account: int) -> None:
+    """Run one after the other."""
+
+
 async def use() -> None:
     """Enqueue and call, rightly and wrongly."""
     assert_type(await plain.enqueue(user_id=7), fastq.JobRef)
