@@ -44,15 +44,22 @@ _S, _MS, _SHARE = " jobs/s", " ms", ".1%"
 
 BARS = (
     Bar(scenario="throughput", field="jobs_per_s", what="no-op jobs drained", unit=_S),
-    Bar(scenario="throughput", field="ratio_to_ceiling", what="… of claims alone", form=_SHARE),
+    Bar(scenario="throughput", field="ratio_to_ceiling", what="… of claims alone", form=_SHARE, least=0.6),
     Bar(scenario="throughput", field="jobs_per_s", what="jobs that sleep 1 ms, drained", unit=_S, job="nap"),
-    Bar(scenario="throughput", field="jobs_per_s", what="no-op jobs in threads, drained", unit=_S, job="sync"),
-    Bar(scenario="yardstick", field="ratio_to_yardstick", what="drained, of a bare prototype", form=_SHARE),
+    Bar(
+        scenario="throughput",
+        field="jobs_per_s",
+        what="no-op jobs in threads, drained",
+        unit=_S,
+        job="sync",
+        least=60_000,
+    ),
+    Bar(scenario="yardstick", field="ratio_to_yardstick", what="drained, of a bare prototype", form=_SHARE, least=0.8),
     Bar(scenario="enqueue", field="jobs_per_s", what="enqueue_many", unit=_S),
-    Bar(scenario="enqueue", field="ratio_to_ceiling", what="… of a raw COPY", form=_SHARE),
-    Bar(scenario="enqueue", field="single_jobs_per_s", what="single enqueues, 100 callers", unit=_S),
-    Bar(scenario="latency", field="p50_ms", what="idle, enqueue to start, p50", form=".2f", unit=_MS),
-    Bar(scenario="latency", field="p99_ms", what="idle, enqueue to start, p99", form=".2f", unit=_MS),
+    Bar(scenario="enqueue", field="ratio_to_ceiling", what="… of a raw COPY", form=_SHARE, least=0.75),
+    Bar(scenario="enqueue", field="single_jobs_per_s", what="single enqueues, 100 callers", unit=_S, least=80_000),
+    Bar(scenario="latency", field="p50_ms", what="idle, enqueue to start, p50", form=".2f", unit=_MS, most=0.7),
+    Bar(scenario="latency", field="p99_ms", what="idle, enqueue to start, p99", form=".2f", unit=_MS, most=1.5),
     Bar(scenario="latency", field="ratio_to_floor", what="… p50, times that of bare connections", form=".2f"),
     Bar(
         scenario="depth",
@@ -61,7 +68,7 @@ BARS = (
         form=_SHARE,
         least=0.95,
     ),
-    Bar(scenario="steady", field="jobs_per_s", what="enqueued and run at the same time", unit=_S),
+    Bar(scenario="steady", field="jobs_per_s", what="enqueued and run at the same time", unit=_S, least=200_000),
     Bar(
         scenario="pinned",
         field="ratio_last_to_first",
