@@ -9,15 +9,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastq import codec
+from fastq.connections import AnyAsyncConnection, AnyConnection, inside, inside_async
 from fastq.database import answering
-from fastq.errors import UsageError
+from fastq.errors import LeaseLost, UsageError
 from fastq.job import JobRef, JobSpec
 from fastq.producer import Producer
-from fastq.protocol import unique
+from fastq.protocol import completion, unique
 from fastq.protocol.completion import Place
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+_TAKEN = "the job was taken from this worker, or is done already: roll back what this run has written"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class Context:
     deadline: float | None = None
     cancelled: bool = False
     completed: bool = field(default=False, init=False)
+    completing: bool = field(default=False, init=False)
 
     @property
     def enqueued_at(self) -> datetime:
@@ -86,11 +90,43 @@ class Context:
             UsageError: this run has completed its job already; a job completes once.
 
         """
-        if self.completed:
-            raise UsageError(f"job {self.id} is completed already: a run has one ctx.transaction()")
+        self._check_open()
         async with self.app.completing(self.place) as conn:
             yield conn
             if self.unique is not None:
                 with answering(conn):
                     await unique.free(conn, slot=self.place.slot, job=self.id)
         self.completed = True
+
+    async def complete(self, conn: AnyAsyncConnection) -> None:
+        """Complete this job in a transaction of yours: psycopg's, or SQLAlchemy's AsyncConnection or AsyncSession.
+
+        Call it before the commit, and commit before the handler returns: then the job's effects happen exactly once. A
+        handler that returns has succeeded, also when it rolled back.
+
+        Raises:
+            LeaseLost: the job was taken from this worker, or is done already: roll back.
+            UsageError: this run has completed its job already, or `conn` holds no connection of psycopg's.
+
+        """
+        self._check_open()
+        own = await inside_async(conn)
+        if not await completion.complete_in(own, self.place):
+            raise LeaseLost(_TAKEN)
+        if self.unique is not None:
+            await unique.free(own, slot=self.place.slot, job=self.id)
+        self.completing = True
+
+    def complete_sync(self, conn: AnyConnection) -> None:
+        """As `complete`, in a synchronous handler; also in Django's transaction."""
+        self._check_open()
+        own = inside(conn)
+        if not completion.complete_in_sync(own, self.place):
+            raise LeaseLost(_TAKEN)
+        if self.unique is not None:
+            unique.free_sync(own, slot=self.place.slot, job=self.id)
+        self.completing = True
+
+    def _check_open(self) -> None:
+        if self.completed or self.completing:
+            raise UsageError(f"job {self.id} is completed already: a run completes its job once")

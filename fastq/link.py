@@ -30,7 +30,7 @@ _OURS_TO_FIX = (
 class Link:
     """One connection that outlives the server's restarts.
 
-    Behind a pooler each operation is one transaction that brings its settings along, one operation at a time.
+    One operation at a time. Behind a pooler each is one transaction that brings its settings along.
     `breaks` counts lost connections: a caller that sees it change knows that a statement of its may have happened
     without an answer.
     """
@@ -107,11 +107,12 @@ class Link:
     async def _run(
         self, conn: database.AsyncConnection, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]
     ) -> T:
-        if not (conn.pooled and self._setup):
-            return await operation(conn)
-        async with self._turn, conn.transaction():
-            await conn.execute(self._setup.replace("set ", "set local ").encode())
-            return await operation(conn)
+        async with self._turn:  # no statement may fall into another operation's transaction
+            if not (conn.pooled and self._setup):
+                return await operation(conn)
+            async with conn.transaction():
+                await conn.execute(self._setup.replace("set ", "set local ").encode())
+                return await operation(conn)
 
     async def _try_revive(self) -> None:
         """Start a server that is ours to start."""

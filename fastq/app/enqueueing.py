@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, TypeVar
-
-from psycopg import AsyncConnection, Connection
+from typing import TypeVar
 
 from fastq import database
 from fastq.app.connected import Connected
 from fastq.app.durations import positive_s
+from fastq.connections import AnyAsyncConnection, AnyConnection, inside, inside_async
 from fastq.errors import ReservationGone, UsageError
 from fastq.job import JobIds, JobRef, JobSpec
 from fastq.jobs import told
@@ -40,11 +39,12 @@ class Enqueueing(Connected):
 
     # -- enqueue
 
-    async def enqueue(self, spec: JobSpec, *, conn: AsyncConnection[Any] | None = None) -> JobRef:
+    async def enqueue(self, spec: JobSpec, *, conn: AnyAsyncConnection | None = None) -> JobRef:
         """Enqueue one job.
 
         Without `conn`, concurrent calls are gathered into one statement and one commit, and each returns after that
-        commit. With `conn`, the job is part of that connection's transaction: visible with it, rolled back with it.
+        commit. With `conn`, the job is part of that connection's transaction: visible with it, rolled back with it. It
+        may be psycopg's, SQLAlchemy's AsyncConnection or AsyncSession; in synchronous calls also Django's.
 
         A job whose unique key another one holds is not enqueued: the answer has `duplicate` set and the holder's id. A
         key that an open transaction is just taking is waited for, 20 seconds at most without `conn`.
@@ -59,17 +59,18 @@ class Enqueueing(Connected):
         A caller that is cancelled while it waits may have enqueued its job or not.
 
         """
+        own = None if conn is None else await inside_async(conn)
         if spec.options.apart:
-            return self._ref(spec, *await self.client.enqueue_apart(spec, conn))
-        if conn is not None:
-            return self._ref(spec, await self.client.enqueue_in(conn, spec))
+            return self._ref(spec, *await self.client.enqueue_apart(spec, own))
+        if own is not None:
+            return self._ref(spec, await self.client.enqueue_in(own, spec))
         return self._ref(spec, await self.client.enqueue(spec))
 
     async def enqueue_many(
         self,
         specs: Iterable[JobSpec],
         *,
-        conn: AsyncConnection[Any] | None = None,
+        conn: AnyAsyncConnection | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> JobIds:
         """Enqueue any number of jobs, of any tasks and queues, all or none; a generator is streamed, memory stays flat.
@@ -87,12 +88,13 @@ class Enqueueing(Connected):
             connection is waited for: what has been read from the iterable cannot be read again.
 
         """
-        return await self.client.enqueue_many(specs, conn, progress)
+        own = None if conn is None else await inside_async(conn)
+        return await self.client.enqueue_many(specs, own, progress)
 
     # -- two-phase
 
     async def reserve(
-        self, spec: JobSpec, *, expires: float | timedelta = RESERVED_S, conn: AsyncConnection[Any] | None = None
+        self, spec: JobSpec, *, expires: float | timedelta = RESERVED_S, conn: AnyAsyncConnection | None = None
     ) -> JobRef:
         """Enqueue a job that does not run before `commit`; without that it is deleted after `expires` seconds.
 
@@ -103,9 +105,10 @@ class Enqueueing(Connected):
             ``await app.commit(ref)``
 
         """
-        return self._ref(spec, *await self.client.reserve(spec, _reserved_s(expires), conn))
+        own = None if conn is None else await inside_async(conn)
+        return self._ref(spec, *await self.client.reserve(spec, _reserved_s(expires), own))
 
-    async def commit(self, job: JobRef | int, *, conn: AsyncConnection[Any] | None = None) -> bool:
+    async def commit(self, job: JobRef | int, *, conn: AnyAsyncConnection | None = None) -> bool:
         """Let a reserved job run. May be repeated: False says that it was committed before.
 
         False also where `reserve` said that another job holds the key: there is nothing to commit then.
@@ -119,60 +122,63 @@ class Enqueueing(Connected):
             return False
         return _committed(job, await self._carry_out(reserve.commit(_id_of(job)), conn))
 
-    async def abandon(self, job: JobRef | int, *, conn: AsyncConnection[Any] | None = None) -> bool:
+    async def abandon(self, job: JobRef | int, *, conn: AnyAsyncConnection | None = None) -> bool:
         """Delete a reserved job; False when there is none: it was committed, had expired, or was abandoned."""
         if isinstance(job, JobRef) and job.duplicate:
             return False
         return await self._carry_out(reserve.abandon(_id_of(job)), conn)
 
-    async def _carry_out(self, request: Request[T], conn: AsyncConnection[Any] | None) -> T:
+    async def _carry_out(self, request: Request[T], conn: AnyAsyncConnection | None) -> T:
         if conn is not None:
-            return await carry_out(conn, request)
+            return await carry_out(await inside_async(conn), request)
         async with self.client.connection() as own:
             with told(), database.answering(own):
                 return await carry_out(own, request)
 
     def reserve_sync(
-        self, spec: JobSpec, *, expires: float | timedelta = RESERVED_S, conn: Connection[Any] | None = None
+        self, spec: JobSpec, *, expires: float | timedelta = RESERVED_S, conn: AnyConnection | None = None
     ) -> JobRef:
         """As `reserve`, from synchronous code and any thread."""
-        return JobRef(*self.sync_client.reserve(spec, _reserved_s(expires), conn))
+        own = None if conn is None else inside(conn)
+        return JobRef(*self.sync_client.reserve(spec, _reserved_s(expires), own))
 
-    def commit_sync(self, job: JobRef | int, *, conn: Connection[Any] | None = None) -> bool:
+    def commit_sync(self, job: JobRef | int, *, conn: AnyConnection | None = None) -> bool:
         """As `commit`, from synchronous code and any thread."""
         if isinstance(job, JobRef) and job.duplicate:
             return False
         return _committed(job, self._carry_out_sync(reserve.commit(_id_of(job)), conn))
 
-    def abandon_sync(self, job: JobRef | int, *, conn: Connection[Any] | None = None) -> bool:
+    def abandon_sync(self, job: JobRef | int, *, conn: AnyConnection | None = None) -> bool:
         """As `abandon`, from synchronous code and any thread."""
         if isinstance(job, JobRef) and job.duplicate:
             return False
         return self._carry_out_sync(reserve.abandon(_id_of(job)), conn)
 
-    def _carry_out_sync(self, request: Request[T], conn: Connection[Any] | None) -> T:
+    def _carry_out_sync(self, request: Request[T], conn: AnyConnection | None) -> T:
         if conn is not None:
-            return carry_out_sync(conn, request)
+            return carry_out_sync(inside(conn), request)
         with self.sync_client.connection() as own, told(), database.answering(own):
             return carry_out_sync(own, request)
 
     # -- enqueue, from synchronous code
 
-    def enqueue_sync(self, spec: JobSpec, *, conn: Connection[Any] | None = None) -> JobRef:
+    def enqueue_sync(self, spec: JobSpec, *, conn: AnyConnection | None = None) -> JobRef:
         """As `enqueue`, from synchronous code and any thread."""
+        own = None if conn is None else inside(conn)
         if spec.options.apart:
-            return JobRef(*self.sync_client.enqueue_apart(spec, conn))
-        return JobRef(self.sync_client.enqueue(spec, conn))
+            return JobRef(*self.sync_client.enqueue_apart(spec, own))
+        return JobRef(self.sync_client.enqueue(spec, own))
 
     def enqueue_many_sync(
         self,
         specs: Iterable[JobSpec],
         *,
-        conn: Connection[Any] | None = None,
+        conn: AnyConnection | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> JobIds:
         """As `enqueue_many`, from synchronous code and any thread."""
-        return self.sync_client.enqueue_many(specs, conn, progress)
+        own = None if conn is None else inside(conn)
+        return self.sync_client.enqueue_many(specs, own, progress)
 
 
 def _reserved_s(expires: float | timedelta) -> float:

@@ -18,6 +18,7 @@ from fastq.database import answering
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobIds, JobSpec
 from fastq.protocol import enqueue, reserve, unique, upkeep
+from fastq.protocol.asking import ask
 from fastq.protocol.enqueue import Apart, Line, Progress
 from fastq.protocol.jobs import carry_out
 from fastq.protocol.unique import Placed
@@ -167,7 +168,7 @@ class AsyncClient:
     async def enqueue_in(self, conn: AsyncConnection[Any], spec: JobSpec) -> int:
         """Enqueue a job on the caller's connection, as part of its transaction if it has one."""
         (job_id,) = await enqueue.insert_lines(conn, [Line(spec, self._limit_bytes)])
-        await enqueue.ask(conn, "notify_workers")
+        await ask(conn, "notify_workers")
         return job_id
 
     async def enqueue_apart(self, spec: JobSpec, conn: AsyncConnection[Any] | None) -> Placed:
@@ -182,7 +183,7 @@ class AsyncClient:
             if conn is None:
                 self.wake()
             else:
-                await enqueue.ask(conn, "notify_workers")
+                await ask(conn, "notify_workers")
         return placed
 
     async def reserve(self, spec: JobSpec, expires_s: float, conn: AsyncConnection[Any] | None) -> Placed:
@@ -225,7 +226,7 @@ class AsyncClient:
         text = enqueue.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
             ids = await enqueue.copy_jobs(conn, specs, text, slot=0, progress=progress)
-            await enqueue.ask(conn, "notify_workers")
+            await ask(conn, "notify_workers")
             return ids
         async with AsyncExitStack() as stack:
             own = await self._connect_in_time(stack)

@@ -19,6 +19,7 @@ from fastq.database import answering
 from fastq.errors import DatabaseUnreachable
 from fastq.job import JobIds, JobSpec
 from fastq.protocol import enqueue, reserve, unique
+from fastq.protocol.asking import ask_sync
 from fastq.protocol.enqueue import Apart, Line, Progress
 from fastq.protocol.jobs import carry_out_sync
 from fastq.protocol.unique import Placed
@@ -66,7 +67,7 @@ class SyncClient:
         if conn is None:
             return self._in_time(lambda: self._insert(line))
         (job_id,) = enqueue.insert_lines_sync(conn, [line])
-        enqueue.ask_sync(conn, "notify_workers")
+        ask_sync(conn, "notify_workers")
         return job_id
 
     def _insert(self, line: Line) -> int:
@@ -93,7 +94,7 @@ class SyncClient:
             return placed
         placed = enqueue.insert_apart_sync(conn, apart)
         if not placed.duplicate and not spec.options.waits:
-            enqueue.ask_sync(conn, "notify_workers")
+            ask_sync(conn, "notify_workers")
         return placed
 
     def reserve(self, spec: JobSpec, expires_s: float, conn: Connection[Any] | None = None) -> Placed:
@@ -125,7 +126,7 @@ class SyncClient:
         text = enqueue.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
             ids = enqueue.copy_jobs_sync(conn, specs, text, slot=0, progress=progress)
-            enqueue.ask_sync(conn, "notify_workers")
+            ask_sync(conn, "notify_workers")
             return ids
         with ExitStack() as stack:
             own = self._in_time(lambda: stack.enter_context(self._pool.connection()))
@@ -159,4 +160,4 @@ class SyncClient:
                 self._notified_at = time.monotonic()
         if due:
             with suppress(psycopg.Error), answering(conn):
-                enqueue.ask_sync(conn, "notify_workers")
+                ask_sync(conn, "notify_workers")

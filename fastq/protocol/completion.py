@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 
+from fastq.protocol.asking import ask, ask_sync
 from fastq.sql import statement
 
 
@@ -29,6 +30,16 @@ async def complete(conn: AsyncConnection[Any], place: Place) -> bool:
     """Write down that the job is done, in the same transaction; False when it was done before."""
     cur = await conn.execute(statement("complete_job"), asdict(place))
     return await cur.fetchone() is not None
+
+
+async def complete_in(conn: AsyncConnection[Any], place: Place) -> bool:
+    """Hold and complete in a transaction that is not ours; False when the job was taken away, or is done already."""
+    return bool(await ask(conn, "hold_lease", asdict(place))) and bool(await ask(conn, "complete_job", asdict(place)))
+
+
+def complete_in_sync(conn: Connection[Any], place: Place) -> bool:
+    """As complete_in, on a synchronous connection."""
+    return bool(ask_sync(conn, "hold_lease", asdict(place))) and bool(ask_sync(conn, "complete_job", asdict(place)))
 
 
 async def resolve(conn: AsyncConnection[Any], place: Place) -> bool:

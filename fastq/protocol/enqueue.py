@@ -15,14 +15,13 @@ from typing import Any
 
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.pq import TransactionStatus
-from psycopg.rows import tuple_row
 
 from fastq import codec
 from fastq.errors import ArgumentError, PayloadTooLarge
 from fastq.job import JobIds, JobSpec, Options
 from fastq.protocol import ordered, unique
+from fastq.protocol.asking import ask, ask_sync
 from fastq.protocol.unique import Placed
-from fastq.sql import statement
 
 BLOCK = 1024
 """Positions that one nextval('fastq.pos') stands for."""
@@ -129,17 +128,6 @@ def insert_lines_sync(conn: Connection[Any], lines: list[Line], *, slot: int = 0
     statements = list(line_statements(lines, slot))
     with all_or_none_sync(conn) if len(statements) > 1 else nullcontext():
         return _scatter(lines, [(ask_sync(conn, name, params)[0], places) for name, params, places in statements])
-
-
-async def ask(conn: AsyncConnection[Any], name: str, params: dict[str, Any] | None = None) -> tuple[Any, ...]:
-    """Return the one row of a statement, whatever rows and cursors the connection's owner has it make."""
-    cur = AsyncCursor(conn, row_factory=tuple_row)
-    return await (await cur.execute(statement(name), params)).fetchone() or ()
-
-
-def ask_sync(conn: Connection[Any], name: str, params: dict[str, Any] | None = None) -> tuple[Any, ...]:
-    """As ask, on a synchronous connection."""
-    return Cursor(conn, row_factory=tuple_row).execute(statement(name), params).fetchone() or ()
 
 
 @asynccontextmanager

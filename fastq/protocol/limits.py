@@ -14,8 +14,8 @@ from typing import Any
 
 from psycopg import AsyncConnection, Connection
 
+from fastq.protocol.asking import ask_sync
 from fastq.protocol.claim import Claimed, Lane
-from fastq.protocol.enqueue import ask_sync
 from fastq.sql import statement
 
 Claim = Callable[..., Awaitable[Claimed]]

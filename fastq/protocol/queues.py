@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from fastq.protocol.enqueue import ask_sync
+from fastq.protocol.asking import ask_sync
 
 
 def pause(conn: Connection[Any], queue: str) -> bool:

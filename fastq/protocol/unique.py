@@ -70,6 +70,11 @@ async def free(conn: AsyncConnection[Any], *, slot: int, job: int) -> None:
     await conn.execute(statement("free_key"), {"slot": slot, "job": job})
 
 
+def free_sync(conn: Connection[Any], *, slot: int, job: int) -> None:
+    """As free, on a synchronous connection."""
+    conn.execute(statement("free_key"), {"slot": slot, "job": job})
+
+
 async def free_started(conn: AsyncConnection[Any], *, place: Place, worker: int, job: int) -> bool:
     """Give a key back that is held until its job starts; False when the lease is gone: it must not start."""
     params = {**asdict(place), "worker": worker, "job": job}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import engines
 import psycopg
 
 import fastq
@@ -345,3 +346,43 @@ def note_death(ctx: fastq.Context, error: BaseException) -> None:
 def enqueues_in_a_thread(n: int) -> None:
     """A plain function that enqueues."""
     quick.enqueue_sync(n=n)
+
+
+@app.task
+async def noted(n: int) -> None:
+    """Tell of it."""
+    await tell("booked", n)
+
+
+@app.task(retries=2, backoff=0.01)
+async def booked_by_session(n: int, how: str, ctx: fastq.Context) -> None:
+    """Write through a session of SQLAlchemy's, and enqueue; its commit completes the job, whatever comes then."""
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    async with AsyncSession(engines.asynchronous()) as session:
+        await session.execute(text("insert into booked values (:n)"), {"n": n})
+        await ctx.complete(session)
+        await app.enqueue(noted.job(n=n), conn=session)
+        if how == "raise before":
+            raise ValueError(how)
+        await session.commit()
+    if how == "raise after":
+        raise ValueError(how)
+
+
+@app.task(retries=2, backoff=0.01)
+def booked_by_session_in_thread(n: int, how: str, ctx: fastq.Context) -> None:
+    """The same in a thread."""
+    from sqlalchemy import text
+    from sqlalchemy.orm import Session
+
+    with Session(engines.synchronous()) as session:
+        session.execute(text("insert into booked values (:n)"), {"n": n})
+        ctx.complete_sync(session)
+        app.enqueue_sync(noted.job(n=n), conn=session)
+        if how == "raise before":
+            raise ValueError(how)
+        session.commit()
+    if how == "raise after":
+        raise ValueError(how)

@@ -19,7 +19,7 @@ PACKAGE = Path(fastq.__file__).parent
 LAYERS: list[set[str]] = [
     {"errors", "states"},
     {"config", "backoff", "settlement", "codec", "child", "board", "cron"},
-    {"job", "outcome", "arguments", "batch_item"},
+    {"job", "outcome", "arguments", "batch_item", "connections"},
     {"sql", "observability", "embedded"},
     {"schema"},
     {"database"},

@@ -1,0 +1,78 @@
+"""The connection of psycopg's inside what callers hold: Django's connections, SQLAlchemy's connections and sessions.
+
+Their transaction is begun in their own way first, so that they know of it and their commit is a commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import psycopg
+
+from fastq.errors import UsageError
+
+
+class Holder(Protocol):
+    """Django's connection, SQLAlchemy's Connection or Session: something with a connection in it."""
+
+    @property
+    def connection(self) -> Any:
+        """The one, or a function that gives it."""
+        ...
+
+
+class AsyncHolder(Protocol):
+    """SQLAlchemy's AsyncConnection or AsyncSession."""
+
+    async def run_sync(self, fn: Callable[..., Any], /) -> Any:
+        """Run a function on the synchronous one inside."""
+        ...
+
+
+AnyConnection = psycopg.Connection[Any] | Holder
+AnyAsyncConnection = psycopg.AsyncConnection[Any] | AsyncHolder
+
+
+def inside(conn: AnyConnection) -> psycopg.Connection[Any]:
+    """Return psycopg's connection inside `conn`, with the holder's transaction begun.
+
+    Raises:
+        UsageError: there is none.
+
+    """
+    found = conn if isinstance(conn, psycopg.Connection) else _driver(conn)
+    if not isinstance(found, psycopg.Connection):
+        raise _not_one(conn)
+    return found
+
+
+async def inside_async(conn: AnyAsyncConnection) -> psycopg.AsyncConnection[Any]:
+    """As `inside`, of an asynchronous one."""
+    if isinstance(conn, psycopg.AsyncConnection):
+        return conn
+    run_sync = getattr(conn, "run_sync", None)
+    found = None if run_sync is None else await run_sync(_driver)
+    if not isinstance(found, psycopg.AsyncConnection):
+        raise _not_one(conn)
+    return found
+
+
+def _driver(holder: Any) -> Any:
+    """Return the driver's connection inside a holder of either kind."""
+    if hasattr(holder, "ensure_connection"):  # Django
+        holder.ensure_connection()
+        return holder.connection
+    connection = getattr(holder, "connection", None)
+    if callable(connection):  # a session: its connection has begun by then
+        holder = connection()
+    elif hasattr(holder, "in_transaction") and not holder.in_transaction():
+        holder.exec_driver_sql("select 1")  # begins, as any statement does
+    return getattr(getattr(holder, "connection", None), "driver_connection", None)
+
+
+def _not_one(conn: object) -> UsageError:
+    return UsageError(
+        f"conn is {conn!r:.100}: it must be a connection of psycopg's, Django's or SQLAlchemy's, or a session,"
+        " asynchronous in asynchronous calls; nothing was enqueued"
+    )
