@@ -3,7 +3,7 @@
 fastq migrate
 fastq queues set mirror --max-running 200 --rate 1000/s
 python examples/batch_handler.py
-cd examples && fastq worker batch_handler:app --burst
+cd examples && fastq worker batch_handler:app
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A comment before each fenced block says how:
     file: NAME               the block is this file
     run                      a shell runs it, with no DSN set: the embedded server
     run: own server          … with DATABASE_URL naming a server, of which `postgresql://localhost/shop` is the example
-    …, until done TASK       it does not end by itself: Ctrl-C once no job of TASK is left but failed ones
+    …, until done TASK       it does not end by itself: Ctrl-C once no job of TASK is left but failed or discarded ones
     run: make                a shell runs it at the top of the checkout
     sql                      the own server runs it
 """
@@ -125,7 +125,7 @@ def wait_until_gone(dsn: str, task: str, lives: Callable[[], bool], output: Path
     with psycopg.connect(dsn, autocommit=True) as conn:
         while True:
             row = conn.execute(
-                "select count(*) from fastq.job where task = %s and state <> 'failed'", [task]
+                "select count(*) from fastq.job where task = %s and state not in ('failed', 'discarded')", [task]
             ).fetchone()
             if row == (0,):
                 return
