@@ -290,9 +290,17 @@ class Claimer:
         self._breaks, self._adopt_at = self._link.breaks, now + _ADOPT_EVERY_S
         for slot in range(self._config.slots):
             held = await self._link.call(partial(claim.list_leases, slot=slot, worker=self._worker))
+            self._drop_lost(slot, {lease.lease for lease in held})
             # Judged before the next await: what is acknowledged meanwhile must not look unknown.
             for found in [lease for lease in held if not self._ledger.knows(slot, lease.lease)]:
                 await self._adopt(found)
+
+    def _drop_lost(self, slot: int, held: set[int]) -> None:
+        """Let go of jobs that wait here under a lease which is gone: a crash of the database has undone their claim."""
+        for batch in [batch for lease, batch in self._ledger.open.items() if lease not in held]:
+            if batch.lane.slot == slot and (jobs := len(batch.take_rest())):
+                log.warning("letting go of %s job(s): the database has lost their claim, others may have them", jobs)
+                self._ledger.dropped(batch, jobs)
 
     async def _adopt(self, found: HeldLease) -> None:
         if await self._ledger.acked_before(found.lane.slot, found.lease):

@@ -93,6 +93,12 @@ class Ledger:
         place = Place(batch.lane.slot, batch.lease, ordinal)
         return await self._link.call(partial(unique.free_started, place=place, worker=self._worker, job=job))
 
+    def dropped(self, batch: Batch, jobs: int) -> None:
+        """Note that some jobs of a batch will not be run here, nor be said anything of."""
+        batch.left -= jobs
+        if not batch.left:
+            del self.open[batch.lease]
+
     def take_acks(self, slot: int) -> dict[int, Batch]:
         """Take the leases to acknowledge, to let them ride on a claim; say `acked` or `put_back` afterwards."""
         acks = self._finished.pop(slot, {})

@@ -107,6 +107,25 @@ async def test_a_lease_whose_answer_was_lost_is_adopted_once(rig: Rig, conn: Con
     assert rig.hands.leases == [lost.lease]
 
 
+async def test_what_waits_under_a_claim_that_the_database_lost_is_not_run(rig: Rig, conn: Conn) -> None:
+    """Claims are committed asynchronously: after a crash the jobs are ready again, and somebody else's."""
+    await put(conn, "{}", "{}", "{}")
+    await rig.claimer.step()
+    (batch,) = rig.hands.fed
+    next(batch.remaining)  # one runs
+    await conn.execute("delete from fastq.lease")
+    rig.link.breaks += 1
+    await rig.claimer._adopt_if_due()
+    assert (batch.waiting, batch.left) == (0, 1)
+    assert list(rig.ledger.open) == [batch.lease]
+    await put(conn)
+    await rig.claimer.step()
+    await conn.execute("delete from fastq.lease")
+    rig.link.breaks += 1
+    await rig.claimer._adopt_if_due()
+    assert list(rig.ledger.open) == [batch.lease]
+
+
 async def test_a_lease_being_acknowledged_is_not_adopted(rig: Rig, conn: Conn, other: Conn) -> None:
     """A lease whose ack is on its way when the database lists our leases is not taken for a lost one."""
     await put(conn)
