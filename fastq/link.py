@@ -46,7 +46,6 @@ class Link:
         self._revive = revive
         self._conn: database.AsyncConnection | None = None
         self._lost: database.AsyncConnection | None = None
-        self._opening = asyncio.Lock()
         self._turn = asyncio.Lock()
         self.breaks = 0
         self.answer_s = database.ANSWER_S
@@ -59,9 +58,9 @@ class Link:
 
         """
         conn = await database.connect_async(self._dsn, self._application)
-        if not conn.pooled:
+        if self._setup and not conn.pooled:
             await conn.execute(self._setup.encode())
-        elif not Link._told:
+        if conn.pooled and not Link._told:
             Link._told = True
             log.info("a pooler is in between: settings go along with each transaction, nothing is prepared")
         if self._lost is not None:
@@ -72,10 +71,9 @@ class Link:
 
     async def open_or_kept(self) -> database.AsyncConnection:
         """Return the connection, opened anew if it was lost."""
-        async with self._opening:
-            if self._conn is None or self._conn.closed:
-                return await self.open()
-            return self._conn
+        if self._conn is None or self._conn.closed:
+            return await self.open()
+        return self._conn
 
     async def close(self) -> None:
         """Close the connection; may be called twice."""
@@ -88,9 +86,7 @@ class Link:
         failures = 0
         while True:
             try:
-                conn = await self.open_or_kept()
-                with database.answering(conn, self.answer_s):
-                    return await self._run(conn, operation)
+                return await self._run(operation)
             except _OURS_TO_FIX:
                 raise
             except (psycopg.Error, DatabaseUnreachable) as exc:
@@ -104,15 +100,15 @@ class Link:
                 await asyncio.sleep(full_jitter_s(failures))
                 await self._try_revive()
 
-    async def _run(
-        self, conn: database.AsyncConnection, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]
-    ) -> T:
-        async with self._turn:  # no statement may fall into another operation's transaction
-            if not (conn.pooled and self._setup):
-                return await operation(conn)
-            async with conn.transaction():
-                await conn.execute(self._setup.replace("set ", "set local ").encode())
-                return await operation(conn)
+    async def _run(self, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
+        async with self._turn:  # no statement may fall into another operation's transaction, nor into its patience
+            conn = await self.open_or_kept()
+            with database.answering(conn, self.answer_s):
+                if not (conn.pooled and self._setup):
+                    return await operation(conn)
+                async with conn.transaction():
+                    await conn.execute(self._setup.replace("set ", "set local ").encode())
+                    return await operation(conn)
 
     async def _try_revive(self) -> None:
         """Start a server that is ours to start."""

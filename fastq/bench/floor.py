@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import random
 import select
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import orjson
@@ -23,7 +20,7 @@ from fastq.bench.bench import Bench
 from fastq.bench.claimant import SETUP, Claimant, Orders
 from fastq.bench.ground import CLAIMANT
 from fastq.bench.jobs import QUEUE, probe
-from fastq.bench.plan import BenchError
+from fastq.bench.piped import Piped, say
 from fastq.config import PAYLOAD_LIMIT_BYTES
 from fastq.protocol.enqueue import Line, insert_lines_sync
 from fastq.sql import statement
@@ -40,8 +37,12 @@ def sample(bench: Bench, count: int) -> list[float]:
     bench.ground.unpause()
     with database.connect(bench.dsn, "fastq bench") as conn:
         segment = _head(conn)
-        with _listening(Orders(dsn=bench.dsn, queue=QUEUE, segments=[segment], batch_size=1)) as child:
+        child = Piped("fastq.bench.floor", Orders(dsn=bench.dsn, queue=QUEUE, segments=[segment], batch_size=1))
+        try:
+            child.hear(_ANSWER_S)
             took = [_sample(conn, child, number) for number in range(-1, count)]
+        finally:
+            child.close()
     bench.ground.clean()
     return took[1:]
 
@@ -52,43 +53,12 @@ def _head(conn: Connection[Any]) -> int:
     return int(row[1])
 
 
-def _sample(conn: Connection[Any], child: subprocess.Popen[bytes], number: int) -> float:
+def _sample(conn: Connection[Any], child: Piped, number: int) -> float:
     time.sleep(random.uniform(*PAUSE_S))  # noqa: S311 - no secret
     t0_ns = time.monotonic_ns()
     insert_lines_sync(conn, [Line(probe.job(number=number, t0_ns=t0_ns), PAYLOAD_LIMIT_BYTES)])
     conn.execute(statement("notify_workers"))
-    return (_heard(child) - t0_ns) / 1e6
-
-
-@contextmanager
-def _listening(orders: Orders) -> Iterator[subprocess.Popen[bytes]]:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "fastq.bench.floor"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
-    )
-    assert child.stdin is not None
-    try:
-        child.stdin.write(orjson.dumps(orders) + b"\n")
-        child.stdin.flush()
-        _heard(child)
-        yield child
-    finally:
-        child.communicate()
-
-
-def _heard(child: subprocess.Popen[bytes]) -> int:
-    """Return the next time that the child says, in ns by time.monotonic_ns()."""
-    assert child.stdout is not None
-    if not select.select([child.stdout], [], [], _ANSWER_S)[0]:
-        raise BenchError(f"the floor was not measured: a job was not claimed within {_ANSWER_S:.0f} s of its enqueue")
-    line = child.stdout.readline()
-    if not line:
-        raise BenchError("the process that measures the floor died; what it said stands above")
-    return int(line)
-
-
-def _say(at_ns: int) -> None:
-    sys.stdout.buffer.write(b"%d\n" % at_ns)
-    sys.stdout.buffer.flush()
+    return float(child.hear(_ANSWER_S)["at_ns"] - t0_ns) / 1e6
 
 
 def _wait(conn: Connection[Any]) -> bool:
@@ -106,10 +76,10 @@ def main() -> NoReturn:
         conn.execute(SETUP)
         claimant = Claimant(conn, orders)
         conn.execute("listen fastq")
-        _say(0)
+        say()
         while _wait(conn):
             while claimant.step(orders.segments[0], 0)[0] is not None:
-                _say(time.monotonic_ns())
+                say(at_ns=time.monotonic_ns())
     sys.exit(0)
 
 

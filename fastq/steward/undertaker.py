@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -58,7 +58,6 @@ class Undertaker:
         self._slots = slots
         self._totals = totals or Totals()
         self._steady = steady
-        self._turn = asyncio.Lock()
         self._tell_at = 0.0
         self.rung = asyncio.Event()
         self.orphaned = False
@@ -117,7 +116,7 @@ class Undertaker:
         if not self._steady():
             return
         for slot in range(self._slots):
-            for worker_id in await self._call(partial(reap.expired_workers, slot=slot)):
+            for worker_id in await self._link.call(partial(reap.expired_workers, slot=slot)):
                 cell = self._cell_of(worker_id)
                 if cell is not None and cell.state is CellState.DEAD:
                     continue
@@ -153,19 +152,14 @@ class Undertaker:
                 raise NotNowError from None
 
         try:
-            back = await self._call(attempt)
+            back = await self._link.call(attempt)
         except NotNowError:
             self._tell(worker_id)
             raise
         if back:
-            await self._call(upkeep.notify)
+            await self._link.call(upkeep.notify)
             self._board.ring_workers()
         return back
-
-    async def _call(self, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
-        """Use the connection alone: a statement of one loop must not stand in a transaction of the other."""
-        async with self._turn:
-            return await self._link.call(operation)
 
     def _tell(self, worker_id: int) -> None:
         """Say once in a while what holds up a reap."""

@@ -80,7 +80,7 @@ class Crew:
         try:
             yield Hand(worker=worker, ledger=ledger, executor=executor)
         finally:
-            await registry.unregister(await self.link.open_or_kept(), worker=worker, slots=self.slots)
+            await self.link.call(partial(registry.unregister, worker=worker, slots=self.slots))
 
     async def burst(self, config: WorkerConfig, threads: Threads) -> None:
         """Run every ready job, and those that they make ready, until a look at all lanes finds none."""

@@ -222,14 +222,17 @@ class Worker:
         if not flushed or stuck:
             # What could not be said or ended stays in its leases: the steward gives it back as soon as we are gone.
             return EXIT_LATE
-        signed_off = await registry.unregister(
-            await link.open_or_kept(), worker=self._worker_id, slots=self._config.slots
-        )
-        if not signed_off:
+        if not await self._sign_off(link):
             return EXIT_LATE
         self._cell.state = CellState.FREE
         self._child.board.steward_doorbell.ring()  # to be counted before the cell is used again
         return EXIT_LATE if late else EXIT_CLEAN
+
+    async def _sign_off(self, link: Link) -> bool:
+        """Take this worker off the list; False if leases are left, or the database does not answer in time."""
+        leave = partial(registry.unregister, worker=self._worker_id, slots=self._config.slots)
+        signing = asyncio.create_task(link.call(leave), name="fastq-sign-off")
+        return await self._until(asyncio.get_running_loop().time() + _CLOSE_S, signing) and signing.result()
 
     def _end_within(self, seconds: float) -> None:
         """Let the kernel end this process if it has not left by then: handlers and lifespans may hang."""

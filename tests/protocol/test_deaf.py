@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -126,5 +127,29 @@ async def test_a_link_ends_the_session_that_it_lost(line: Line) -> None:
                 line.silent.clear()
 
     await link.call(operation)
+    assert tries == 2
+    await link.close()
+
+
+async def test_a_link_loses_its_patience_in_each_of_the_operations_that_wait_for_it(line: Line) -> None:
+    """One that ended well while another one waited its turn does not make that wait for ever."""
+    link = Link(line.dsn, "fastq test", "set jit = off")
+    link.answer_s = 0.2
+    tries = 0
+
+    async def well(conn: psycopg.AsyncConnection[Any]) -> None:
+        await conn.execute("select 1")
+
+    async def unheard(conn: psycopg.AsyncConnection[Any]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            line.silent.set()
+        try:
+            await conn.execute("select 1")
+        finally:
+            line.silent.clear()
+
+    await asyncio.gather(link.call(well), link.call(unheard))
     assert tries == 2
     await link.close()
