@@ -1,19 +1,16 @@
-"""Claiming: find lanes that have jobs, take a batch of one lane, or of many groups, under a lease."""
+"""Claiming: take a batch of one lane, or of many groups, under a lease."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
 
-from fastq.sql import over_segments, statement
+from fastq.sql import statement
 
 LEASE_IDS = 65536
-_NEXT, _LAST = "\x01", "\U0010ffff"
-"""What makes the next text of a text, and what comes behind all of them, in the order of bytes."""
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """A claimed batch ends before it passes this size, as payloads lie on disk."""
@@ -34,7 +31,8 @@ class Lane:
 class Claimed:
     """What a claim gave: `batch` is None when there was nothing; `acked` are the leases that were still ours.
 
-    `hi` is the position up to which a lane was claimed, or how many jobs there were to be had of many groups.
+    `hi` is the position up to which a lane was claimed, or how many jobs there were to be had of many groups; `cut`
+    tells that a lane has more jobs, which would have made the batch too large.
     """
 
     lease: int
@@ -42,83 +40,7 @@ class Claimed:
     hi: int
     acked: list[int]
     alive: bool
-
-
-@dataclass(slots=True)
-class Window:
-    """From which queue and group on discovery looks. It moves on while there are more lanes than one look shows."""
-
-    queue: str = ""
-    group_key: str = ""
-
-    @property
-    def at_start(self) -> bool:
-        """Whether the next look begins with the first lane."""
-        return not (self.queue or self.group_key)
-
-    def move(self, seen: Iterable[Lane], limit: int) -> None:
-        """Step behind what was seen: through the groups first, then through the queues, then back to the start."""
-        groups: defaultdict[tuple[int, str, int], list[str]] = defaultdict(list)
-        lines: defaultdict[int, dict[tuple[str, int], None]] = defaultdict(dict)
-        for lane in seen:
-            if lane.group_key is not None:
-                groups[lane.segment, lane.queue, lane.priority].append(lane.group_key)
-            lines[lane.segment][lane.queue, lane.priority] = None
-        self.group_key = min((max(keys) for keys in groups.values() if len(keys) >= limit), default="")
-        if not self.group_key:
-            self.queue = min((max(pairs)[0] for pairs in lines.values() if len(pairs) >= limit), default="")
-
-
-async def discover(
-    conn: AsyncConnection[Any],
-    *,
-    slot: int,
-    queues: Sequence[str],
-    exclude: Iterable[str],
-    unknown: Iterable[str],
-    limit: int = 256,
-    window: Window | None = None,
-) -> list[tuple[Lane, int]]:
-    """Return the lanes that have jobs, each with the position of its first job. No queues means all.
-
-    `limit` bounds the lines (queue and priority) and the groups of each; `window` moves on to the next ones.
-    """
-    window = window or Window()
-    params: dict[str, Any] = {
-        "slot": slot,
-        "unknown": list(unknown),
-        "limit": limit,
-        "from_queue": window.queue,
-        "from_group": window.group_key,
-    }
-    if queues:
-        text, params["queues"] = over_segments("discover_lanes_of_queues"), list(queues)
-    else:
-        text, params["exclude"] = over_segments("discover_lanes"), list(exclude)
-    cur = await conn.execute(text, params, prepare=True)
-    found = [(Lane(slot, *row[:4]), row[4], row[5]) for row in await cur.fetchall()]
-    window.move((lane for lane, _, _ in found), limit)
-    return [(lane, first) for lane, first, paused in found if not paused and first is not None]
-
-
-async def discover_between(
-    conn: AsyncConnection[Any], *, lane: Lane, known: Iterable[str], unknown: Iterable[str]
-) -> list[tuple[Lane, int]]:
-    """Return groups beside the `known` ones of a lane's queue and priority, each with the position of its first job.
-
-    At most one between any two known ones; others show with the next look.
-    """
-    ends = sorted(known, key=str.encode)
-    params = {
-        "slot": lane.slot,
-        "queue": lane.queue,
-        "priority": lane.priority,
-        "from_groups": ["", *(group + _NEXT for group in ends)],
-        "to_groups": [*ends, _LAST],
-        "unknown": list(unknown),
-    }
-    cur = await conn.execute(over_segments("discover_groups_between"), params, prepare=True)
-    return [(Lane(lane.slot, row[0], lane.queue, lane.priority, row[1]), row[2]) for row in await cur.fetchall()]
+    cut: bool = False
 
 
 async def take_lease_ids(conn: AsyncConnection[Any]) -> range:
@@ -161,7 +83,7 @@ async def claim(
     row = await cur.fetchone()
     if row is None:
         raise AssertionError("a claim always returns one row")
-    return Claimed(row[0] or 0, row[1], row[2] or 0, row[3], row[4])
+    return Claimed(row[0] or 0, row[1], row[2] or 0, row[3], row[4], bool(row[5]))
 
 
 async def claim_groups(

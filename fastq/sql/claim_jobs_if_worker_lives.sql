@@ -16,7 +16,7 @@ forgotten as (
   delete from fastq.progress p using acked a where p.slot = %(slot)s and p.lease = a.id
 ),
 pick as materialized (
-  select r.ctid, r.pos, case when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
+  select r.ctid as place, r.pos, case when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
                              else octet_length(r.payload::text) end as bytes
   from fastq.ready_{segment} r
   where r.slot = %(slot)s and r.queue = %(queue)s and r.priority = %(priority)s and r.group_key = %(group_key)s
@@ -31,12 +31,12 @@ cut as materialized (
     when sum(p.bytes) <= %(max_bytes)s then max(p.pos)
     else (select coalesce(max(s.pos) filter (where s.total <= %(max_bytes)s), min(s.pos))
           from (select q.pos, sum(q.bytes) over (order by q.pos) as total from pick q) s)
-  end as hi
+  end as hi, max(p.pos) as last
   from pick p
 ),
 gone as (
-  delete from fastq.ready_{segment} r using pick p
-  where r.slot = %(slot)s and r.ctid = p.ctid and p.pos <= (select c.hi from cut c)
+  delete from fastq.ready_{segment} r
+  where r.slot = %(slot)s and r.ctid = any (array(select p.place from pick p where p.pos <= (select c.hi from cut c)))
   returning r.pos, r.id, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta
 ),
 pack as (
@@ -53,5 +53,5 @@ leased as (
   returning id, batch
 )
 select n.id, n.batch, (select c.hi from cut c) as hi, array(select a.id from acked a) as acked,
-       exists (select from alive) as alive
+       exists (select from alive) as alive, (select c.hi < c.last from cut c) as cut
 from (values (1)) one left join leased n on true

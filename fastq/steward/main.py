@@ -18,6 +18,7 @@ from fastq.config import StewardConfig
 from fastq.errors import FastqError
 from fastq.link import Link
 from fastq.observability.exposition import Totals
+from fastq.sql import BY_INDEX
 from fastq.states import CellState
 from fastq.steward.cancel import Canceller
 from fastq.steward.cron import Cron
@@ -34,11 +35,9 @@ log = logging.getLogger("fastq.steward")
 SETUP_RING = "set lock_timeout = '1s'; set jit = off"
 """Waits for no lock longer than that: whoever holds one keeps back what it holds, not all the rest."""
 
-SETUP = f"{SETUP_RING}; set enable_seqscan = off; set enable_bitmapscan = off"
-"""A plan that was cached while a table was empty must not scan it once it is full.
-
-The ring does scan, to see whether whole segments are empty: past a million dead rows that vacuum may not remove a scan
-takes 25 ms, an index 200 ms, and nobody else gets in meanwhile.
+SETUP = f"{SETUP_RING}; {BY_INDEX}"
+"""The ring does scan, to see whether whole segments are empty: past a million dead rows that vacuum may not remove a
+scan takes 25 ms, an index 200 ms, and nobody else gets in meanwhile.
 """
 
 _RESIGN_S = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,9 +17,10 @@ from psycopg import AsyncConnection
 from fastq.config import WorkerConfig
 from fastq.link import Link
 from fastq.outcome import Failure, RetryPolicy, after_failure
-from fastq.protocol import claim
+from fastq.protocol import claim, discover
 from fastq.protocol import worker as registry
-from fastq.protocol.claim import Claimed, HeldLease, Lane, Window
+from fastq.protocol.claim import Claimed, HeldLease, Lane
+from fastq.protocol.discover import Window
 from fastq.protocol.worker import Standing
 from fastq.worker.appetite import Appetite
 from fastq.worker.batch import GROUP, POS, Batch, Row
@@ -33,11 +34,10 @@ log = logging.getLogger("fastq.worker")
 RESCAN_MIN_S = 0.02
 MEET_MIN_S = 0.003
 RESCAN_SHARE = 0.05
-"""Discovery while claims come back full may cost this share of the time."""
+"""Looking at everything from the beginning may cost this share of the time, and so may looking beyond what is known."""
 
 _POLL_FIRST_S = 0.002
 _ADOPT_EVERY_S = 10.0
-_HUNCH_JOBS = 64
 _CONFIRM_AGAIN_S = 0.02
 
 
@@ -63,6 +63,7 @@ class Claimer:
         self._rung = False
         self._poll_s = _POLL_FIRST_S
         self._rescan_at = self._meet_at = 0.0
+        self._horizon = 0
         self._breaks = link.breaks
         self._adopt_at = monotonic() + _ADOPT_EVERY_S
         self.claimed = 0
@@ -101,22 +102,18 @@ class Claimer:
             await self._wait_for_room()
             return True
         picked = self._lanes.pick()
-        if self._rung and picked is None and (hunch := self._lanes.hunch()) is not None:
+        if picked is None and self._rung and (hunch := self._lanes.hunch()) is not None:
             self._rung = False
-            if await self._claim_from(*hunch, min(want, _HUNCH_JOBS)):
+            if await self._claim_from(*hunch, want):
                 self._poll_s = _POLL_FIRST_S
-            return True
-        if picked is None or monotonic() >= self._rescan_at:
-            await self._discover()
-            picked = self._lanes.pick()
-        elif picked[0].group_key and monotonic() >= self._meet_at:
-            await self._meet(picked[0])
-            picked = self._lanes.pick()
+                return True
+            self._meet_at = 0.0
+        await self._look_if_due(picked)
+        picked = self._lanes.pick()
         if picked is None:
             return await self._wait_for_jobs()
-        if not await self._claim_from(*picked, want) and not len(self._lanes):
-            return await self._wait_for_jobs()
-        self._poll_s = _POLL_FIRST_S
+        if await self._claim_from(*picked, want):
+            self._poll_s = _POLL_FIRST_S
         return True
 
     @property
@@ -144,29 +141,41 @@ class Claimer:
         else:
             await asyncio.sleep(_CONFIRM_AGAIN_S)
 
+    async def _look_if_due(self, picked: tuple[Lane, int] | None) -> None:
+        """Look for lanes: at everything, or else beyond what is known, each at its share of the time."""
+        now = monotonic()
+        if now >= self._rescan_at:
+            await self._discover()
+        elif now >= self._meet_at or (picked is None and self._rung):
+            await self._meet(MEET_MIN_S if picked is not None and picked[0].group_key else RESCAN_MIN_S)
+
     async def _discover(self) -> None:
         """Look at the lanes of all slots: at all of them, or where they are many, at the next windowful."""
         self._rung = False
         await self._limits.refresh_if_due(self._link)
         started = monotonic()
+        horizon, self._horizon = self._horizon, await self._link.call(discover.read_horizon)
         behind_start = any(not window.at_start for window in self._windows)
         found = await self._look()
         if not found and behind_start:
             self._windows = [Window() for _ in self._windows]
             found = await self._look()
-        self._lanes.learn(self._limits.open(found))
+        self._lanes.learn(self._limits.open(found), horizon)
         now = monotonic()
         self._rescan_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)
+        self._meet_at = now + RESCAN_MIN_S
 
-    async def _meet(self, lane: Lane) -> None:
-        """Look for new groups beside those that are claimed from: a full look is dear there, and comes seldom."""
+    async def _meet(self, pause_s: float) -> None:
+        """Look for jobs in quiet lanes, and for new lanes beside those that are known; not again within `pause_s`."""
+        self._rung = False
         started = now = monotonic()
         if all(window.at_start for window in self._windows):
-            known, unknown = self._lanes.groups(lane), self._executor.unknown
-            found = await self._link.call(partial(claim.discover_between, lane=lane, known=known, unknown=unknown))
-            self._lanes.meet(self._limits.open(found))
+            known = self._lanes.known
+            for slot in range(self._config.slots):
+                found = await self._link.call(partial(self._beyond, slot=slot, known=known))
+                self._lanes.meet(self._limits.open(found))
             now = monotonic()
-        self._meet_at = now + max(MEET_MIN_S, (now - started) / RESCAN_SHARE)
+        self._meet_at = now + max(pause_s, (now - started) / RESCAN_SHARE)
 
     async def _look(self) -> list[tuple[Lane, int]]:
         found = []
@@ -175,14 +184,22 @@ class Claimer:
         return found
 
     async def _discover_slot(self, conn: AsyncConnection[Any], *, slot: int) -> list[tuple[Lane, int]]:
-        return await claim.discover(
-            conn,
-            slot=slot,
-            queues=list(self._config.queues),
-            exclude=self._config.exclude_queues,
-            unknown=self._executor.unknown,
-            window=self._windows[slot],
-        )
+        return await discover.discover(conn, slot=slot, window=self._windows[slot], **self._kinds)
+
+    async def _beyond(
+        self, conn: AsyncConnection[Any], *, slot: int, known: Mapping[Lane, int]
+    ) -> list[tuple[Lane, int]]:
+        return await discover.discover_beyond(conn, slot=slot, known=known, **self._kinds)
+
+    @property
+    def _kinds(self) -> dict[str, Any]:
+        """Which jobs are looked for."""
+        config = self._config
+        return {
+            "queues": list(config.queues),
+            "exclude": config.exclude_queues,
+            "unknown": self._executor.unknown,
+        }
 
     async def _claim_from(self, lane: Lane, low: int, limit: int) -> int:
         """Claim from a lane, or together with it from the other groups of its queue and priority."""
@@ -203,7 +220,7 @@ class Claimer:
         take = self._limits.within(lane, claim.claim)
         claimed = await self._ask(lane.slot, partial(take, lane=lane, low=low, limit=limit))
         jobs = len(await self._accept(lane, claimed))
-        self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit)
+        self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit and not claimed.cut)
         return jobs
 
     async def _claim_groups(self, groups: Groups, limit: int) -> int:
@@ -336,6 +353,5 @@ class Claimer:
             async with asyncio.timeout(self._poll_s if pause_s is None else min(self._poll_s, pause_s)):
                 await self._signal.wait()
                 self._limits.ended()
-        if not self._rung:
-            self._poll_s = min(self._config.poll_interval_s, self._poll_s * 2)
+        self._poll_s = _POLL_FIRST_S if self._rung else min(self._config.poll_interval_s, self._poll_s * 2)
         return True

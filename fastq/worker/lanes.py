@@ -1,8 +1,9 @@
 """Which lane to claim from next, and from what position on. Pure.
 
-A lane's `low` mark is the position up to which this worker has claimed, so that a claim never walks the dead entries
-before it. Rows can appear behind a mark (a transaction that committed late): discovery, which starts from zero, finds
-them and moves the mark back.
+A lane's mark is the position up to which this worker has claimed, so that a claim never walks the dead entries before
+it. A lane that has run dry is kept, with its mark, as a quiet one: jobs that come are looked for from there on. Rows
+can appear behind a mark (a transaction that committed late): discovery, which starts from zero, finds them and moves
+the mark back.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from operator import itemgetter
 from typing import TypeVar
 
 from fastq.protocol.claim import Lane
+from fastq.protocol.discover import BEYOND_ALL
 
 T = TypeVar("T")
 
 
 MOST_TURNS = 10_000
+MOST_QUIET = 64
 SHARE = 10
 """Most jobs of one group in a claim of many, unless the others are too few to fill it."""
 
@@ -46,17 +49,23 @@ class Lanes:
     def __init__(self, weights: Mapping[str, int]) -> None:
         self._weights = weights
         self._low: dict[Lane, int] = {}
+        self._quiet: dict[Lane, int] = {}
         self._queue_turns: dict[str, float] = {}
         self._group_turns: dict[tuple[str, str], float] = {}
-        self.last: Lane | None = None
-        self._marks: dict[Lane, int] = {}
+        self._last: Lane | None = None
 
     def __len__(self) -> int:
         return len(self._low)
 
-    def learn(self, found: Iterable[tuple[Lane, int]]) -> None:
-        """Replace what is known by what discovery found: lanes with the position of their first job."""
+    def learn(self, found: Iterable[tuple[Lane, int]], horizon: int = 0) -> None:
+        """Replace what is known by what discovery found: lanes with the position of their first job.
+
+        Before the position `horizon` there is nothing else, but for what will be committed late.
+        """
+        marks = {**self._quiet, **self._low}
         self._low = {lane: first - 1 for lane, first in found}
+        quiet = [(lane, max(mark, horizon)) for lane, mark in marks.items() if lane not in self._low]
+        self._quiet = dict(quiet[-MOST_QUIET:])
         _seat(self._queue_turns, {lane.queue for lane in self._low})
         _seat(self._group_turns, {(lane.queue, lane.group_key) for lane in self._low})
 
@@ -89,29 +98,32 @@ class Lanes:
         groups.sort(key=itemgetter(0, 1))
         return [(other, low) for _, low, other in groups] if len(groups) > 1 else ()
 
-    def groups(self, lane: Lane) -> set[str]:
-        """Return the groups known of a lane's queue and priority."""
-        place = (lane.slot, lane.queue, lane.priority)
-        return {other.group_key for other in self._low if (other.slot, other.queue, other.priority) == place}
+    @property
+    def known(self) -> dict[Lane, int]:
+        """All lanes with the positions from which on jobs would be new: nothing is, in a lane that is claimed from."""
+        return {**self._quiet, **dict.fromkeys(self._low, BEYOND_ALL)}
 
     def meet(self, found: Iterable[tuple[Lane, int]]) -> None:
         """Learn of more lanes; what is known of the others stays."""
         for lane, first in found:
-            self._low.setdefault(lane, first - 1)
+            self._go_on(lane, self._low.get(lane, first - 1), dry=False)
+        _seat(self._queue_turns, {lane.queue for lane in self._low})
         _seat(self._group_turns, {(lane.queue, lane.group_key) for lane in self._low})
 
     def hunch(self) -> tuple[Lane, int] | None:
         """Return the lane that gave jobs last: when a doorbell rings, the new job most likely stands there."""
-        return None if self.last is None else (self.last, self._marks[self.last])
+        if self._last is None or self._last not in self._quiet:
+            return None
+        return self._last, self._quiet[self._last]
 
     def took(self, lane: Lane, hi: int, jobs: int, *, dry: bool) -> None:
-        """Note that a claim gave `jobs` jobs up to `hi`; a `dry` lane is forgotten until discovery finds it."""
+        """Note that a claim gave `jobs` jobs up to `hi`; a `dry` lane is quiet until more is found in it."""
         weight = self._weights.get(lane.queue, 1)
         self._queue_turns[lane.queue] = self._queue_turns.get(lane.queue, 0.0) + jobs / weight
         group = (lane.queue, lane.group_key)
         self._group_turns[group] = self._group_turns.get(group, 0.0) + jobs
         if jobs:
-            self.last, self._marks = lane, {lane: hi}
+            self._last = lane
         self._go_on(lane, hi, dry=dry)
 
     def took_groups(self, asked: Groups, share: int, took: Sequence[tuple[str, int]], *, stopped: bool) -> None:
@@ -128,14 +140,14 @@ class Lanes:
             hi = marks.get(group, low)
             self._group_turns[queue, group] = self._group_turns.get((queue, group), 0.0) + given
             if group == reached:
-                self.last, self._marks = lane, {lane: hi}
+                self._last = lane
                 if stopped:
                     self._go_on(lane, hi, dry=False)
                     break
             self._go_on(lane, hi, dry=given < share)
 
     def _go_on(self, lane: Lane, hi: int, *, dry: bool) -> None:
-        if dry:
-            self._low.pop(lane, None)
-        elif lane in self._low:
-            self._low[lane] = hi
+        mark = max(hi, self._low.pop(lane, 0), self._quiet.pop(lane, 0))
+        (self._quiet if dry else self._low)[lane] = mark
+        while len(self._quiet) > MOST_QUIET:
+            del self._quiet[next(iter(self._quiet))]

@@ -25,6 +25,7 @@ from fastq.link import Link
 from fastq.loader import load_app
 from fastq.protocol import worker as registry
 from fastq.schema import migrator
+from fastq.sql import BY_INDEX
 from fastq.states import CellState
 from fastq.worker import memory
 from fastq.worker.claimer import Claimer, Fenced
@@ -36,11 +37,8 @@ from fastq.worker.threads import Threads
 
 log = logging.getLogger("fastq.worker")
 
-SETUP = "set synchronous_commit = off; set enable_seqscan = off; set enable_bitmapscan = off; set jit = off"
-"""Losing a claim or an ack in a crash of the database only repeats jobs; enqueues are durable all the same.
-
-Every statement here has its index; a plan that was cached while a table was empty must not scan it once it is full.
-"""
+SETUP = f"set synchronous_commit = off; {BY_INDEX}"
+"""Losing a claim or an ack in a crash of the database only repeats jobs; enqueues are durable all the same."""
 
 EXIT_CLEAN, EXIT_CRASH, EXIT_LATE = 0, 1, 5
 _CANCEL_GRACE_S = 1.0

@@ -13,7 +13,7 @@ import pytest
 from scene import LANE, Conn, ask, hire, ids_of, jobs_of, put, put_many, states, take, until_blocked
 
 from fastq.outcome import after_death
-from fastq.protocol import claim, reap
+from fastq.protocol import claim, discover, reap
 from fastq.protocol.claim import Lane
 from fastq.settlement import LeasedJob, Settlement
 
@@ -140,7 +140,7 @@ async def test_a_late_commit_behind_the_mark_is_found_from_zero(conn: Conn, othe
         (late,) = await put(conn)
         assert ids_of(await take(conn, who)) == [late]
     assert ids_of(await take(conn, who, low=late)) == []
-    found = await claim.discover(conn, slot=0, queues=[], exclude=[], unknown=[])
+    found = await discover.discover(conn, slot=0, queues=[], exclude=[], unknown=[])
     assert found == [(LANE, early)]
     assert ids_of(await take(conn, who, low=early - 1)) == [early]
 
@@ -179,9 +179,9 @@ async def test_odd_lane_names_survive(conn: Conn) -> None:
     """Queue and group names with quotes, backslashes and newlines are one lane like any other."""
     lane = Lane(0, 3, "q'\"\\\n,{}", 0, "g\\\t%s")
     (place,) = await put(conn, lane=lane)
-    ((found, first),) = await claim.discover(conn, slot=0, queues=[], exclude=[], unknown=[])
+    ((found, first),) = await discover.discover(conn, slot=0, queues=[], exclude=[], unknown=[])
     assert (found, first) == (lane, place)
-    ((found, _),) = await claim.discover(conn, slot=0, queues=[lane.queue], exclude=[], unknown=[])
+    ((found, _),) = await discover.discover(conn, slot=0, queues=[lane.queue], exclude=[], unknown=[])
     assert ids_of(await take(conn, await hire(conn), lane=found)) == [place]
 
 

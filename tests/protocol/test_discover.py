@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from scene import LANE, Conn, hire, put, take
 
-from fastq.protocol import claim
-from fastq.protocol.claim import Lane, Window
+from fastq.protocol import discover as looking
+from fastq.protocol.claim import Lane
+from fastq.protocol.discover import BEYOND_ALL, Window
 from fastq.worker.lanes import Lanes
 
 pytestmark = pytest.mark.protocol
@@ -16,7 +17,7 @@ Found = list[tuple[Lane, int]]
 
 async def discover(conn: Conn, *queues: str, exclude: str = "", unknown: str = "", limit: int = 256) -> Found:
     """Discover with the arguments that a test is about."""
-    found = await claim.discover(
+    found = await looking.discover(
         conn, slot=0, queues=queues, exclude=exclude.split(), unknown=unknown.split(), limit=limit
     )
     return sorted(found, key=lambda pair: pair[1])
@@ -98,7 +99,7 @@ async def test_no_lane_starves_behind_many_busy_ones(conn: Conn, column: str) ->
     )
     who, lanes, served, window = await hire(conn), Lanes({}), set(), Window()
     for _ in range(260 * 4 // 64):
-        lanes.learn(await claim.discover(conn, slot=0, queues=[], exclude=[], unknown=[], window=window))
+        lanes.learn(await looking.discover(conn, slot=0, queues=[], exclude=[], unknown=[], window=window))
         for _ in range(64):
             lane, low = lanes.pick() or pytest.fail("no lane")
             got = await take(conn, who, lane=lane, low=low, limit=1)
@@ -116,26 +117,74 @@ async def test_a_stale_head_loses_nothing(conn: Conn) -> None:
     assert await discover(conn) == [(lane, place)]
 
 
-async def between(conn: Conn, *known: str) -> list[tuple[int, str]]:
-    """Look for groups beside the known ones; returns segments and groups."""
-    found = await claim.discover_between(conn, lane=LANE, known=known, unknown=["strange"])
-    return sorted((lane.segment, lane.group_key) for lane, _ in found)
+async def beyond(conn: Conn, known: dict[Lane, int], *queues: str, exclude: str = "") -> Found:
+    """Look beyond what is known."""
+    found = await looking.discover_beyond(
+        conn, slot=0, queues=queues, exclude=exclude.split(), unknown=["strange"], known=known
+    )
+    return sorted(found, key=lambda pair: pair[1])
+
+
+def group(key: str, segment: int = 0) -> Lane:
+    """Return the lane of a group."""
+    return Lane(0, segment, "default", 4, key)
 
 
 async def test_groups_beside_those_that_are_known(conn: Conn) -> None:
-    """The first one in each gap, in every segment; of this queue and priority, with a known task."""
-    for segment, group in [(0, ""), (0, "b"), (0, "bb"), (1, "é"), (0, "c"), (0, "\U0001f600")]:
-        await put(conn, lane=Lane(0, segment, "default", 4, group))
-    await put(conn, lane=Lane(0, 0, "default", 3, "a"))
-    await put(conn, lane=Lane(0, 0, "other", 4, "a"))
-    await put(conn, lane=Lane(0, 0, "default", 4, "a"), task="strange")
-    assert await between(conn, "b") == [(0, ""), (0, "bb"), (1, "é")]
-    assert await between(conn, "", "b", "bb", "c", "é", "\U0001f600") == []
-    assert await between(conn, "é", "c") == [(0, ""), (0, "\U0001f600")]
+    """The first one in each gap, in every segment, with a known task."""
+    for lane in (group(""), group("b"), group("bb"), group("é", 1), group("c"), group("\U0001f600")):
+        await put(conn, lane=lane)
+    await put(conn, lane=group("a"), task="strange")
+    for queues in ((), ("default",), ("other", "default", "zoo")):
+        found = await beyond(conn, {group("b"): BEYOND_ALL}, *queues)
+        assert [lane for lane, _ in found] == [group(""), group("bb"), group("é", 1)]
+        known = [group(key) for key in ("", "b", "bb", "c", "\U0001f600")]
+        assert await beyond(conn, dict.fromkeys([*known, group("é", 1)], BEYOND_ALL), *queues) == []
+        found = await beyond(conn, dict.fromkeys([group("é"), group("c")], BEYOND_ALL), *queues)
+        assert [lane for lane, _ in found] == [group(""), group("é", 1), group("\U0001f600")]
 
 
-async def test_the_place_of_a_new_group(conn: Conn) -> None:
-    """A group comes with the position of its first job."""
-    first, _ = await put(conn, "{}", "{}", lane=Lane(0, 2, "default", 4, "new"))
-    found = await claim.discover_between(conn, lane=LANE, known=["old"], unknown=[])
-    assert found == [(Lane(0, 2, "default", 4, "new"), first)]
+async def test_a_quiet_lane_is_looked_at_from_its_mark(conn: Conn) -> None:
+    """What is known to be claimed is passed over; a job beyond the mark is found, and hides what stands behind it."""
+    old, new = await put(conn, "{}", "{}", lane=group("a", 2))
+    (later,) = await put(conn, lane=group("b", 2))
+    assert await beyond(conn, {group("a", 2): old - 1}) == [(group("a", 2), old)]
+    assert await beyond(conn, {group("a", 2): old}) == [(group("a", 2), new)]
+    assert await beyond(conn, {group("a", 2): new}) == [(group("b", 2), later)]
+    assert await beyond(conn, {group("a", 2): new, group("b", 2): later}) == []
+    assert await beyond(conn, {group("a", 1): new, group("b", 2): later}) == [(group("a", 2), old)]
+
+
+async def test_other_queues_and_priorities_beside_those_that_are_known(conn: Conn) -> None:
+    """Of each queue that a worker takes from, and of no other."""
+    lanes = [Lane(0, 0, *kind) for kind in (("a", 4, "g"), ("b", 0, ""), ("b", 4, ""), ("b", 9, "z"), ("c", 4, ""))]
+    places = {lane: (await put(conn, lane=lane))[0] for lane in lanes}
+    known = {Lane(0, 0, "b", 4, ""): BEYOND_ALL}
+
+    async def found(*queues: str, exclude: str = "") -> list[int]:
+        return [lanes.index(lane) for lane, first in await beyond(conn, known, *queues, exclude=exclude)]
+
+    assert await found() == [0, 3]
+    assert await found("a", "b", "c") == [0, 1, 3, 4]
+    assert await found("b") == [1, 3]
+    assert await found(exclude="a") == [1, 3]
+    assert await found(exclude="a b") == [4]
+    assert await found(exclude="b c") == [0]
+    assert dict(await beyond(conn, {}, "a", "c")) == {lane: places[lane] for lane in (lanes[0], lanes[4])}
+
+
+async def test_beyond_leaves_out_other_slots_and_paused_queues(conn: Conn) -> None:
+    """As discovery does; a lane of another slot does not stand for one of this."""
+    await put(conn, lane=Lane(1, 0, "default", 4, ""))
+    assert await beyond(conn, {}) == []
+    (first,) = await put(conn, lane=LANE)
+    assert await beyond(conn, {Lane(1, 0, "default", 4, ""): BEYOND_ALL}) == [(LANE, first)]
+    await conn.execute("insert into fastq.queue (name, paused) values ('default', true)")
+    assert await beyond(conn, {}) == []
+
+
+async def test_the_horizon(conn: Conn) -> None:
+    """It follows the places that are given out, also to those who have not committed yet."""
+    before = await looking.read_horizon(conn)
+    (place,) = await put(conn)
+    assert before < await looking.read_horizon(conn) <= place

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
+from fastq.protocol.discover import BEYOND_ALL
 from fastq.sql import over_segments, statement
 from fastq.worker.main import SETUP
 
@@ -179,11 +180,13 @@ def test_discover_of_queues(large: psycopg.Connection[Any], mode: str) -> None:
 
 
 @MODES
-def test_discover_groups_between(large: psycopg.Connection[Any], mode: str) -> None:
-    """One probe per gap and segment, whatever the known groups have before their marks."""
-    gaps = {"from_groups": "{'',g1\x01,g5}", "to_groups": "{g1,g11,h}"}
-    params = {"slot": 0, "unknown": [], "queue": BUSY, "priority": 4, **gaps}
-    check(explain(large, over_segments("discover_groups_between"), params, mode), "ready_0", most_rows=3)
+def test_discover_beyond(large: psycopg.Connection[Any], mode: str) -> None:
+    """One probe per stretch, whatever the known lanes have before their marks."""
+    starts = {"segments": "{0,0,0,3}", "queues": f'{{"",{BUSY},{BUSY},{BUSY}}}', "priorities": "{-1,4,4,4}"}
+    marks = {"groups": '{"",g1,g5,g1}', "lows": f"{{0,{BEYOND_ALL},1000000,0}}"}
+    ends = {"to_queues": f"{{{BUSY},{BUSY},zz,zz}}", "to_priorities": "{4,4,10,10}", "to_groups": '{g1,g5,"",""}'}
+    params = {"slot": 0, "unknown": [], **starts, **marks, **ends}
+    check(explain(large, over_segments("discover_beyond"), params, mode), "ready_0", most_rows=4)
 
 
 @MODES
@@ -236,14 +239,33 @@ def test_sweep_keys(large: psycopg.Connection[Any], mode: str) -> None:
 # -- plans made for an empty table
 
 
-@pytest.mark.parametrize("name", ["claim_jobs_if_worker_lives", "discover_lanes"])
-def test_a_plan_from_when_the_segment_was_empty(db: psycopg.Connection[Any], name: str) -> None:
+EARLY = {
+    "claim_jobs_if_worker_lives": ("ready_0", CLAIM),
+    "claim_jobs_of_groups_if_worker_lives": ("ready_0", {**CLAIM, "groups": '{""}', "lows": "{0}", "share": 500}),
+    "discover_lanes": ("ready_0", DISCOVER),
+    "promote_due_jobs": ("scheduled", {"slot": 0, "limit": 500, "since": "-infinity"}),
+}
+
+
+@MODES
+@pytest.mark.parametrize("name", EARLY)
+def test_a_plan_from_when_the_table_was_empty(db: psycopg.Connection[Any], name: str, mode: str) -> None:
     """A worker that waited on an empty, vacuumed segment claims by the index when many jobs come at once."""
+    table, params = EARLY[name]
     db.execute("vacuum analyze fastq.ready_0")
-    db.execute("insert into fastq.worker (slot, id, host, pid, expires_at) values (0, 1, 'h', 1, now())")
+    db.execute("vacuum analyze fastq.scheduled")
+    db.execute(
+        "insert into fastq.worker (slot, id, host, pid, expires_at) values (0, 1, 'h', 1, now() + interval '1 hour')"
+    )
 
     def fill() -> None:
-        db.execute("insert into fastq.ready_0 (pos, task) select n, 't' from generate_series(1, 50000) n")
+        db.execute(
+            "insert into fastq.ready_0 (pos, queue, task) select n, %s, 't' from generate_series(1, 50000) n", [BUSY]
+        )
+        db.execute(
+            "insert into fastq.scheduled (slot, run_at, task) select 0, now(), 't' from generate_series(1, 50000)"
+        )
 
-    params = CLAIM if name.startswith("claim") else DISCOVER
-    check(explain(db, statement(name, 0), params, "auto", between=fill), "ready_0", most_rows=500)
+    plan = explain(db, statement(name, 0), params, mode, between=fill)
+    check(plan, table, most_rows=501)
+    assert any(node["Actual Rows"] == 500 for node in plan if node.get("Relation Name") == table) or "lanes" in name

@@ -150,7 +150,10 @@ VALUES = {
     "groups": "'{g}'",
     "lows": "'{0}'",
     "age_s": "1",
-    "from_groups": "'{g}'",
+    "segments": "'{0}'",
+    "priorities": "'{4}'",
+    "to_queues": "'{q}'",
+    "to_priorities": "'{5}'",
     "to_groups": "'{h}'",
     "share": "5",
 }

@@ -29,7 +29,7 @@ from scene import Conn, ask, expire, hire, ids_of, jobs_of, states, take, until_
 
 from fastq.job import JobSpec, Options
 from fastq.outcome import after_death
-from fastq.protocol import ack, claim, completion, enqueue, reap, rotate, upkeep
+from fastq.protocol import ack, claim, completion, discover, enqueue, reap, rotate, upkeep
 from fastq.protocol import worker as registry
 from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import CopyText, Line
@@ -146,7 +146,7 @@ class Fleet(RuleBasedStateMachine):
     def claim(self, who: int, limit: int, with_acks: bool, answer: str) -> None:
         """Claim from the first lane found; acks of finished and of lost leases ride along. The answer may be lost."""
         worker = self.workers[who]
-        found = self.run(claim.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]))
+        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]))
         assert bool(found) == ("ready" in self.places.values())
         if not found:
             return
@@ -360,7 +360,7 @@ class Fleet(RuleBasedStateMachine):
         """A heartbeat lapses and goes on before anybody reaps: nothing is claimed meanwhile, nothing given back."""
         worker = self.workers[who]
         self.run(expire(self.conn, worker))
-        found = self.run(claim.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]))
+        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]))
         for lane, first in found[:1]:
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1))
             assert (got.alive, got.batch) == (True, None)
@@ -468,7 +468,7 @@ class Fleet(RuleBasedStateMachine):
         assert not self.run(completion.hold(self.conn, place))
         assert not self.run(completion.resolve(self.conn, place))
         assert not self.run(completion.save_checkpoint(self.conn, place, "1"))
-        found = self.run(claim.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]))
+        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]))
         for lane, first in found[:1]:
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1))
             assert (got.alive, got.batch) == (False, None)

@@ -20,7 +20,7 @@ from scene import Conn, ask, expire, hire, take
 
 from fastq.job import JobSpec, Options, UniqueUntil
 from fastq.outcome import Failure, RetryPolicy, Snooze, after_death, after_failure, done, next_step, returned, succeeded
-from fastq.protocol import ack, claim, completion, enqueue, reap, reserve, unique, upkeep
+from fastq.protocol import ack, completion, discover, enqueue, reap, reserve, unique, upkeep
 from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import Apart, CopyText
 from fastq.protocol.jobs import carry_out
@@ -116,7 +116,7 @@ class Machine:
 
     async def claim(self) -> None:
         """The worker claims from the first lane."""
-        for lane, _ in await claim.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]):
+        for lane, _ in await discover.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]):
             got = await take(self.conn, self.worker, lane=lane, limit=self.luck.randint(1, 2))
             if got.batch is None:
                 continue

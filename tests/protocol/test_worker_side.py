@@ -13,7 +13,8 @@ from scene import LANE, Conn, ask, back, hire, ids_of, put, states, take, until_
 from fastq.board import Board, Word
 from fastq.config import WorkerConfig
 from fastq.link import Link
-from fastq.protocol import ack, completion
+from fastq.protocol import ack, claim, completion
+from fastq.protocol.claim import Lane
 from fastq.protocol.completion import Place
 from fastq.worker.batch import Batch
 from fastq.worker.claimer import Claimer, Fenced
@@ -82,9 +83,46 @@ async def test_claims_and_acks(rig: Rig, conn: Conn) -> None:
     batch.left = 0
     rig.ledger.finished(batch)
     await put(conn)
+    rig.claimer.ring()
     await rig.claimer.step()
     assert await ask(conn, "select id from fastq.lease") == [(rig.hands.leases[1],)]
     assert rig.ledger.progress == 2
+
+
+async def test_jobs_behind_the_mark_are_found(rig: Rig, conn: Conn) -> None:
+    """A transaction that committed late puts jobs where this worker has claimed already: the next full look sees it."""
+    late, early = await put(conn, "{}", "{}")
+    await conn.execute("update fastq.ready_0 set pos = pos + 1000 where pos = %s", [early])
+    await conn.execute("create temp table late as select * from fastq.ready_0 where pos = %s", [late])
+    await conn.execute("delete from fastq.ready_0 where pos = %s", [late])
+    await rig.claimer.step()
+    await conn.execute("insert into fastq.ready_0 select * from late")
+    rig.claimer.ring()
+    while len(rig.hands.fed) < 2:
+        await rig.claimer.step()
+    assert [row[0] for batch in rig.hands.fed for _, row in batch.remaining] == [early + 1000, late]
+
+
+async def test_jobs_of_another_lane_are_found_at_once(rig: Rig, conn: Conn) -> None:
+    """A doorbell means a look beyond what is known, although it is not yet time to look at everything again."""
+    await put(conn)
+    await rig.claimer.step()
+    rig.claimer._rescan_at = rig.claimer._meet_at = float("inf")
+    await put(conn, lane=Lane(0, 2, "other", 1, "g"))
+    rig.claimer.ring()
+    await rig.claimer.step()
+    assert [batch.lane.queue for batch in rig.hands.fed] == ["default", "other"]
+
+
+async def test_a_batch_that_was_cut_is_followed_by_the_next(
+    rig: Rig, conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer jobs than were asked for do not mean that there are no more, when they were many bytes."""
+    monkeypatch.setattr(claim, "MAX_BATCH_BYTES", 100)
+    await put(conn, *['{"a":"' + "x" * 40 + '"}'] * 6)
+    for _ in range(3):
+        await rig.claimer.step()
+    assert [batch.size for batch in rig.hands.fed] == [2, 2, 2]
 
 
 async def test_a_fenced_claimer_stops(rig: Rig, conn: Conn) -> None:

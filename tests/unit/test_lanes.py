@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from fastq.protocol.claim import Lane
-from fastq.worker.lanes import MOST_TURNS, Lanes, share_of
+from fastq.protocol.discover import BEYOND_ALL
+from fastq.worker.lanes import MOST_QUIET, MOST_TURNS, Lanes, share_of
 
 pytestmark = pytest.mark.unit
 
@@ -45,7 +46,7 @@ def test_low_marks() -> None:
     assert lanes.pick() == (only, 19)
 
 
-def test_a_dry_lane_is_forgotten_until_it_is_found_again() -> None:
+def test_a_dry_lane_is_quiet_until_more_is_found_in_it() -> None:
     """But it is where the next job is looked for when a doorbell rings."""
     lanes, only = Lanes({}), lane()
     lanes.learn([(only, 1)])
@@ -54,6 +55,8 @@ def test_a_dry_lane_is_forgotten_until_it_is_found_again() -> None:
     assert lanes.hunch() == (only, 5)
     lanes.took(only, 0, 0, dry=True)
     assert lanes.hunch() == (only, 5)
+    lanes.took(only, 9, 2, dry=False)
+    assert (lanes.pick(), lanes.hunch()) == ((only, 9), None)
 
 
 def test_a_claim_that_gave_nothing_leaves_the_hunch() -> None:
@@ -187,7 +190,7 @@ def test_a_newcomer() -> None:
     lanes.learn([(group("big"), 1)])
     serve(lanes, 100, jobs=500)
     lanes.meet([(group("new"), 70_000), (group("big"), 20)])
-    assert lanes.groups(group("big")) == {"big", "new"}
+    assert lanes.known == {group("big"): BEYOND_ALL, group("new"): BEYOND_ALL}
     assert dict(lanes.beside(group("big"))) == {group("big"): 50_000, group("new"): 69_999}
     assert serve(lanes, 4) == {group("big"): 2, group("new"): 2}
 
@@ -198,6 +201,43 @@ def test_memory_is_bounded_by_what_is_found() -> None:
     for n in range(MOST_TURNS * 2 + 10):
         lanes.learn([(lane(f"q{n}", group=f"g{n}"), 1)])
         serve(lanes, 1)
-    assert len(lanes) == len(lanes._marks) == 1
+    assert len(lanes) == 1
+    assert len(lanes.known) == MOST_QUIET + 1
     assert len(lanes._queue_turns) <= MOST_TURNS + 1
     assert len(lanes._group_turns) <= MOST_TURNS + 1
+
+
+def test_quiet_lanes_keep_their_marks() -> None:
+    """A look beyond finds more in one, and it is claimed from there; a look from the beginning moves a mark back."""
+    lanes, one, other = Lanes({}), lane("a"), lane("b")
+    lanes.learn([(one, 1), (other, 2)])
+    lanes.took(one, 40, 3, dry=True)
+    assert lanes.known == {one: 40, other: BEYOND_ALL}
+    lanes.meet([(one, 44)])
+    assert dict(lanes.beside(one) or [(one, lanes.known[one])]) == {one: BEYOND_ALL}
+    lanes.took(other, 50, 1, dry=True)
+    assert lanes.pick() == (one, 43)
+    lanes.learn([(one, 7)])
+    assert lanes.pick() == (one, 6)
+    assert lanes.known == {one: BEYOND_ALL, other: 50}
+
+
+def test_a_look_that_found_nothing_moves_marks_on() -> None:
+    """So that a worker which was busy elsewhere does not walk over all that others have claimed meanwhile."""
+    lanes, one, other = Lanes({}), lane("a"), lane("b")
+    lanes.learn([(one, 1), (other, 1)])
+    lanes.took(one, 40, 3, dry=True)
+    lanes.learn([], 900)
+    assert lanes.known == {one: 900, other: 900}
+    lanes.learn([(other, 1000)], 800)
+    assert lanes.known == {one: 900, other: BEYOND_ALL}
+
+
+def test_the_quiet_lanes_are_few() -> None:
+    """Those that ran dry last are kept."""
+    lanes = Lanes({})
+    lanes.learn([(lane(f"q{n}"), 1) for n in range(2 * MOST_QUIET)])
+    for n in range(2 * MOST_QUIET):
+        lanes.took(lane(f"q{n}"), 5, 1, dry=True)
+    assert lanes.known == {lane(f"q{n}"): 5 for n in range(MOST_QUIET, 2 * MOST_QUIET)}
+    assert lanes.hunch() == (lane(f"q{2 * MOST_QUIET - 1}"), 5)
