@@ -62,7 +62,7 @@ async def claim(
     acks: list[int],
     unknown: list[str],
 ) -> Claimed:
-    """Take up to `limit` jobs of a lane beyond position `low`, and acknowledge finished leases on the way.
+    """Take up to `limit` jobs of a lane beyond position `low`, and on the way acknowledge leases of its segment.
 
     `lease` is a fresh id from `take_lease_ids`; one whose claim may have happened must not be used again.
     """
@@ -159,6 +159,6 @@ async def list_leases(conn: AsyncConnection[Any], *, slot: int, worker: int) -> 
     """Return everything the database believes this worker holds."""
     cur = await conn.execute(statement("list_leases"), {"slot": slot, "worker": worker}, binary=True)
     return [
-        HeldLease(Lane(slot, 0, row[1], row[2], row[3]), Claimed(row[0], row[4], 0, [], alive=True), frozenset(row[5]))
+        HeldLease(Lane(slot, *row[1:5]), Claimed(row[0], row[5], 0, [], alive=True), frozenset(row[6]))
         for row in await cur.fetchall()
     ]

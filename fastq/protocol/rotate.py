@@ -1,7 +1,11 @@
-"""The ring of segments: where new jobs go, and how space is given back although vacuum cannot run."""
+"""The ring of segments: where new jobs go, and how space is given back although vacuum cannot run.
+
+The leases of a segment's jobs stand in a table of the same number; it, too, is given back when it is empty.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -9,8 +13,19 @@ from psycopg.errors import LockNotAvailable
 
 from fastq.sql import statement
 
-HEAD_BYTES = 64 * 1024 * 1024
+HEAD_BYTES = 32 * 1024 * 1024
 """A head of this size is left for the next segment."""
+
+READERS_MS = 50
+"""So long readers are waited for, and kept waiting in their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """A table of a segment that looks ready to be truncated."""
+
+    table: str
+    segment: int
 
 
 async def advance(conn: AsyncConnection[Any], *, slot: int, head_bytes: int = HEAD_BYTES) -> int | None:
@@ -20,22 +35,24 @@ async def advance(conn: AsyncConnection[Any], *, slot: int, head_bytes: int = HE
     return None if row is None else int(row[0])
 
 
-async def truncatable(conn: AsyncConnection[Any]) -> list[int]:
-    """Return the segments that look ready to be truncated."""
-    cur = await conn.execute(statement("list_truncatable_segments"), {})
-    return [row[0] for row in await cur.fetchall()]
+async def truncatable(conn: AsyncConnection[Any]) -> list[Emptied]:
+    """Return the tables that look ready to be truncated."""
+    return [Emptied(*row) for row in await (await conn.execute(statement("list_truncatable_tables"), {})).fetchall()]
 
 
-async def truncate(conn: AsyncConnection[Any], *, segment: int) -> bool:
-    """Truncate a segment if nobody uses it and it is empty; False otherwise. Waits for nobody."""
+async def truncate(conn: AsyncConnection[Any], emptied: Emptied) -> bool:
+    """Truncate a table if nobody uses it and it is empty; False otherwise. Waits for no writer, hardly for readers."""
+    table = emptied.table
     try:
         async with conn.transaction():
-            await conn.execute(statement("lock_segment", segment))
+            await conn.execute(statement("lock_out_writers", table=table))
             # A new statement has a new snapshot: everything that committed before we got the lock is visible now.
-            row = await (await conn.execute(statement("check_segment_empty", segment))).fetchone()
-            if row is None or not row[0]:
+            look = await conn.execute(statement("check_table_empty", table=table), {"segment": emptied.segment})
+            if await look.fetchone() != (True,):
                 return False
-            await conn.execute(statement("truncate_segment", segment))
+            await conn.execute(statement("limit_lock_wait"), {"ms": READERS_MS})
+            await conn.execute(statement("lock_out_readers", table=table))
+            await conn.execute(statement("truncate_table", table=table))
     except LockNotAvailable:
         return False
     return True

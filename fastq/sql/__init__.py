@@ -1,7 +1,7 @@
 """The statements, one to a file, and how they are read.
 
 A file is headed by its purpose, the locks it takes, the index it uses and its caller. `{segment}` in a file stands
-for the number of a ready segment: `statement(name, segment)` gives the text for one.
+for the number of a segment: `statement(name, segment)` gives the text for one; `{table}` for one of its tables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import LiteralString
 SEGMENTS = 4
 
 BY_INDEX = (
-    "set enable_seqscan = off; set enable_bitmapscan = off; set random_page_cost = 0.01; set cpu_operator_cost = 0.1; "
+    "set enable_seqscan = off; set enable_bitmapscan = off; "
+    "set random_page_cost = 0.01; set cpu_operator_cost = 0.1; "
     "set plan_cache_mode = force_generic_plan; set jit = off"
 )
 """Settings of a session that runs these statements.
@@ -25,13 +26,13 @@ planning a look at all lanes takes five times the look.
 
 
 @cache
-def statement(name: str, segment: int | None = None) -> LiteralString:
+def statement(name: str, segment: int | None = None, *, table: str = "") -> LiteralString:
     """Return the text of `name`.sql without its comments (psycopg caches only short texts)."""
     lines = files(__package__).joinpath(f"{name}.sql").read_text("utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.lstrip().startswith("--")).strip()
     if segment is not None:
         text = text.replace("{segment}", str(segment))
-    return text
+    return text.replace("{table}", table) if table else text
 
 
 @cache

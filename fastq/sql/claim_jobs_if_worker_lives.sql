@@ -1,5 +1,6 @@
 -- Claim up to `limit` jobs of one lane of one segment: out of ready, into one lease row, packed as one json array.
--- Also deletes the leases in `acks`, whose jobs are all finished, as ack_leases does: one round trip for both.
+-- Also deletes the leases in `acks`, whose jobs are all finished, as ack_leases does: one round trip for both. They must
+-- be of this segment.
 -- A batch ends before it passes `max_bytes` (its first job always comes along).
 -- A paused queue gives nothing.
 -- Fence: nothing is claimed when the worker's row is gone or its time has run out; the key-share lock makes a reaper wait for this statement.
@@ -9,7 +10,7 @@ with alive as materialized (
   select w.expires_at > now() as in_time from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s for key share
 ),
 acked as (
-  delete from fastq.lease l where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s)
+  delete from fastq.lease_{segment} l where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s)
   returning l.id
 ),
 forgotten as (
@@ -48,7 +49,7 @@ pack as (
   from gone g
 ),
 leased as (
-  insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch)
+  insert into fastq.lease_{segment} (slot, id, worker, queue, priority, group_key, batch)
   select %(slot)s, %(lease)s, %(worker)s, %(queue)s, %(priority)s, %(group_key)s, k.batch from pack k where k.batch is not null
   returning id, batch
 )

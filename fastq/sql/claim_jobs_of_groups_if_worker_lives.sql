@@ -8,7 +8,7 @@ with alive as materialized (
   select w.expires_at > now() as in_time from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s for key share
 ),
 acked as (
-  delete from fastq.lease l where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s)
+  delete from fastq.lease_{segment} l where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s)
   returning l.id
 ),
 forgotten as (
@@ -46,7 +46,7 @@ pack as (
   from gone g
 ),
 leased as (
-  insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch)
+  insert into fastq.lease_{segment} (slot, id, worker, queue, priority, group_key, batch)
   select %(slot)s, %(lease)s, %(worker)s, %(queue)s, %(priority)s, '', k.batch from pack k where k.batch is not null
   returning id, batch
 )

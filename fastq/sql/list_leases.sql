@@ -1,7 +1,7 @@
 -- The leases of one worker, each with the places of its jobs that are done: for finding those whose claim committed
 -- while the connection broke, and those whose ack was lost in a crash of the server.
 -- Locks: none. Index: lease scan, progress_pkey. Caller: protocol.claim.
-select l.id, l.queue, l.priority, l.group_key, l.batch,
+select l.id, l.segment, l.queue, l.priority, l.group_key, l.batch,
        l.done || array(select p.ord from fastq.progress p where p.slot = %(slot)s and p.lease = l.id and p.completed) as done
 from fastq.lease l
 where l.slot = %(slot)s and l.worker = %(worker)s

@@ -37,7 +37,7 @@ job as materialized (
 marked as (
   update fastq.lease l set done = l.done || m.ords
   from (select j.lease, array_agg(j.ord) as ords from job j group by j.lease) m
-  where l.slot = %(slot)s and l.id = m.lease
+  where l.slot = %(slot)s and l.id = any (%(lease)s) and l.id = m.lease
 ),
 free as materialized (
   select k.key, k.job

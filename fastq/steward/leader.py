@@ -21,8 +21,8 @@ _RESCAN_SHARE = 0.05
 """The part of the time that may go into looking for due jobs from the beginning. Each such look takes 20 ms once there
 are 200,000 promoted jobs that vacuum may not remove yet."""
 
-_ROTATE_EVERY_S = 1.0
-_ROTATE_SHARE = 0.02
+_ROTATE_EVERY_S = 0.5
+_ROTATE_SHARE = 0.1
 _PRUNE_EVERY_S = 10.0
 _EXPIRE_EVERY_S = 1.0
 
@@ -106,9 +106,9 @@ class Leader:
 
     async def rotate(self) -> None:
         """Give emptied segments back and move the head on when it has grown."""
-        for segment in await self._ring.call(rotate.truncatable):
-            if await self._ring.call(partial(rotate.truncate, segment=segment)):
-                log.debug("truncated ready_%s", segment)
+        for emptied in await self._ring.call(rotate.truncatable):
+            if await self._ring.call(partial(rotate.truncate, emptied=emptied)):
+                log.debug("truncated %s", emptied.table)
         for slot in range(self._slots):
             await self._ring.call(partial(rotate.advance, slot=slot))
 

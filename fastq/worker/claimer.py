@@ -218,7 +218,7 @@ class Claimer:
     async def _claim(self, lane: Lane, low: int, limit: int) -> int:
         """Claim from a lane; returns how many jobs came."""
         take = self._limits.within(lane, claim.claim)
-        claimed = await self._ask(lane.slot, partial(take, lane=lane, low=low, limit=limit))
+        claimed = await self._ask(lane, partial(take, lane=lane, low=low, limit=limit))
         jobs = len(await self._accept(lane, claimed))
         self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit and not claimed.cut)
         return jobs
@@ -227,20 +227,21 @@ class Claimer:
         """Claim from many groups; returns how many jobs came."""
         lane, share = groups[0][0], share_of(limit, len(groups))
         take = self._limits.within(lane, claim.claim_groups)
-        claimed = await self._ask(lane.slot, partial(take, groups=groups, share=share, limit=limit))
+        claimed = await self._ask(lane, partial(take, groups=groups, share=share, limit=limit))
         rows = await self._accept(replace(lane, group_key=""), claimed)
         took = [(row[GROUP], row[POS]) for row in rows]
         self._lanes.took_groups(groups, share, took, stopped=claimed.hi >= limit or claimed.hi > len(rows))
         return len(rows)
 
-    async def _ask(self, slot: int, statement: Callable[..., Awaitable[Claimed]]) -> Claimed:
+    async def _ask(self, lane: Lane, statement: Callable[..., Awaitable[Claimed]]) -> Claimed:
         """Return what a claim gives; acks ride along."""
-        acks = self._ledger.take_acks(slot)
+        shelf = lane.slot, lane.segment
+        acks = self._ledger.take_acks(shelf)
         breaks = self._link.breaks
         try:
             claimed = await self._link.call(partial(self._try, statement=statement, acks=list(acks)))
         except BaseException:
-            self._ledger.put_back(slot, acks)
+            self._ledger.put_back(shelf, acks)
             raise
         self._ledger.acked(acks, set(claimed.acked), sure=breaks == self._link.breaks)
         if not claimed.alive:
@@ -309,7 +310,7 @@ class Claimer:
             held = await self._link.call(partial(claim.list_leases, slot=slot, worker=self._worker))
             self._drop_lost(slot, {lease.lease for lease in held})
             # Judged before the next await: what is acknowledged meanwhile must not look unknown.
-            for found in [lease for lease in held if not self._ledger.knows(slot, lease.lease)]:
+            for found in [lease for lease in held if not self._ledger.knows(lease.lease)]:
                 await self._adopt(found)
 
     def _drop_lost(self, slot: int, held: set[int]) -> None:

@@ -30,6 +30,9 @@ PART_AFTER_S = 0.1
 REMEMBERED = 10_000
 """Of so many acknowledged leases it is known that they were, should a crash of the server undo it."""
 
+Shelf = tuple[int, int]
+"""A slot and a segment: where leases stand."""
+
 
 class Ledger:
     """Collects outcomes and writes them in bulk."""
@@ -38,7 +41,7 @@ class Ledger:
         self._link = link
         self._cell = cell
         self._worker = worker
-        self._finished: defaultdict[int, dict[int, Batch]] = defaultdict(dict)
+        self._finished: defaultdict[Shelf, dict[int, Batch]] = defaultdict(dict)
         self._settling: list[tuple[Batch, Settlement]] = []
         self._acking: set[int] = set()
         self._acked: deque[int] = deque(maxlen=REMEMBERED)
@@ -53,9 +56,9 @@ class Ledger:
         """How many jobs have finished, of whole batches and of open ones."""
         return self._finished_jobs + sum(batch.size - batch.left for batch in self.open.values())
 
-    def knows(self, slot: int, lease: int) -> bool:
+    def knows(self, lease: int) -> bool:
         """Tell whether a lease is open here, or finished and not surely acknowledged."""
-        return lease in self.open or lease in self._acking or lease in self._finished.get(slot, {})
+        return lease in self.open or lease in self._acking or any(lease in acks for acks in self._finished.values())
 
     async def acked_before(self, slot: int, lease: int) -> bool:
         """Acknowledge a lease once more that came back in a crash of the server; False if it never was."""
@@ -79,7 +82,7 @@ class Ledger:
         del self.open[batch.lease]
         self._finished_jobs += batch.size
         self._cell.words[Word.SUCCEEDED] += batch.size - len(batch.settled)
-        self._finished[batch.lane.slot][batch.lease] = batch
+        self._finished[batch.lane.slot, batch.lane.segment][batch.lease] = batch
         self._dirty.set()
 
     def settle(self, batch: Batch, settlement: Settlement) -> None:
@@ -99,16 +102,16 @@ class Ledger:
         if not batch.left:
             del self.open[batch.lease]
 
-    def take_acks(self, slot: int) -> dict[int, Batch]:
+    def take_acks(self, shelf: Shelf) -> dict[int, Batch]:
         """Take the leases to acknowledge, to let them ride on a claim; say `acked` or `put_back` afterwards."""
-        acks = self._finished.pop(slot, {})
+        acks = self._finished.pop(shelf, {})
         self._acking.update(acks)
         return acks
 
-    def put_back(self, slot: int, acks: dict[int, Batch]) -> None:
+    def put_back(self, shelf: Shelf, acks: dict[int, Batch]) -> None:
         """Keep acks for later, whose statement may not have happened."""
         self._acking.difference_update(acks)
-        self._finished[slot].update(acks)
+        self._finished[shelf].update(acks)
         self._dirty.set()
 
     def acked(self, sent: dict[int, Batch], ours: set[int], *, sure: bool) -> None:
@@ -148,17 +151,17 @@ class Ledger:
         async with self._writing:
             while self._settling:
                 await self._flush_settlements()
-            for slot in list(self._finished):
-                acks = self.take_acks(slot)
+            for shelf in list(self._finished):
+                acks = self.take_acks(shelf)
                 if acks:
-                    await self._flush_acks(slot, acks)
+                    await self._flush_acks(shelf, acks)
 
-    async def _flush_acks(self, slot: int, acks: dict[int, Batch]) -> None:
+    async def _flush_acks(self, shelf: Shelf, acks: dict[int, Batch]) -> None:
         breaks = self._link.breaks
         try:
-            ours = await self._link.call(partial(ack.ack, slot=slot, worker=self._worker, leases=list(acks)))
+            ours = await self._link.call(partial(ack.ack, slot=shelf[0], worker=self._worker, leases=list(acks)))
         except BaseException:
-            self.put_back(slot, acks)
+            self.put_back(shelf, acks)
             raise
         self.acked(acks, ours, sure=breaks == self._link.breaks)
 

@@ -24,6 +24,7 @@ from psycopg.errors import InsufficientPrivilege
 
 import fastq
 from fastq.protocol import rotate
+from fastq.protocol.rotate import Emptied
 from fastq.schema import migrator
 from fastq.sql import names, statement
 
@@ -277,7 +278,7 @@ def test_worker_can_execute_every_statement(logins: dict[str, str]) -> None:
 
 def planned(name: str) -> str:
     """Return a statement that has the server check its rights without running it; all its parameters are null."""
-    text = re.sub(r"%\((\w+)\)s", "null", statement(name, 0)).replace("%%", "%")
+    text = re.sub(r"%\((\w+)\)s", "null", statement(name, 0, table="ready_0")).replace("%%", "%")
     return text if re.match(r"lock|truncate|select nextval", text) else f"explain {text}"
 
 
@@ -314,8 +315,8 @@ async def test_worker_turns_the_ring(db: Db, logins: dict[str, str]) -> None:
     db.execute("delete from fastq.ready_2")
     db.execute("insert into fastq.ready_0 (task) values ('t')")
     async with await psycopg.AsyncConnection.connect(logins["worker"], autocommit=True) as conn:
-        assert await rotate.truncatable(conn) == [2]
-        assert await rotate.truncate(conn, segment=2)
+        assert await rotate.truncatable(conn) == [Emptied("ready_2", 2)]
+        assert await rotate.truncate(conn, Emptied("ready_2", 2))
         assert await rotate.advance(conn, slot=0, head_bytes=1) == 1
     assert db.execute("select pg_relation_size('fastq.ready_2')").fetchone() == (0,)
 

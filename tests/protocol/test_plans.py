@@ -28,7 +28,7 @@ def large(request: pytest.FixtureRequest, server: str, template: str) -> Iterato
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute(f"create database {name} template {template}".encode())
     with psycopg.connect(conninfo.make_conninfo(server, dbname=name), autocommit=True) as conn:
-        for table in ("ready_0", "ready_1", "scheduled", "lease", "unique_key"):
+        for table in ("ready_0", "ready_1", "scheduled", "lease_0", "unique_key"):
             conn.execute(f"alter table fastq.{table} set (autovacuum_enabled = off)".encode())
         if request.param == "stale":
             conn.execute("vacuum analyze")
@@ -162,7 +162,9 @@ def test_claim_of_groups(large: psycopg.Connection[Any], mode: str) -> None:
 def test_acks_on_the_way(large: psycopg.Connection[Any], mode: str) -> None:
     """Leases are found by their ids, also where there are thousands."""
     params = {"slot": 0, "worker": 1, "leases": "{1,51,101}"}
-    check(explain(large, statement("ack_leases"), params, mode), "lease", most_rows=3)
+    check(explain(large, statement("ack_leases"), params, mode), "lease_0", most_rows=3)
+    params = {"slot": 0, "worker": 1, "leases": "{1,51,101}", "ords": "{0,0,0}"}
+    check(explain(large, statement("ack_jobs"), params, mode), "lease_0", most_rows=3)
 
 
 @MODES
@@ -217,7 +219,7 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
         "advances": "{false}",
     }
     plan = explain(large, statement("settle_jobs_if_leased"), params, mode)
-    check(plan, "lease", most_rows=1)
+    check(plan, "lease_0", most_rows=1)
 
 
 @MODES

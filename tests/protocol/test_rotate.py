@@ -8,9 +8,10 @@ import pytest
 from scene import Conn, ask, hire, ids_of, put, put_many, states, take, until_blocked
 
 from fastq.job import JobSpec, Options
-from fastq.protocol import discover, enqueue, rotate
+from fastq.protocol import ack, discover, enqueue, rotate
 from fastq.protocol.claim import Lane
 from fastq.protocol.enqueue import Line
+from fastq.protocol.rotate import Emptied
 from fastq.sql import SEGMENTS
 
 pytestmark = pytest.mark.protocol
@@ -24,9 +25,14 @@ async def use_up(conn: Conn, segment: int) -> None:
     assert await size(conn, segment) > 0
 
 
-async def size(conn: Conn, segment: int) -> int:
+def ready(segment: int) -> Emptied:
+    """Return a segment's table of jobs."""
+    return Emptied(f"ready_{segment}", segment)
+
+
+async def size(conn: Conn, segment: int, kind: str = "ready") -> int:
     """Return a segment's size on disk in bytes."""
-    return int((await ask(conn, "select pg_relation_size(%s::regclass)", f"fastq.ready_{segment}"))[0][0])
+    return int((await ask(conn, "select pg_relation_size(%s::regclass)", f"fastq.{kind}_{segment}"))[0][0])
 
 
 async def head(conn: Conn) -> int:
@@ -39,8 +45,8 @@ async def test_only_used_up_segments_that_are_not_the_head(conn: Conn) -> None:
     for segment in range(3):
         await use_up(conn, segment)
     await put(conn, lane=Lane(0, 1, "default", 4, ""))
-    assert await rotate.truncatable(conn) == [2]
-    assert await rotate.truncate(conn, segment=2)
+    assert await rotate.truncatable(conn) == [ready(2)]
+    assert await rotate.truncate(conn, ready(2))
     assert await size(conn, 2) == 0
     assert await rotate.truncatable(conn) == []
 
@@ -50,18 +56,18 @@ async def test_any_slots_head_is_a_head(conn: Conn) -> None:
     await conn.execute("insert into fastq.ring (slot, head) values (1, 2)")
     await use_up(conn, 2)
     assert await rotate.truncatable(conn) == []
-    assert not await rotate.truncate(conn, segment=2)
+    assert not await rotate.truncate(conn, ready(2))
 
 
 async def test_truncation_looks_again(conn: Conn) -> None:
     """A job that was committed between the look and the lock is kept, and so is a segment that became the head."""
     await use_up(conn, 1)
     await use_up(conn, 2)
-    assert sorted(await rotate.truncatable(conn)) == [1, 2]
+    assert await rotate.truncatable(conn) == [ready(1), ready(2)]
     (place,) = await put(conn, lane=Lane(0, 1, "default", 4, ""))
     await conn.execute("update fastq.ring set head = 2")
-    assert not await rotate.truncate(conn, segment=1)
-    assert not await rotate.truncate(conn, segment=2)
+    assert not await rotate.truncate(conn, ready(1))
+    assert not await rotate.truncate(conn, ready(2))
     assert (await states(conn))[place] == "ready"
 
 
@@ -70,8 +76,8 @@ async def test_an_open_producer_is_not_waited_for(conn: Conn, other: Conn) -> No
     await use_up(conn, 1)
     async with other.transaction():
         (place,) = await put(other, lane=Lane(0, 1, "default", 4, ""))
-        assert await rotate.truncatable(conn) == [1]
-        assert not await rotate.truncate(conn, segment=1)
+        assert await rotate.truncatable(conn) == [ready(1)]
+        assert not await rotate.truncate(conn, ready(1))
         assert conn.info.transaction_status == 0, "the refused lock left no transaction open"
     assert (await states(conn))[place] == "ready"
 
@@ -82,8 +88,8 @@ async def test_readers_and_vacuum_are_not_waited_for(conn: Conn, other: Conn, mo
     await use_up(conn, 1)
     async with other.transaction():
         await other.execute(f"lock table fastq.ready_1 in {mode} mode")
-        assert not await rotate.truncate(conn, segment=1)
-    assert await rotate.truncate(conn, segment=1)
+        assert not await rotate.truncate(conn, ready(1))
+    assert await rotate.truncate(conn, ready(1))
 
 
 async def test_a_claim_that_waits_for_truncation_goes_on(conn: Conn, other: Conn, third: Conn) -> None:
@@ -92,7 +98,7 @@ async def test_a_claim_that_waits_for_truncation_goes_on(conn: Conn, other: Conn
     lane = Lane(0, 1, "default", 4, "")
     who = await hire(conn)
     async with other.transaction():
-        assert await rotate.truncate(other, segment=1)
+        assert await rotate.truncate(other, ready(1))
         inserting = asyncio.create_task(put(third, lane=lane))
         claiming = asyncio.create_task(take(conn, who, lane=lane))
         await until_blocked(other, third)
@@ -107,9 +113,28 @@ async def test_an_old_snapshot_does_not_keep_space(conn: Conn, other: Conn) -> N
         await other.execute("set transaction isolation level repeatable read")
         await ask(other, "select 1 from fastq.worker")
         await use_up(conn, 1)
-        assert await rotate.truncatable(conn) == [1]
-        assert await rotate.truncate(conn, segment=1)
+        assert await rotate.truncatable(conn) == [ready(1)]
+        assert await rotate.truncate(conn, ready(1))
         assert await size(conn, 1) == 0
+
+
+async def test_the_leases_of_a_segment_go_as_its_jobs_do(conn: Conn, other: Conn) -> None:
+    """Their table is truncated when the last of them has ended, not while one is open, whatever vacuum can do."""
+    lane = Lane(0, 1, "default", 4, "")
+    await put_many(conn, 100, lane=lane)
+    leases, who = Emptied("lease_1", 1), await hire(conn)
+    async with other.transaction():
+        await other.execute("set transaction isolation level repeatable read")
+        await ask(other, "select 1 from fastq.worker")
+        first, last = await take(conn, who, lane=lane, limit=50), await take(conn, who, lane=lane, limit=50)
+        assert await ask(conn, "select count(*) from fastq.lease_1") == [(2,)]
+        await ack.ack(conn, slot=0, worker=who, leases=[first.lease])
+        assert await rotate.truncatable(conn) == [ready(1)]
+        assert not await rotate.truncate(conn, leases)
+        await ack.ack(conn, slot=0, worker=who, leases=[last.lease])
+        assert await rotate.truncatable(conn) == [ready(1), leases]
+        assert await rotate.truncate(conn, leases)
+        assert await size(conn, 1, "lease") == 0
 
 
 async def test_the_head_moves_to_an_empty_next_segment_only(conn: Conn) -> None:
@@ -125,7 +150,7 @@ async def test_the_head_moves_to_an_empty_next_segment_only(conn: Conn) -> None:
     assert await head(conn) == 3
     await take(conn, await hire(conn))
     assert await rotate.advance(conn, slot=0, head_bytes=1) is None
-    assert await rotate.truncate(conn, segment=0)
+    assert await rotate.truncate(conn, ready(0))
     assert await rotate.advance(conn, slot=0, head_bytes=1) == 0
 
 
@@ -149,7 +174,7 @@ async def test_a_stale_head_insert_into_a_truncated_segment_is_found(conn: Conn)
     who = await hire(conn)
     await take(conn, who)
     assert await rotate.advance(conn, slot=0, head_bytes=1) == 1
-    assert await rotate.truncate(conn, segment=old_head)
+    assert await rotate.truncate(conn, ready(old_head))
     await conn.execute(f"insert into fastq.ready_{old_head} (pos, task) values (%s, 't')", (blocks[0],))
     ((lane, first),) = await discover.discover(conn, slot=0, queues=[], exclude=[], unknown=[])
     assert (lane.segment, first) == (old_head, blocks[0])
@@ -172,8 +197,8 @@ async def test_nothing_is_lost_while_the_ring_turns(conn: Conn, other: Conn, thi
     async def turn() -> None:
         nonlocal turns
         while len(claimed) < 450:
-            for segment in await rotate.truncatable(third):
-                turns += await rotate.truncate(third, segment=segment)
+            for emptied in await rotate.truncatable(third):
+                turns += await rotate.truncate(third, emptied)
             await rotate.advance(third, slot=0, head_bytes=1)
 
     async with asyncio.timeout(20):

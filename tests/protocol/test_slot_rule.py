@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from fastq.sql import names, statement
+from fastq.sql import SEGMENTS, names, statement
 
 pytestmark = pytest.mark.protocol
 
@@ -19,7 +19,14 @@ READ = re.compile(
 )
 WRITTEN = re.compile(rf"\binsert into fastq\.({'|'.join(HOT)})(?:\s+as\s+\w+)?\s*\(([^)]*)\)", re.IGNORECASE)
 
-WHOLE_TABLES = {"lock_segment", "truncate_segment", "check_segment_empty", "list_truncatable_segments"}
+WHOLE_TABLES = {
+    "lock_out_writers",
+    "lock_out_readers",
+    "truncate_table",
+    "check_table_empty",
+    "list_truncatable_tables",
+    "limit_lock_wait",
+}
 """Upkeep of a segment as a whole: it is the table that is locked and truncated."""
 
 
@@ -71,6 +78,12 @@ def partitioned(empty_dsn: str) -> Any:
         migrator.migrate(conn)
         for table, key in KEYS.items():
             conn.execute(PARTITION.format(table=table, key=key).encode())
+        for segment in range(SEGMENTS):
+            conn.execute(f"create table fastq.lease_{segment} (like fastq.lease) partition by list (slot)".encode())
+            for slot in (0, 1):
+                table = f"fastq.lease_{segment}"
+                conn.execute(f"create table {table}_s{slot} partition of {table} for values in ({slot})".encode())
+            conn.execute(f"alter table fastq.lease_{segment} add primary key (slot, id)".encode())
         conn.execute("drop table fastq.ready cascade")
         columns = (
             "segment int2 not null default 0, priority int2 not null default 4, attempt int2 not null default 0,"

@@ -72,6 +72,7 @@ class Fleet(RuleBasedStateMachine):
         self.workers = [self.run(hire(self.conn)) for _ in range(2)]
         self.places: dict[int, str] = {}
         self.leases: dict[int, Lease] = {}
+        self.segments: dict[int, int] = {}
         self.hidden: set[int] = set()
         self.lost: list[tuple[int, int, int]] = []
         self.completed: set[tuple[int, int]] = set()
@@ -151,7 +152,8 @@ class Fleet(RuleBasedStateMachine):
         if not found:
             return
         lane, first = min(found, key=lambda pair: pair[1])
-        mine = [lease for lease in self.known(worker) if not any(self.leases[lease][1])]
+        ended = [lease for lease in self.known(worker) if not any(self.leases[lease][1])]
+        mine = [lease for lease in ended if self.segments[lease] == lane.segment]
         acks = [*mine, *(lease for lease, _, _ in self.lost)] if with_acks else []
 
         async def take_some(conn: Conn) -> None:
@@ -160,6 +162,7 @@ class Fleet(RuleBasedStateMachine):
         if answer == "comes":
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1, limit=limit, acks=acks))
             assert sorted(got.acked) == sorted(mine if with_acks else [])
+            self.segments[got.lease] = lane.segment
             self.took(worker, got.lease, jobs_of(got), ids_of(got), limit)
         else:
             assert not self.cut(take_some, 2, answer == "is lost")
@@ -169,6 +172,8 @@ class Fleet(RuleBasedStateMachine):
         if answer == "is lost":
             held = self.run(claim.list_leases(self.conn, slot=0, worker=worker))
             (new,) = [lease for lease in held if lease.lease not in self.leases]
+            assert new.lane.segment == lane.segment
+            self.segments[new.lease] = lane.segment
             self.took(worker, new.lease, jobs_of(new.claimed), ids_of(new.claimed), limit)
             self.hidden.add(new.lease)
 
@@ -497,9 +502,9 @@ class Fleet(RuleBasedStateMachine):
     @rule(at=st.integers(0, 5), happens=st.booleans())
     def turn_the_ring(self, at: int, happens: bool) -> None:
         """Truncate what can be and move the head on; perhaps a truncation is cut off first."""
-        for segment in self.run(rotate.truncatable(self.conn)):
+        for emptied in self.run(rotate.truncatable(self.conn)):
             if at:
-                self.cut(lambda conn, segment=segment: rotate.truncate(conn, segment=segment), at, happens)
+                self.cut(lambda conn, emptied=emptied: rotate.truncate(conn, emptied), at, happens)
         self.run(turn_ring(self.conn))
 
     # -- what always holds
@@ -522,8 +527,8 @@ def after_nothing(job: LeasedJob) -> Settlement:
 
 async def turn_ring(conn: Conn) -> None:
     """Truncate what is empty and move the head on."""
-    for segment in await rotate.truncatable(conn):
-        await rotate.truncate(conn, segment=segment)
+    for emptied in await rotate.truncatable(conn):
+        await rotate.truncate(conn, emptied)
     await rotate.advance(conn, slot=0, head_bytes=1)
 
 

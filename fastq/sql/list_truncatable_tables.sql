@@ -1,0 +1,18 @@
+-- Tables of segments that hold space, that no slot uses as its head, and that look empty.
+-- Locks: none. Index: none (an emptied segment is a short scan, or a long one while vacuum cannot run: the caller paces
+-- itself; a segment of another kind is not scanned). Caller: protocol.rotate.
+select t.name, t.segment
+from (values ('ready_0', 0), ('ready_1', 1), ('ready_2', 2), ('ready_3', 3),
+             ('lease_0', 0), ('lease_1', 1), ('lease_2', 2), ('lease_3', 3)) as t(name, segment)
+where case
+  when pg_relation_size(format('fastq.%%I', t.name)::regclass) = 0 then false
+  when exists (select from fastq.ring r where r.head = t.segment) then false
+  when t.name = 'ready_0' then not exists (select from fastq.ready_0)
+  when t.name = 'ready_1' then not exists (select from fastq.ready_1)
+  when t.name = 'ready_2' then not exists (select from fastq.ready_2)
+  when t.name = 'ready_3' then not exists (select from fastq.ready_3)
+  when t.name = 'lease_0' then not exists (select from fastq.lease_0)
+  when t.name = 'lease_1' then not exists (select from fastq.lease_1)
+  when t.name = 'lease_2' then not exists (select from fastq.lease_2)
+  else not exists (select from fastq.lease_3)
+end
