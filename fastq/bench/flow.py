@@ -47,8 +47,8 @@ class Stretch:
 
 
 def producers_for(processes: int) -> int:
-    """Return how many producers keep so many workers busy: one for two."""
-    return max(1, processes // 2)
+    """Return how many producers keep so many workers busy: as many, for half of the time one waits for its commit."""
+    return processes
 
 
 def backlog_for(processes: int, batch_size: int) -> int:
