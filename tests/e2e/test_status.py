@@ -46,6 +46,21 @@ def test_empty_database_says_what_to_do_next(db: Db) -> None:
     assert "fastq enqueue MODULE:app TASK" in done.stdout
 
 
+def test_sizes_are_those_of_all_segments(db: Db) -> None:
+    """What ready and lease take is the sum of their tables, TOAST included."""
+    before = survey(db).fleet
+    db.execute("insert into fastq.ready_2 (task, payload) select 't', '{}' from generate_series(1, 3000)")
+    db.execute(
+        "insert into fastq.lease_3 (slot, id, worker, queue, priority, group_key, batch)"
+        " select 0, 1, 1, 'q', 4, '',"
+        " convert_to(json_agg(json_build_array(n, 't', 0, 1, gen_random_uuid()))::text, 'UTF8')"
+        " from generate_series(1, 3000) n"
+    )
+    after = survey(db).fleet
+    assert after.ready_bytes - before.ready_bytes > 100_000
+    assert after.lease_bytes - before.lease_bytes > 50_000
+
+
 def test_every_state_is_counted_by_queue(db: Db) -> None:
     """Ready, running, scheduled, retrying and failed jobs have their columns; claimed jobs that are done do not run."""
     fill(db, "mail", 3)

@@ -76,7 +76,8 @@ end: do
   od
 }
 
-/* list_truncatable_segments; lock_segment, nowait; check_segment_empty; truncate_segment; and the head goes on. */
+/* list_truncatable_tables; lock_out_writers, nowait; check_table_empty; lock_out_readers; truncate_table; and the head goes on.
+   Readers that see an emptied segment or a truncated one see the same, so one lock stands for both. */
 #define LOOK(s) :: d_step { stage == 0 && !rows[s] && space[s] && s != head -> segment = s; stage = 1 }
 
 proctype Rotator() {

@@ -13,6 +13,8 @@ import pytest
 from fleet import Fleet, gone, until
 from probe import Db, enqueue, states, told, wait_empty, wait_told
 
+from fastq.schema import migrator
+
 pytestmark = pytest.mark.process
 
 
@@ -25,6 +27,20 @@ def test_jobs_run_and_leave_nothing_behind(dsn: str, db: Db) -> None:
     assert sorted(map(int, told(db, "quick"))) == list(range(300))
     assert db.execute("select count(*) from fastq.lease").fetchone() == (0,)
     assert db.execute("select count(*) from fastq.worker").fetchone() == (0,)
+
+
+def test_jobs_of_all_slots_run(dsn: str, db: Db) -> None:
+    """Workers claim from each of 32 slots, and two workers go round them without losing or repeating a job."""
+    migrator.set_slots(db, 32)
+    db.execute(
+        "insert into fastq.ready_1 (slot, pos, task, payload)"
+        " select n %% 32, 1000000 + n, %s, json_build_object('n', n) from generate_series(0, 959) n",
+        [handlers.quick.name],
+    )
+    with Fleet(dsn, "--burst", processes=2) as fleet:
+        assert fleet.process.wait(60) == 0
+    assert sorted(map(int, told(db, "quick"))) == list(range(960))
+    assert states(db) == {}
 
 
 def test_killed_workers_jobs_run_again_while_its_supervisor_lives(dsn: str, db: Db) -> None:

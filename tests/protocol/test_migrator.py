@@ -78,6 +78,36 @@ def test_script_brings_an_older_database_up_to_date(empty_dsn: str) -> None:
             migrator.check(conn)
 
 
+def test_leases_move_into_segments_with_their_rights(empty_dsn: str) -> None:
+    """What was leased stays leased; a role that could use leases, and truncate segments, can in all of them."""
+    lease = "insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch)"
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        conn.execute(migrator.script(without=[m.version for m in migrator.migrations() if m.version >= 7]).encode())
+        conn.execute(f"{lease} values (0, 7, 1, 'q', 4, '', '[[1,\"t\",0,1,{{}}]]')".encode())
+        conn.execute('drop role if exists "Leased to"')
+        conn.execute('create role "Leased to"')
+        try:
+            conn.execute('grant select, insert, update, delete on fastq.lease to "Leased to"')
+            conn.execute('grant truncate on fastq.ready_0 to "Leased to"')
+            conn.execute('grant select on fastq.job to "Leased to"')
+            assert migrator.migrate(conn) == len(migrator.migrations()) - 6
+            assert conn.execute("select id, state, worker from fastq.job").fetchall() == [(1, "running", 1)]
+            conn.execute(f"{lease} values (0, 8, 1, 'q', 4, '', '[]')".encode())  # as workers of before do
+            conn.execute(f"{lease.replace('lease ', 'lease_2 ')} values (0, 9, 1, 'q', 4, '', '[]')".encode())
+            found = conn.execute("select id, segment from fastq.lease order by id").fetchall()
+            assert found == [(7, 0), (8, 0), (9, 2)]
+            tables = ["fastq.lease", *(f"fastq.lease_{segment}" for segment in range(4))]
+            for table in tables:
+                for right in ("select", "insert", "update", "delete"):
+                    may = conn.execute("select has_table_privilege('Leased to', %s, %s)", [table, right]).fetchone()
+                    assert may == (True,), (table, right)
+                may = conn.execute("select has_table_privilege('Leased to', %s, 'truncate')", [table]).fetchone()
+                assert may == (table != "fastq.lease",)
+        finally:
+            conn.execute('drop owned by "Leased to"')
+            conn.execute('drop role "Leased to"')
+
+
 def test_slots_only_grow(db: psycopg.Connection[object]) -> None:
     """More slots get their ring rows; fewer are refused."""
     migrator.set_slots(db, 3)
