@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -22,6 +22,8 @@ from fastq.protocol.asking import ask
 from fastq.protocol.enqueue import Apart, Line, Progress
 from fastq.protocol.jobs import carry_out
 from fastq.protocol.unique import Placed
+
+T = TypeVar("T")
 
 NOTIFY_EVERY_S = 0.002
 """At most one NOTIFY in this time from one process: it holds a cluster-wide lock while it commits."""
@@ -132,7 +134,8 @@ class AsyncClient:
     async def _send(self, batch: list[Waiting], failures: int) -> int:
         """Insert a batch and answer its callers; returns how often in a row the database could not be reached."""
         try:
-            ids = await self._insert([line for line, _, _ in batch])
+            lines = [line for line, _, _ in batch]
+            ids = await self._on(self._short, lambda conn: enqueue.insert_lines(conn, lines))
         except DatabaseUnreachable as exc:
             await self._try_later(batch, exc, failures + 1)
             return failures + 1
@@ -146,11 +149,12 @@ class AsyncClient:
             self.wake()
         return 0
 
-    async def _insert(self, lines: list[Line]) -> list[int]:
-        async with self._short.connection() as conn:
+    async def _on(self, pool: AsyncPool, attempt: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
+        """Return what `attempt` does on a connection of a pool; its errors say what became of the jobs."""
+        async with pool.connection() as conn:
             try:
                 with answering(conn):
-                    return await enqueue.insert_lines(conn, lines)
+                    return await attempt(conn)
             except psycopg.Error as exc:
                 if exc.sqlstate == fate.READ_ONLY:
                     await conn.close()  # the next one may find the new primary
@@ -175,7 +179,7 @@ class AsyncClient:
         """Enqueue a unique or ordered job: on its own, because it may have to wait for who is just taking the key."""
         apart = Apart(spec, self._limit_bytes)
         placed = await (
-            self._in_time(lambda own: enqueue.insert_apart(own, apart, patience=unique.PATIENCE))
+            self._apart_in_time(lambda own: enqueue.insert_apart(own, apart, patience=unique.PATIENCE))
             if conn is None
             else enqueue.insert_apart(conn, apart)
         )
@@ -192,29 +196,23 @@ class AsyncClient:
         if conn is not None:
             return await carry_out(conn, reserve.reserve(spec, body, expires_s=expires_s))
         request = reserve.reserve(spec, body, expires_s=expires_s, patience=unique.PATIENCE)
-        return await self._in_time(lambda own: carry_out(own, request))
+        return await self._apart_in_time(lambda own: carry_out(own, request))
 
-    async def _in_time(self, attempt: Callable[[AsyncConnection[Any]], Awaitable[Placed]]) -> Placed:
+    async def _apart_in_time(self, attempt: Callable[[AsyncConnection[Any]], Awaitable[Placed]]) -> Placed:
+        return await self._in_time(lambda: self._on(self._apart, attempt))
+
+    async def _in_time(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Return what `attempt` does, tried again for `retry_s` seconds while the database cannot be reached."""
         loop = asyncio.get_running_loop()
         until, failures = loop.time() + self._retry_s, 0
         while True:
             try:
-                return await self._once(attempt)
+                return await attempt()
             except DatabaseUnreachable as exc:
                 failures += 1
                 if (left_s := until - loop.time()) <= 0:
                     raise fate.given_up(exc) from None
                 await asyncio.sleep(min(left_s, full_jitter_s(failures)))
-
-    async def _once(self, attempt: Callable[[AsyncConnection[Any]], Awaitable[Placed]]) -> Placed:
-        async with self._apart.connection() as conn:
-            try:
-                with answering(conn):
-                    return await attempt(conn)
-            except psycopg.Error as exc:
-                if exc.sqlstate == fate.READ_ONLY:
-                    await conn.close()  # the next one may find the new primary
-                raise fate.of(exc) from None
 
     # -- streams
 
@@ -229,7 +227,7 @@ class AsyncClient:
             await ask(conn, "notify_workers")
             return ids
         async with AsyncExitStack() as stack:
-            own = await self._connect_in_time(stack)
+            own = await self._in_time(lambda: stack.enter_async_context(self._long.connection()))
             stack.enter_context(answering(own))
             try:
                 ids = await enqueue.copy_jobs(own, specs, text, slot=0, progress=progress)
@@ -239,18 +237,6 @@ class AsyncClient:
                 raise fate.of(exc, committing=text.whole) from None
         self.wake()
         return ids
-
-    async def _connect_in_time(self, stack: AsyncExitStack) -> AsyncConnection[Any]:
-        loop = asyncio.get_running_loop()
-        until, failures = loop.time() + self._retry_s, 0
-        while True:
-            try:
-                return await stack.enter_async_context(self._long.connection())
-            except DatabaseUnreachable as exc:
-                failures += 1
-                if (left_s := until - loop.time()) <= 0:
-                    raise fate.given_up(exc) from None
-                await asyncio.sleep(min(left_s, full_jitter_s(failures)))
 
     # -- waking the fleet
 

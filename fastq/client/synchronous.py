@@ -65,30 +65,21 @@ class SyncClient:
         """Enqueue one job, in the caller's transaction if a connection is given; returns its id."""
         line = Line(spec, self._limit_bytes)
         if conn is None:
-            return self._in_time(lambda: self._insert(line))
+            return self._in_time(lambda: self._on(self._pool, lambda own: self._insert(own, line)))
         (job_id,) = enqueue.insert_lines_sync(conn, [line])
         ask_sync(conn, "notify_workers")
         return job_id
 
-    def _insert(self, line: Line) -> int:
-        with self._pool.connection() as own:
-            try:
-                with answering(own):
-                    (job_id,) = enqueue.insert_lines_sync(own, [line])
-            except psycopg.Error as exc:
-                if exc.sqlstate == fate.READ_ONLY:
-                    own.close()  # the next one may find the new primary
-                raise fate.of(exc) from None
-            self._notify(own)
+    def _insert(self, conn: database.Connection, line: Line) -> int:
+        (job_id,) = enqueue.insert_lines_sync(conn, [line])
+        self._notify(conn)
         return job_id
 
     def enqueue_apart(self, spec: JobSpec, conn: Connection[Any] | None = None) -> Placed:
         """Enqueue a unique or ordered job; it may have to wait for who is just taking the key."""
         apart = Apart(spec, self._limit_bytes)
         if conn is None:
-            placed = self._in_time(
-                lambda: self._once(lambda own: enqueue.insert_apart_sync(own, apart, patience=unique.PATIENCE))
-            )
+            placed = self._apart_in_time(lambda own: enqueue.insert_apart_sync(own, apart, patience=unique.PATIENCE))
             if not placed.duplicate and not spec.options.waits:
                 self.wake()
             return placed
@@ -103,10 +94,14 @@ class SyncClient:
         if conn is not None:
             return carry_out_sync(conn, reserve.reserve(spec, body, expires_s=expires_s))
         request = reserve.reserve(spec, body, expires_s=expires_s, patience=unique.PATIENCE)
-        return self._in_time(lambda: self._once(lambda own: carry_out_sync(own, request)))
+        return self._apart_in_time(lambda own: carry_out_sync(own, request))
 
-    def _once(self, attempt: Callable[[Connection[Any]], Placed]) -> Placed:
-        with self._apart.connection() as own:
+    def _apart_in_time(self, attempt: Callable[[database.Connection], Placed]) -> Placed:
+        return self._in_time(lambda: self._on(self._apart, attempt))
+
+    def _on(self, pool: SyncPool, attempt: Callable[[database.Connection], T]) -> T:
+        """Return what `attempt` does on a connection of a pool; its errors say what became of the jobs."""
+        with pool.connection() as own:
             try:
                 with answering(own):
                     return attempt(own)
