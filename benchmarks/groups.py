@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from workers import start, stop
 
 import fastq
 from fastq import database, testing
@@ -64,29 +63,6 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def fleet(dsn: str, processes: int) -> subprocess.Popen[bytes]:
-    """Start workers and wait until they are ready."""
-    command = [sys.executable, "-m", "fastq", "worker", "groups:app", "-p", str(processes)]
-    env = {**os.environ, "FASTQ_DSN": dsn}
-    workers = subprocess.Popen(
-        command, env=env, cwd=Path(__file__).parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    assert workers.stderr is not None
-    up = 0
-    while up < processes:
-        up += b"is ready" in (line := workers.stderr.readline())
-        if not line:
-            sys.exit("the workers did not start")
-    threading.Thread(target=workers.stderr.read, daemon=True).start()
-    return workers
-
-
-def stop(workers: subprocess.Popen[bytes]) -> None:
-    """Drain the workers."""
-    workers.send_signal(signal.SIGTERM)
-    workers.wait()
-
-
 def fill(conn: Any, groups: int, each: int, prefix: str) -> None:
     """Put jobs into a paused queue, the groups' jobs mixed; no prefix: all without a group."""
     conn.execute("select fastq.pause(%s)", [QUEUE])
@@ -120,7 +96,7 @@ def left(conn: Any) -> bool:
 
 def drained_per_s(conn: Any, dsn: str, given: argparse.Namespace, jobs: int) -> int:
     """Return how many of the jobs per second are drained."""
-    workers = fleet(dsn, given.processes)
+    workers = start(dsn, "groups:app", given.processes, env={})
     try:
         started = time.monotonic()
         conn.execute("select fastq.resume(%s)", [QUEUE])
@@ -137,7 +113,7 @@ def lone_jobs(conn: Any, dsn: str, given: argparse.Namespace) -> dict[str, float
     """Return how long single jobs waited beside a big tenant's."""
     conn.execute("create table if not exists ran (id int8 primary key, at timestamptz)")
     fill(conn, 1, given.tenant, "tenant")
-    workers, waits = fleet(dsn, given.processes), []
+    workers, waits = start(dsn, "groups:app", given.processes, env={}), []
     try:
         conn.execute("select fastq.resume(%s)", [QUEUE])
         for n in range(given.lone):
@@ -184,7 +160,8 @@ def main() -> None:
             with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
                 conditions = machine.describe(conn)
             jobs = given.groups * given.each
-            whole = {"scenario": "groups", "jobs": jobs, **medians, "samples": rounds, **conditions}
+            command = f"python benchmarks/groups.py --groups {given.groups} --each {given.each} --rounds {given.rounds}"
+            whole = {"scenario": "groups", "jobs": jobs, **medians, "samples": rounds, **conditions, "command": command}
             print(f"wrote {result.save(whole, given.output)}")
 
 

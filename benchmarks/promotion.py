@@ -13,16 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import struct
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from workers import start, stop
 
 import fastq
 from fastq import database
@@ -58,27 +57,6 @@ def options() -> argparse.Namespace:
     parser.add_argument("--ahead", type=float, default=8.0, help="seconds from the fill to the due instant")
     parser.add_argument("--output", type=Path, help="write <date>-<commit>-promotion.json there")
     return parser.parse_args()
-
-
-def fleet(dsn: str, processes: int, notes: str, *, drain: bool) -> subprocess.Popen[bytes]:
-    """Start workers and their steward; without `drain` they leave the queue alone."""
-    command = [sys.executable, "-m", "fastq", "worker", "promotion:app", "-p", str(processes)]
-    env = {**os.environ, "FASTQ_DSN": dsn, "PROMOTION_NOTES": notes}
-    workers = subprocess.Popen(
-        command + ([] if drain else ["-X", QUEUE]),
-        env=env,
-        cwd=Path(__file__).parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    assert workers.stderr is not None
-    up = 0
-    while up < processes:
-        up += b"is ready" in (line := workers.stderr.readline())
-        if not line:
-            sys.exit("the workers did not start")
-    threading.Thread(target=workers.stderr.read, daemon=True).start()
-    return workers
 
 
 def fill(conn: Any, jobs: int, ahead_s: float) -> Any:
@@ -164,7 +142,8 @@ def measure(dsn: str, given: argparse.Namespace, scenario: str) -> dict[str, flo
             text = statement("promote_due_jobs").replace("%(slot)s", "0").replace("%(limit)s", str(given.jobs))
             conn.execute(text.replace("%(since)s", "'-infinity'").encode())
             conn.execute("insert into fastq.queue (name, paused) values (%s, true)", [QUEUE])
-        workers = fleet(dsn, given.processes, notes, drain=drain)
+        leave = () if drain else ("-X", QUEUE)
+        workers = start(dsn, "promotion:app", given.processes, *leave, env={"PROMOTION_NOTES": notes})
         try:
             if scenario == "direct":
                 conn.execute("delete from fastq.queue where name = %s", [QUEUE])
@@ -182,8 +161,7 @@ def measure(dsn: str, given: argparse.Namespace, scenario: str) -> dict[str, flo
             rate = round(len(late) / max(late[-1] - late[0], 0.001))
             return {**percentiles(late), "per_s": rate, "promoter_cpu_us_per_job": cpu_us}
         finally:
-            workers.send_signal(signal.SIGTERM)  # the next leader need not wait for this one's lease
-            workers.wait()
+            stop(workers)
             clean(conn)
 
 

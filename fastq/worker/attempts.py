@@ -18,7 +18,7 @@ from fastq.outcome import Discard, Failure, RetryPolicy, after_failure, cancelle
 from fastq.protocol.completion import Place
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes
-from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of, row_holds
+from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of, meta_of, row_holds
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import PayloadMisfit, Runner
 from fastq.worker.threads import Threads
@@ -92,7 +92,7 @@ class Attempts:
 
     def context(self, runner: Runner, key: int, batch: Batch, row: Row) -> Context:
         """Return the context of a run."""
-        meta: dict[str, Any] = (row[META] if len(row) > META else None) or {}
+        meta: dict[str, Any] = meta_of(row) or {}
         return runner.context(
             id=id_of(row),
             task=row[TASK],

@@ -23,6 +23,11 @@ def id_of(row: Row) -> int:
     return int(row[POS] if job_id is None else job_id)
 
 
+def meta_of(row: Row) -> Any:
+    """Return what is rare about a job, as it was packed; None for most."""
+    return row[META] if len(row) > META else None
+
+
 def _suspects(rows: list[Row]) -> frozenset[int]:
     """Return the ordinals of jobs that were running when a worker died."""
     metas = ((ordinal, row[META]) for ordinal, row in enumerate(rows) if len(row) > META)
@@ -39,7 +44,7 @@ def _holds(rows: list[Row]) -> bool:
 
 def row_holds(row: Row) -> bool:
     """Tell whether a job holds a unique key, or the head of a line."""
-    meta = row[META] if len(row) > META else None
+    meta = meta_of(row)
     return isinstance(meta, dict) and not meta.keys().isdisjoint(_HELD)
 
 
@@ -112,9 +117,13 @@ class Batch:
 
     def job(self, key: int, row: Row) -> LeasedJob:
         """Return a job as the decisions about it want it."""
-        meta = row[META] if len(row) > META else None
         return LeasedJob(
-            lease=self.lease, ord=split_key(key)[1], id=id_of(row), task=row[TASK], attempt=row[ATTEMPT], meta=meta
+            lease=self.lease,
+            ord=split_key(key)[1],
+            id=id_of(row),
+            task=row[TASK],
+            attempt=row[ATTEMPT],
+            meta=meta_of(row),
         )
 
     def ordinals_of(self, tasks: Container[str]) -> set[int]:

@@ -15,7 +15,7 @@ from fastq.context import Context
 from fastq.job import Next
 from fastq.states import JobState
 from fastq.worker.attempts import Attempts
-from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of
+from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, PAYLOAD, TASK, Batch, Row, id_of, meta_of
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import PayloadMisfit, Runner
 from fastq.worker.threads import Threads
@@ -139,7 +139,7 @@ async def _run(runner: Runner, items: list[BatchItem], ctx: Context, in_thread: 
 
 
 def _item(batch: Batch, row: Row) -> BatchItem:
-    meta: dict[str, Any] = (row[META] if len(row) > META else None) or {}
+    meta: dict[str, Any] = meta_of(row) or {}
     return BatchItem(
         id=id_of(row),
         task=row[TASK],

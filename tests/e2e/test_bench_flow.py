@@ -9,31 +9,16 @@ import time
 from itertools import pairwise
 from typing import Any
 
-import orjson
 import psycopg
 import pytest
+from benches import is_empty, measured
 
 pytestmark = pytest.mark.e2e
 
 
-def measured(*arguments: str) -> dict[str, Any]:
-    """Run `fastq bench … --json` with one worker and return what it found."""
-    command = [sys.executable, "-m", "fastq", "bench", *arguments, "-p", "1", "--json"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert ran.returncode == 0, ran.stderr
-    found: dict[str, Any] = orjson.loads(ran.stdout)
-    return found
-
-
-def is_empty(db: psycopg.Connection[Any]) -> bool:
-    """Tell whether the bench left nothing behind."""
-    tables = ("job", "lease", "worker", "queue")
-    return not any(db.execute(f"select from fastq.{table} limit 1".encode()).fetchall() for table in tables)
-
-
 def test_steady_counts_what_goes_in_and_what_is_run(dsn: str, db: psycopg.Connection[Any]) -> None:
     """At least ten samples; what was run is what the samples say; the backlog is bounded."""
-    found = measured("steady", "--duration", "1", "--dsn", dsn)
+    found = measured("steady", "--duration", "1", "-p", "1", "--dsn", dsn)
     assert len(found["samples"]) == 10
     assert [early["at_s"] < late["at_s"] for early, late in pairwise(found["samples"])] == [True] * 9
     assert found["jobs"] == pytest.approx(found["jobs_per_s"] * found["wall_s"], rel=0.01)
@@ -44,7 +29,7 @@ def test_steady_counts_what_goes_in_and_what_is_run(dsn: str, db: psycopg.Connec
 
 def test_pinned_holds_the_horizon_and_watches_the_tables(dsn: str, db: psycopg.Connection[Any]) -> None:
     """Transactions pile up behind the snapshot; every sample has the sizes of all segments."""
-    found = measured("pinned", "--duration", "1", "--dsn", dsn)
+    found = measured("pinned", "--duration", "1", "-p", "1", "--dsn", dsn)
     assert found["pinned_transactions"] > 10
     assert found["ratio_last_to_first"] == pytest.approx(found["last_jobs_per_s"] / found["first_jobs_per_s"], rel=0.01)
     assert all(len(sample["ring_bytes"]) == 4 and sample["lease_bytes"] > 0 for sample in found["samples"])
@@ -54,7 +39,7 @@ def test_pinned_holds_the_horizon_and_watches_the_tables(dsn: str, db: psycopg.C
 
 def test_load_counts_latency_from_the_time_a_job_was_due(dsn: str, db: psycopg.Connection[Any]) -> None:
     """Three levels below the capacity; every timed job is in the quantiles, whenever it was sent."""
-    found = measured("load", "--duration", "1", "--dsn", dsn)
+    found = measured("load", "--duration", "1", "-p", "1", "--dsn", dsn)
     assert [point["load"] for point in found["points"]] == [0.1, 0.5, 0.9]
     for point, sample in zip(found["points"], found["samples"], strict=True):
         assert point["offered_per_s"] == pytest.approx(point["load"] * found["capacity_jobs_per_s"], rel=0.01)

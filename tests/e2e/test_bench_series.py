@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
-import orjson
 import psycopg
 import pytest
+from benches import is_empty, measured
 
 pytestmark = pytest.mark.e2e
 
 
-def measured(*arguments: str) -> dict[str, Any]:
-    """Run `fastq bench … --json` and return what it found."""
-    command = [sys.executable, "-m", "fastq", "bench", *arguments, "--repeat", "1", "--json"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert ran.returncode == 0, ran.stderr
-    found: dict[str, Any] = orjson.loads(ran.stdout)
-    return found
-
-
-def is_empty(db: psycopg.Connection[Any]) -> bool:
-    """Tell whether the bench left nothing behind."""
-    tables = ("job", "lease", "worker", "queue")
-    return not any(db.execute(f"select from fastq.{table} limit 1".encode()).fetchall() for table in tables)
-
-
 def test_scale_measures_every_number_of_processes(dsn: str, db: psycopg.Connection[Any]) -> None:
     """One point per step, each with its own ceiling; the headline is the last."""
-    found = measured("scale", "--jobs", "2000", "-p", "2", "--dsn", dsn)
+    found = measured("scale", "--jobs", "2000", "-p", "2", "--repeat", "1", "--dsn", dsn)
     assert [point["processes"] for point in found["points"]] == [1, 2]
     assert all(point["jobs_per_s"] > 0 and point["ratio_to_ceiling"] > 0 for point in found["points"])
     assert found["jobs_per_s"] == found["points"][-1]["jobs_per_s"]
@@ -41,7 +24,7 @@ def test_scale_measures_every_number_of_processes(dsn: str, db: psycopg.Connecti
 
 def test_payload_measures_drain_and_enqueue_at_each_size(dsn: str, db: psycopg.Connection[Any]) -> None:
     """Larger payloads cost more WAL, in and out."""
-    found = measured("payload", "--jobs", "500", "-p", "1", "--dsn", dsn)
+    found = measured("payload", "--jobs", "500", "-p", "1", "--repeat", "1", "--dsn", dsn)
     assert [point["payload_bytes"] for point in found["points"]] == [100, 1000, 10_000]
     for point in found["points"]:
         assert point["jobs_per_s"] > 0
@@ -54,14 +37,14 @@ def test_payload_measures_drain_and_enqueue_at_each_size(dsn: str, db: psycopg.C
 @pytest.mark.parametrize("job", ["nap", "sync"])
 def test_throughput_runs_other_jobs_too(job: str, dsn: str) -> None:
     """`--job` changes what a job does, not how it is measured."""
-    found = measured("throughput", "--job", job, "--jobs", "500", "-p", "1", "--dsn", dsn)
+    found = measured("throughput", "--job", job, "--jobs", "500", "-p", "1", "--repeat", "1", "--dsn", dsn)
     assert found["settings"]["job"] == job
     assert found["jobs_per_s"] > 0
 
 
 def test_depth_compares_claims_from_backlogs_of_several_depths(dsn: str, db: psycopg.Connection[Any]) -> None:
     """The same number of claims of the same size at each depth."""
-    found = measured("depth", "--jobs", "5000", "-p", "2", "--dsn", dsn)
+    found = measured("depth", "--jobs", "5000", "-p", "2", "--repeat", "1", "--dsn", dsn)
     assert [point["depth"] for point in found["points"]] == [500, 5000]
     assert found["points"][0]["ratio_to_shallow"] == 1
     assert found["ratio_to_shallow"] == found["points"][1]["ratio_to_shallow"] > 0
