@@ -27,7 +27,8 @@ _WORD = 8
 class Word(IntEnum):
     """The words of a cell; the letter box and the tables of running jobs, of their deadlines and spans follow them.
 
-    OVERDUE is the key of the job for which the steward killed the worker.
+    OVERDUE is the key of the job for which the steward killed the worker. IDLE says that the worker waits for jobs: 2
+    if it runs none meanwhile, else 1. WOKEN counts how often it has been woken.
     """
 
     STATE = 0
@@ -44,6 +45,8 @@ class Word(IntEnum):
     RETURNED = 11
     FENCED = 12
     STOPPED = 13
+    IDLE = 14
+    WOKEN = 15
 
 
 _HEAD_WORDS = 16
@@ -164,6 +167,17 @@ class Board:
         self.cells = [Cell(i, words[i * per_cell : (i + 1) * per_cell]) for i in range(cells)]
         self.doorbells = [Doorbell() for _ in range(cells)]
         self.steward_doorbell = Doorbell()
+
+    def ring_idle(self) -> Cell | None:
+        """Wake the worker of this host that has least to do; None if all are busy."""
+        idle = max(
+            (cell for cell in self.cells if cell[Word.IDLE] and cell.state is CellState.RUNNING),
+            key=lambda cell: cell[Word.IDLE],
+            default=None,
+        )
+        if idle is not None:
+            self.doorbells[idle.index].ring()
+        return idle
 
     def ring_workers(self) -> None:
         """Wake every live worker of this host."""

@@ -20,6 +20,7 @@ from fastq.link import Link
 from fastq.observability.exposition import Totals
 from fastq.sql import BY_INDEX
 from fastq.states import CellState
+from fastq.steward.bell import Bell
 from fastq.steward.cancel import Canceller
 from fastq.steward.cron import Cron
 from fastq.steward.heartbeat import Heartbeat
@@ -89,7 +90,7 @@ class Steward:
         self._cron = Cron(leads, self._leader)
         self._lines = Lines(leads, self._leader, slots=cfg.slots)
         self._canceller = Canceller(self._board, beats, self._leader, lease_s=cfg.lease_s, slots=cfg.slots)
-        listener = Listener(cfg.listen_dsn or cfg.dsn, self._board.ring_workers, self._canceller.rung.set)
+        listener = Listener(cfg.listen_dsn or cfg.dsn, Bell(self._board).ring, self._canceller.rung.set)
         self._listener = listener if cfg.listen else None
         self._pages = Pages(self._board, totals, self._heartbeat, self._leader, lease_s=cfg.lease_s)
         self._servers = self._pages.servers(metrics_addr=cfg.metrics_addr, health_addr=cfg.health_addr)

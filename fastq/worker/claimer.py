@@ -68,6 +68,8 @@ class Claimer:
         self._adopt_at = monotonic() + _ADOPT_EVERY_S
         self.claimed = 0
         self.stopping = False
+        self.on_idle: Callable[[int], None] = lambda _: None
+        self.on_more: Callable[[], object] = lambda: None
         executor.on_room = self._signal.set
         ledger.on_ready = self.ring
 
@@ -105,15 +107,13 @@ class Claimer:
         if picked is None and self._rung and (hunch := self._lanes.hunch()) is not None:
             self._rung = False
             if await self._claim_from(*hunch, want):
-                self._poll_s = _POLL_FIRST_S
                 return True
             self._meet_at = 0.0
         await self._look_if_due(picked)
         picked = self._lanes.pick()
         if picked is None:
             return await self._wait_for_jobs()
-        if await self._claim_from(*picked, want):
-            self._poll_s = _POLL_FIRST_S
+        await self._claim_from(*picked, want)
         return True
 
     @property
@@ -211,6 +211,10 @@ class Claimer:
             limit = max(limit, batching.size)
         groups = () if self._limits.one_by_one(lane.queue) else self._lanes.beside(lane)
         jobs = await (self._claim_groups(groups, limit) if groups else self._claim(lane, low, limit))
+        if jobs:
+            self._poll_s = _POLL_FIRST_S
+            if len(self._lanes):
+                self.on_more()
         if batching is not None and batching.wait_s and 0 < jobs < batching.size:
             self._limits.rest(lane.queue, batching.wait_s)
         return jobs
@@ -350,9 +354,11 @@ class Claimer:
             return True
         self._signal.clear()
         pause_s = self._limits.pause_s
+        self.on_idle(2 if self._executor.quiet else 1)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._poll_s if pause_s is None else min(self._poll_s, pause_s)):
                 await self._signal.wait()
                 self._limits.ended()
+        self.on_idle(0)
         self._poll_s = _POLL_FIRST_S if self._rung else min(self._config.poll_interval_s, self._poll_s * 2)
         return True

@@ -133,7 +133,14 @@ class Worker:
         )
         os.register_at_fork(after_in_child=executor.forked)
         claimer = Claimer(cfg, worker=self._worker_id, link=link, executor=executor, ledger=ledger)
+        claimer.on_idle, claimer.on_more = self._idle, self._child.board.ring_idle
         return claimer, executor, ledger
+
+    def _idle(self, level: int) -> None:
+        """Show whether this worker waits for jobs."""
+        self._cell[Word.IDLE] = level
+        if not level:
+            self._cell[Word.WOKEN] += 1
 
     def _listen(self, claimer: Claimer, executor: Executor) -> None:
         """Hear the doorbell, the lifeline and the signals."""

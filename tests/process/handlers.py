@@ -78,6 +78,16 @@ async def gated(n: int) -> None:
 
 
 @app.task
+async def holding(n: int) -> None:
+    """Hold the event loop until the gate opens."""
+    await tell("holding", n)
+    with psycopg.connect(os.environ["FASTQ_DSN"], autocommit=True) as conn:
+        while conn.execute("select from gate limit 1").fetchone() is None:
+            time.sleep(0.01)  # noqa: ASYNC251 - that is the point
+    await tell("let go", n)
+
+
+@app.task
 async def blocking(n: int, seconds: float) -> None:
     """Block the event loop."""
     await tell("blocking", n)
