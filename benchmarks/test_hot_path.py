@@ -13,7 +13,8 @@ import pytest
 import fastq
 from fastq import codec
 from fastq.protocol.claim import Lane
-from fastq.protocol.enqueue import CopyText, Line
+from fastq.protocol.copying import CopyText
+from fastq.protocol.enqueue import Line
 from fastq.worker.batch import Batch
 from fastq.worker.lanes import Lanes
 

@@ -17,7 +17,8 @@ from fastq.bench.jobs import app, email_for, noop_job
 from fastq.bench.meter import Spent, between
 from fastq.bench.plan import BenchError, Scenario
 from fastq.bench.result import Result
-from fastq.protocol.enqueue import BLOCK, CopyText
+from fastq.protocol.copying import CopyText
+from fastq.protocol.enqueue import BLOCK
 from fastq.sql import statement
 
 CALLERS = 100

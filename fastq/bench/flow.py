@@ -47,8 +47,13 @@ class Stretch:
 
 
 def producers_for(processes: int) -> int:
-    """Return how many producers keep so many workers busy: as many, for half of the time one waits for its commit."""
+    """Return how many producers keep so many workers busy: as many, since half of the time one waits for its commit."""
     return processes
+
+
+def pacers_for(processes: int) -> int:
+    """Return how many producers send at a pace: each every few ms, so more would only send smaller batches."""
+    return max(1, processes // 2)
 
 
 def backlog_for(processes: int, batch_size: int) -> int:
@@ -162,7 +167,8 @@ def flowing(bench: Bench, orders: Orders, *, room: int = 0) -> Iterator[Flow]:
         environ = {FOLDER_VARIABLE: folder, ROOM_VARIABLE: str(room)}
         workers = stack.enter_context(fleet.running(bench.ground, plan, bench.dsn, environ))
         producers: list[Piped] = []
-        for share in _shares(replace(orders, folder=folder), producers_for(plan.processes)):
+        count = (pacers_for if orders.rate else producers_for)(plan.processes)
+        for share in _shares(replace(orders, folder=folder), count):
             producers.append(Piped("fastq.bench.producer", share))
             stack.callback(producers[-1].close)
         for producer in producers:

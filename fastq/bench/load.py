@@ -67,7 +67,7 @@ def run(bench: Bench) -> Result:
             **{name: value for name, value in points[-1].items() if name != "load"},
             "capacity_jobs_per_s": capacity,
             "pace_ms": PACE_S * 1e3,
-            "producers": flow.producers_for(plan.processes),
+            "producers": flow.pacers_for(plan.processes),
             "points": points,
         },
         limit=limit.of_load(last.spent, last.client_cpu_s, cpus=machine.cpus(), pace_ms=PACE_S * 1e3),

@@ -17,7 +17,7 @@ from fastq.client.pool import AsyncPool
 from fastq.database import answering
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobIds, JobSpec
-from fastq.protocol import enqueue, reserve, unique, upkeep
+from fastq.protocol import copying, enqueue, reserve, unique, upkeep
 from fastq.protocol.asking import ask
 from fastq.protocol.enqueue import Apart, Line, Progress
 from fastq.protocol.jobs import carry_out
@@ -221,16 +221,16 @@ class AsyncClient:
     ) -> JobIds:
         """Stream jobs through COPY, all or none."""
         patience = unique.PATIENCE if conn is None else None
-        text = enqueue.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
+        text = copying.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
-            ids = await enqueue.copy_jobs(conn, specs, text, slot=0, progress=progress)
+            ids = await copying.put_jobs(conn, specs, text, slot=0, progress=progress)
             await ask(conn, "notify_workers")
             return ids
         async with AsyncExitStack() as stack:
             own = await self._in_time(lambda: stack.enter_async_context(self._long.connection()))
             stack.enter_context(answering(own))
             try:
-                ids = await enqueue.copy_jobs(own, specs, text, slot=0, progress=progress)
+                ids = await copying.put_jobs(own, specs, text, slot=0, progress=progress)
             except psycopg.Error as exc:
                 if text.reading:  # it is not ours: the iterable raised it
                     raise

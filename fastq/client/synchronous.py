@@ -18,7 +18,7 @@ from fastq.client.pool import SyncPool
 from fastq.database import answering
 from fastq.errors import DatabaseUnreachable
 from fastq.job import JobIds, JobSpec
-from fastq.protocol import enqueue, reserve, unique
+from fastq.protocol import copying, enqueue, reserve, unique
 from fastq.protocol.asking import ask_sync
 from fastq.protocol.enqueue import Apart, Line, Progress
 from fastq.protocol.jobs import carry_out_sync
@@ -118,16 +118,16 @@ class SyncClient:
     def enqueue_many(self, specs: Iterable[JobSpec], conn: Connection[Any] | None, progress: Progress | None) -> JobIds:
         """Stream jobs through COPY, all or none."""
         patience = unique.PATIENCE if conn is None else None
-        text = enqueue.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
+        text = copying.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
-            ids = enqueue.copy_jobs_sync(conn, specs, text, slot=0, progress=progress)
+            ids = copying.put_jobs_sync(conn, specs, text, slot=0, progress=progress)
             ask_sync(conn, "notify_workers")
             return ids
         with ExitStack() as stack:
             own = self._in_time(lambda: stack.enter_context(self._pool.connection()))
             stack.enter_context(answering(own))
             try:
-                ids = enqueue.copy_jobs_sync(own, specs, text, slot=0, progress=progress)
+                ids = copying.put_jobs_sync(own, specs, text, slot=0, progress=progress)
             except psycopg.Error as exc:
                 if text.reading:  # it is not ours: the iterable raised it
                     raise

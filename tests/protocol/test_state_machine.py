@@ -29,10 +29,11 @@ from scene import Conn, ask, expire, hire, ids_of, jobs_of, states, take, until_
 
 from fastq.job import JobSpec, Options
 from fastq.outcome import after_death
-from fastq.protocol import ack, claim, completion, discover, enqueue, reap, rotate, upkeep
+from fastq.protocol import ack, claim, completion, copying, discover, enqueue, reap, rotate, upkeep
 from fastq.protocol import worker as registry
 from fastq.protocol.completion import Place
-from fastq.protocol.enqueue import CopyText, Line
+from fastq.protocol.copying import CopyText
+from fastq.protocol.enqueue import Line
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes, JobState
 
@@ -119,7 +120,7 @@ class Fleet(RuleBasedStateMachine):
     def copy(self, queue: str, count: int) -> None:
         """Enqueue by COPY."""
         specs = [JobSpec("t", {}, Options(queue=queue))] * count
-        self.enqueued(self.run(enqueue.copy_jobs(self.conn, specs, CopyText(slot=0, limit_bytes=1000), slot=0)))
+        self.enqueued(self.run(copying.copy_jobs(self.conn, specs, CopyText(slot=0, limit_bytes=1000), slot=0)))
 
     @rule(queue=st.sampled_from(QUEUES), count=st.integers(1, 3), commits=st.booleans())
     def commit_late(self, queue: str, count: int, commits: bool) -> None:

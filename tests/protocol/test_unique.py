@@ -17,10 +17,11 @@ from fastq.errors import UsageError
 from fastq.job import JobSpec, Options
 from fastq.jobs import told
 from fastq.outcome import RetryPolicy, after_death, done, next_step, succeeded
-from fastq.protocol import ack, completion, enqueue, jobs, reap, unique
+from fastq.protocol import ack, completion, copying, enqueue, jobs, reap, unique
 from fastq.protocol.claim import Lane
 from fastq.protocol.completion import Place
-from fastq.protocol.enqueue import Apart, CopyText
+from fastq.protocol.copying import CopyText
+from fastq.protocol.enqueue import Apart
 from fastq.protocol.unique import Placed
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes, JobState
@@ -184,7 +185,7 @@ async def test_patience(conn: Conn, other: Conn) -> None:
 
 async def copy(conn: Conn, specs: Iterable[JobSpec]) -> Any:
     """Enqueue a stream."""
-    return await enqueue.copy_jobs(conn, specs, CopyText(slot=0, limit_bytes=LIMIT), slot=0)
+    return await copying.copy_jobs(conn, specs, CopyText(slot=0, limit_bytes=LIMIT), slot=0)
 
 
 async def test_streams(conn: Conn) -> None:
@@ -225,7 +226,7 @@ def test_streams_without_an_event_loop(dsn: str) -> None:
     text = CopyText(slot=0, limit_bytes=LIMIT)
     with Connection.connect(dsn, autocommit=True) as conn:
         (held,) = unique.insert_sync(conn, lines(spec("b")))
-        ids = enqueue.copy_jobs_sync(conn, [spec("a"), spec("b"), spec(None), spec("a")], text, slot=0)
+        ids = copying.copy_jobs_sync(conn, [spec("a"), spec("b"), spec(None), spec("a")], text, slot=0)
     assert (list(ids)[1], ids[3]) == (held.id, ids[0])
     assert ids.duplicates == [1, 3]
 

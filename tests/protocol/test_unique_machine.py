@@ -20,9 +20,10 @@ from scene import Conn, ask, expire, hire, take
 
 from fastq.job import JobSpec, Options, UniqueUntil
 from fastq.outcome import Failure, RetryPolicy, Snooze, after_death, after_failure, done, next_step, returned, succeeded
-from fastq.protocol import ack, completion, discover, enqueue, reap, reserve, unique, upkeep
+from fastq.protocol import ack, completion, copying, discover, enqueue, reap, reserve, unique, upkeep
 from fastq.protocol.completion import Place
-from fastq.protocol.enqueue import Apart, CopyText
+from fastq.protocol.copying import CopyText
+from fastq.protocol.enqueue import Apart
 from fastq.protocol.jobs import carry_out
 from fastq.settlement import LeasedJob, Settlement
 
@@ -96,7 +97,7 @@ class Machine:
     async def copy(self) -> None:
         """A stream."""
         specs = [self.spec() for _ in range(4)]
-        await enqueue.copy_jobs(self.conn, specs, CopyText(slot=0, limit_bytes=1000), slot=0)
+        await copying.copy_jobs(self.conn, specs, CopyText(slot=0, limit_bytes=1000), slot=0)
 
     async def reserve(self) -> None:
         """A reservation."""
