@@ -45,6 +45,14 @@ _S, _MS, _SHARE = " jobs/s", " ms", ".1%"
 BARS = (
     Bar(scenario="throughput", field="jobs_per_s", what="no-op jobs drained", unit=_S),
     Bar(scenario="throughput", field="ratio_to_ceiling", what="… of claims alone", form=_SHARE, least=0.6),
+    Bar(
+        scenario="throughput",
+        field="cpu_us_per_job",
+        what="… CPU of a job, server and workers",
+        form=".2f",
+        unit=" µs",
+        most=6.0,
+    ),
     Bar(scenario="throughput", field="jobs_per_s", what="jobs that sleep 1 ms, drained", unit=_S, job="nap"),
     Bar(
         scenario="throughput",
@@ -69,6 +77,7 @@ BARS = (
         least=0.95,
     ),
     Bar(scenario="steady", field="jobs_per_s", what="enqueued and run at the same time", unit=_S, least=200_000),
+    Bar(scenario="steady", field="wal_bytes_per_job", what="… WAL of a job, in and out", unit=" B", most=350.0),
     Bar(
         scenario="pinned",
         field="ratio_last_to_first",
@@ -85,6 +94,7 @@ BARS = (
         most=1.1,
         seconds=600.0,
     ),
+    Bar(scenario="load", field="half_p99_ms", what="at half load, due to start, p99", form=".1f", unit=_MS, most=20.0),
     Bar(scenario="load", field="p99_ms", what="at 90 % load, due to start, p99", form=".1f", unit=_MS),
     Bar(scenario="load", field="p999_ms", what="at 90 % load, due to start, p99.9", form=".1f", unit=_MS),
     Bar(scenario="scale", field="times_one_process", what="all processes, times one", form=".2f"),

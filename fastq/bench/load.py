@@ -66,6 +66,7 @@ def run(bench: Bench) -> Result:
         figures={
             **{name: value for name, value in points[-1].items() if name != "load"},
             "capacity_jobs_per_s": capacity,
+            "half_p99_ms": points[LEVELS.index(0.5)]["p99_ms"],
             "pace_ms": PACE_S * 1e3,
             "producers": flow.pacers_for(plan.processes),
             "points": points,

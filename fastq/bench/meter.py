@@ -50,6 +50,9 @@ class Spent:
             "wal_bytes_per_job": None if self.wal_bytes is None else self.wal_bytes / jobs,
             "server_cpu_us_per_job": None if self.server_cpu_s is None else self.server_cpu_s / jobs * 1e6,
             "worker_cpu_us_per_job": None if self.worker_cpu_s is None else self.worker_cpu_s / jobs * 1e6,
+            "cpu_us_per_job": None
+            if (both := _added([self.server_cpu_s, self.worker_cpu_s])) is None
+            else both / jobs * 1e6,
         }
 
 

@@ -21,6 +21,11 @@ _BEHIND_ALL_TEXTS = "\U0010ffff"
 _Place = tuple[str, int, str]
 """A queue, a priority and a group."""
 
+_Stretch = tuple[int, str, int, str, int, str, int, str, int]
+"""A segment, a place and a position from behind which, and those before which to look; as in _COLUMNS."""
+
+_COLUMNS = ("segments", "queues", "priorities", "groups", "lows", "to_queues", "to_priorities", "to_groups", "highs")
+
 
 @dataclass(slots=True)
 class Window:
@@ -87,36 +92,30 @@ async def discover_beyond(
     exclude: Iterable[str],
     unknown: Iterable[str],
     known: Mapping[Lane, int],
+    since: Mapping[Lane, tuple[int, int]] | None = None,
 ) -> list[tuple[Lane, int]]:
     """Return lanes that have jobs beyond the marks of those that are `known`, each with the position of its first job.
 
     At most one for each known lane, that one itself or one between it and the next; others show with the next look.
+    `since` are lanes to look at again, each from behind a position up to another one, for what was committed late.
     """
-    stretches = [
-        (segment, *stretch)
-        for segment in range(SEGMENTS)
-        for stretch in _stretches(
-            {
-                (lane.queue, lane.priority, lane.group_key): low
-                for lane, low in known.items()
-                if lane.slot == slot and lane.segment == segment
-            },
-            queues,
-            exclude,
-        )
-    ]
-    columns = zip(*((segment, *place, low, *end) for segment, place, low, end in stretches), strict=True)
-    names = ("segments", "queues", "priorities", "groups", "lows", "to_queues", "to_priorities", "to_groups")
-    params: dict[str, Any] = dict(zip(names, map(list, columns), strict=True))
+    stretches: list[_Stretch] = []
+    for segment in range(SEGMENTS):
+        places = {_place(lane): low for lane, low in known.items() if (lane.slot, lane.segment) == (slot, segment)}
+        stretches += [(segment, *start, low, *end, 0) for start, low, end in _between(places, queues, exclude)]
+    for lane, (low, high) in (since or {}).items():
+        if lane.slot == slot:
+            stretches.append((lane.segment, *_place(lane), low, *_place(lane), high + 1))
+    params: dict[str, Any] = dict(zip(_COLUMNS, map(list, zip(*stretches, strict=True)), strict=True))
     params |= {"slot": slot, "unknown": list(unknown)}
     cur = await conn.execute(over_segments("discover_beyond"), params, prepare=True)
     return [(Lane(slot, *row[:4]), row[4]) for row in await cur.fetchall()]
 
 
-def _stretches(
+def _between(
     known: Mapping[_Place, int], queues: Sequence[str], exclude: Iterable[str]
 ) -> list[tuple[_Place, int, _Place]]:
-    """Return what is to be looked at: beyond which place, beyond which position there, and up to before which place."""
+    """Return what is to be looked at: behind which place, behind which position there, and up to before which place."""
     if queues:
         ranges = [(_before(queue), _behind(queue)) for queue in queues]
     else:
@@ -128,6 +127,10 @@ def _stretches(
         inside = sorted((place for place in known if _order(start) < _order(place) < _order(end)), key=_order)
         stretches += [(place, known.get(place, 0), to) for place, to in pairwise([start, *inside, end])]
     return stretches
+
+
+def _place(lane: Lane) -> _Place:
+    return lane.queue, lane.priority, lane.group_key
 
 
 def _before(queue: str) -> _Place:

@@ -33,6 +33,7 @@ log = logging.getLogger("fastq.worker")
 
 RESCAN_MIN_S = 0.02
 MEET_MIN_S = 0.003
+LOOK_BACK_S = 0.05
 RESCAN_SHARE = 0.05
 """Looking at everything from the beginning may cost this share of the time, and so may looking beyond what is known."""
 
@@ -64,6 +65,7 @@ class Claimer:
         self._poll_s = _POLL_FIRST_S
         self._rescan_at = self._meet_at = 0.0
         self._horizon = 0
+        self._looks = 0
         self._breaks = link.breaks
         self._adopt_at = monotonic() + _ADOPT_EVERY_S
         self.claimed = 0
@@ -166,13 +168,19 @@ class Claimer:
         self._meet_at = now + RESCAN_MIN_S
 
     async def _meet(self, pause_s: float) -> None:
-        """Look for jobs in quiet lanes, and for new lanes beside those that are known; not again within `pause_s`."""
+        """Look for jobs in quiet lanes, and for new lanes beside those that are known; not again within `pause_s`.
+
+        Also for what was committed late, behind the marks: each time within the last moment, every second time within
+        twice that, every fourth within four times, and so on, which costs the same for each.
+        """
         self._rung = False
         started = now = monotonic()
         if all(window.at_start for window in self._windows):
-            known = self._lanes.known
+            self._looks += 1
+            lag_s = LOOK_BACK_S * (self._looks & -self._looks)
+            known, since = self._lanes.known, self._lanes.since(now, lag_s)
             for slot in range(self._config.slots):
-                found = await self._link.call(partial(self._beyond, slot=slot, known=known))
+                found = await self._link.call(partial(self._beyond, slot=slot, known=known, since=since))
                 self._lanes.meet(self._limits.open(found))
             now = monotonic()
         self._meet_at = now + max(pause_s, (now - started) / RESCAN_SHARE)
@@ -187,9 +195,9 @@ class Claimer:
         return await discover.discover(conn, slot=slot, window=self._windows[slot], **self._kinds)
 
     async def _beyond(
-        self, conn: AsyncConnection[Any], *, slot: int, known: Mapping[Lane, int]
+        self, conn: AsyncConnection[Any], *, slot: int, known: Mapping[Lane, int], since: Mapping[Lane, tuple[int, int]]
     ) -> list[tuple[Lane, int]]:
-        return await discover.discover_beyond(conn, slot=slot, known=known, **self._kinds)
+        return await discover.discover_beyond(conn, slot=slot, known=known, since=since, **self._kinds)
 
     @property
     def _kinds(self) -> dict[str, Any]:

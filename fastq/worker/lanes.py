@@ -8,19 +8,24 @@ the mark back.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import TypeVar
 
 from fastq.protocol.claim import Lane
 from fastq.protocol.discover import BEYOND_ALL
+from fastq.sql import SEGMENTS
 
 T = TypeVar("T")
 
 
 MOST_TURNS = 10_000
 MOST_QUIET = 64
+MOST_LAG_S = 10.0
+"""So far back a look goes for what was committed late; what comes later still is found from the beginning."""
+
 SHARE = 10
 """Most jobs of one group in a claim of many, unless the others are too few to fill it."""
 
@@ -53,6 +58,7 @@ class Lanes:
         self._queue_turns: dict[str, float] = {}
         self._group_turns: dict[tuple[str, str], float] = {}
         self._last: Lane | None = None
+        self._tops: deque[tuple[float, int]] = deque()
 
     def __len__(self) -> int:
         return len(self._low)
@@ -60,10 +66,15 @@ class Lanes:
     def learn(self, found: Iterable[tuple[Lane, int]], horizon: int = 0) -> None:
         """Replace what is known by what discovery found: lanes with the position of their first job.
 
-        Before the position `horizon` there is nothing else, but for what will be committed late.
+        Before the position `horizon` there is nothing else, but for what will be committed late: neither in lanes that
+        were known, nor in other segments of those without a group.
         """
         marks = {**self._quiet, **self._low}
         self._low = {lane: first - 1 for lane, first in found}
+        if horizon:
+            plain = {replace(lane, segment=0) for lane in (*marks, *self._low) if not lane.group_key}
+            others = (replace(lane, segment=segment) for lane in plain for segment in range(SEGMENTS))
+            marks = {**dict.fromkeys(others, 0), **marks}
         quiet = [(lane, max(mark, horizon)) for lane, mark in marks.items() if lane not in self._low]
         self._quiet = dict(quiet[-MOST_QUIET:])
         _seat(self._queue_turns, {lane.queue for lane in self._low})
@@ -103,10 +114,23 @@ class Lanes:
         """All lanes with the positions from which on jobs would be new: nothing is, in a lane that is claimed from."""
         return {**self._quiet, **dict.fromkeys(self._low, BEYOND_ALL)}
 
+    def since(self, now: float, lag_s: float) -> dict[Lane, tuple[int, int]]:
+        """Return for all lanes what was claimed in the last `lag_s` seconds, positions from behind and up to.
+
+        What was committed late stands there: positions are given out in order, to all lanes from one row of them.
+        """
+        marks = {**self._quiet, **self._low}
+        self._tops.append((now, max(marks.values(), default=0)))
+        while self._tops[0][0] < now - MOST_LAG_S:
+            self._tops.popleft()
+        top = next(top for at, top in self._tops if at >= now - lag_s)
+        return {lane: (top, mark) for lane, mark in marks.items() if top < mark}
+
     def meet(self, found: Iterable[tuple[Lane, int]]) -> None:
-        """Learn of more lanes; what is known of the others stays."""
+        """Learn of more lanes, and of jobs behind their marks; what is known of the others stays."""
         for lane, first in found:
-            self._go_on(lane, self._low.get(lane, first - 1), dry=False)
+            self._quiet.pop(lane, None)
+            self._low[lane] = min(self._low.get(lane, first - 1), first - 1)
         _seat(self._queue_turns, {lane.queue for lane in self._low})
         _seat(self._group_turns, {(lane.queue, lane.group_key) for lane in self._low})
 

@@ -186,7 +186,12 @@ def test_discover_beyond(large: psycopg.Connection[Any], mode: str) -> None:
     """One probe per stretch, whatever the known lanes have before their marks."""
     starts = {"segments": "{0,0,0,3}", "queues": f'{{"",{BUSY},{BUSY},{BUSY}}}', "priorities": "{-1,4,4,4}"}
     marks = {"groups": '{"",g1,g5,g1}', "lows": f"{{0,{BEYOND_ALL},1000000,0}}"}
-    ends = {"to_queues": f"{{{BUSY},{BUSY},zz,zz}}", "to_priorities": "{4,4,10,10}", "to_groups": '{g1,g5,"",""}'}
+    ends = {
+        "to_queues": f"{{{BUSY},{BUSY},zz,zz}}",
+        "to_priorities": "{4,4,10,10}",
+        "to_groups": '{g1,g5,"",""}',
+        "highs": "{0,0,0,9}",
+    }
     params = {"slot": 0, "unknown": [], **starts, **marks, **ends}
     check(explain(large, over_segments("discover_beyond"), params, mode), "ready_0", most_rows=4)
 

@@ -168,6 +168,7 @@ VALUES = {
     "to_queues": "'{q}'",
     "to_priorities": "'{5}'",
     "to_groups": "'{h}'",
+    "highs": "'{9}'",
     "share": "5",
 }
 ONE_JOB = {"lease": "1", "ord": "0::int2"}

@@ -103,6 +103,22 @@ async def test_jobs_behind_the_mark_are_found(rig: Rig, conn: Conn) -> None:
     assert [row[0] for batch in rig.hands.fed for _, row in batch.remaining] == [early + 1000, late]
 
 
+async def test_jobs_behind_the_mark_are_found_without_a_full_look(rig: Rig, conn: Conn) -> None:
+    """What was committed a moment late is seen by a look back over that moment, which does not start from zero."""
+    late, early = await put(conn, "{}", "{}")
+    await conn.execute("update fastq.ready_0 set pos = pos + 1000 where pos = %s", [early])
+    await conn.execute("create temp table late as select * from fastq.ready_0 where pos = %s", [late])
+    await conn.execute("delete from fastq.ready_0 where pos = %s", [late])
+    await rig.claimer._meet(0.0)
+    await rig.claimer.step()
+    rig.claimer._rescan_at = float("inf")
+    rig.claimer._looks = 127  # the next one looks seven seconds back
+    await conn.execute("insert into fastq.ready_0 select * from late")
+    rig.claimer.ring()
+    await rig.claimer.step()
+    assert [row[0] for batch in rig.hands.fed for _, row in batch.remaining] == [early + 1000, late]
+
+
 async def test_jobs_of_another_lane_are_found_at_once(rig: Rig, conn: Conn) -> None:
     """A doorbell means a look beyond what is known, although it is not yet time to look at everything again."""
     await put(conn)

@@ -8,7 +8,8 @@ import pytest
 
 from fastq.protocol.claim import Lane
 from fastq.protocol.discover import BEYOND_ALL
-from fastq.worker.lanes import MOST_QUIET, MOST_TURNS, Lanes, share_of
+from fastq.sql import SEGMENTS
+from fastq.worker.lanes import MOST_LAG_S, MOST_QUIET, MOST_TURNS, Lanes, share_of
 
 pytestmark = pytest.mark.unit
 
@@ -189,7 +190,7 @@ def test_a_newcomer() -> None:
     lanes = Lanes({})
     lanes.learn([(group("big"), 1)])
     serve(lanes, 100, jobs=500)
-    lanes.meet([(group("new"), 70_000), (group("big"), 20)])
+    lanes.meet([(group("new"), 70_000)])
     assert lanes.known == {group("big"): BEYOND_ALL, group("new"): BEYOND_ALL}
     assert dict(lanes.beside(group("big"))) == {group("big"): 50_000, group("new"): 69_999}
     assert serve(lanes, 4) == {group("big"): 2, group("new"): 2}
@@ -228,9 +229,29 @@ def test_a_look_that_found_nothing_moves_marks_on() -> None:
     lanes.learn([(one, 1), (other, 1)])
     lanes.took(one, 40, 3, dry=True)
     lanes.learn([], 900)
-    assert lanes.known == {one: 900, other: 900}
+    assert lanes.known == {lane(queue, segment=segment): 900 for queue in "ab" for segment in range(SEGMENTS)}
     lanes.learn([(other, 1000)], 800)
-    assert lanes.known == {one: 900, other: BEYOND_ALL}
+    assert lanes.known[other] == BEYOND_ALL
+    assert {mark for each, mark in lanes.known.items() if each != other} == {900}
+
+
+def test_what_was_claimed_lately() -> None:
+    """Of each lane the stretch between what was the furthest mark then and its own now; late jobs move a mark back."""
+    lanes, one, other = Lanes({}), lane("a"), lane("b")
+    lanes.learn([(one, 1), (other, 1)])
+    assert lanes.since(10.0, 1.0) == {}
+    lanes.took(one, 500, 5, dry=False)
+    lanes.took(other, 400, 4, dry=True)
+    assert lanes.since(10.5, 1.0) == {one: (0, 500), other: (0, 400)}
+    lanes.took(one, 900, 5, dry=True)
+    assert lanes.since(11.2, 1.0) == {one: (500, 900)}
+    assert lanes.since(11.3, 0.0) == {}
+    lanes.meet([(one, 700)])
+    assert lanes.pick() == (one, 699)
+    lanes.meet([(one, 650), (other, 10)])
+    assert (lanes.known, lanes.pick()) == ({one: BEYOND_ALL, other: BEYOND_ALL}, (other, 9))
+    lanes.since(10.0 + 2 * MOST_LAG_S, 0.0)
+    assert len(lanes._tops) == 1
 
 
 def test_the_quiet_lanes_are_few() -> None:
