@@ -16,7 +16,7 @@ from fastq.sql import statement
 HEAD_BYTES = 32 * 1024 * 1024
 """A head of this size is left for the next segment."""
 
-READERS_MS = 50
+READERS_MS, HURRIED_MS = 50, 1
 """So long readers are waited for, and kept waiting in their turn."""
 
 
@@ -40,7 +40,7 @@ async def truncatable(conn: AsyncConnection[Any]) -> list[Emptied]:
     return [Emptied(*row) for row in await (await conn.execute(statement("list_truncatable_tables"), {})).fetchall()]
 
 
-async def truncate(conn: AsyncConnection[Any], emptied: Emptied) -> bool:
+async def truncate(conn: AsyncConnection[Any], emptied: Emptied, *, readers_ms: int = READERS_MS) -> bool:
     """Truncate a table if nobody uses it and it is empty; False otherwise. Waits for no writer, hardly for readers."""
     table = emptied.table
     try:
@@ -50,7 +50,7 @@ async def truncate(conn: AsyncConnection[Any], emptied: Emptied) -> bool:
             look = await conn.execute(statement("check_table_empty", table=table), {"segment": emptied.segment})
             if await look.fetchone() != (True,):
                 return False
-            await conn.execute(statement("limit_lock_wait"), {"ms": READERS_MS})
+            await conn.execute(statement("limit_lock_wait"), {"ms": readers_ms})
             await conn.execute(statement("lock_out_readers", table=table))
             await conn.execute(statement("truncate_table", table=table))
     except LockNotAvailable:

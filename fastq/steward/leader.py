@@ -22,7 +22,13 @@ _RESCAN_SHARE = 0.05
 are 200,000 promoted jobs that vacuum may not remove yet."""
 
 _ROTATE_EVERY_S = 0.5
-_ROTATE_SHARE = 0.1
+_LOOK_SHARE = 0.5
+"""The part of the time that may go into looking whether segments are empty. With a tenth, one late look made the next
+one dearer and later, for good: a segment grows while it waits, and a look walks over all that was in it."""
+
+_HURRY_S = 10.0
+"""So long readers of a table are not waited for after they were in vain: it may be a pg_dump."""
+
 _PRUNE_EVERY_S = 10.0
 _EXPIRE_EVERY_S = 1.0
 
@@ -42,6 +48,7 @@ class Leader:
         self._marks = [upkeep.FROM_THE_BEGINNING] * slots
         self._rescan_at = [0.0] * slots
         self._swept_to = [""] * slots
+        self._hurry_until: dict[str, float] = {}
 
     @property
     def leading(self) -> bool:
@@ -97,18 +104,29 @@ class Leader:
         return done
 
     async def run_rotate(self) -> None:
-        """Turn the ring, at a small share of the time, until cancelled."""
+        """Turn the ring until cancelled."""
+        look_at = 0.0
         while True:
-            started = monotonic()
             if self.leading:
-                await self.rotate()
-            await asyncio.sleep(max(_ROTATE_EVERY_S, (monotonic() - started) / _ROTATE_SHARE))
+                await self._advance()
+                if (started := monotonic()) >= look_at:
+                    await self._truncate()
+                    await self._advance()
+                    look_at = monotonic() + (monotonic() - started) / _LOOK_SHARE
+            await asyncio.sleep(_ROTATE_EVERY_S)
 
-    async def rotate(self) -> None:
-        """Give emptied segments back and move the head on when it has grown."""
+    async def _truncate(self) -> None:
+        """Give emptied segments back."""
         for emptied in await self._ring.call(rotate.truncatable):
-            if await self._ring.call(partial(rotate.truncate, emptied=emptied)):
+            patient = monotonic() >= self._hurry_until.get(emptied.table, 0.0)
+            readers_ms = rotate.READERS_MS if patient else rotate.HURRIED_MS
+            if await self._ring.call(partial(rotate.truncate, emptied=emptied, readers_ms=readers_ms)):
                 log.debug("truncated %s", emptied.table)
+            elif patient:
+                self._hurry_until[emptied.table] = monotonic() + _HURRY_S
+
+    async def _advance(self) -> None:
+        """Move the head on where it has grown."""
         for slot in range(self._slots):
             await self._ring.call(partial(rotate.advance, slot=slot))
 
