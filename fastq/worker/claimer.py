@@ -65,7 +65,8 @@ class Claimer:
         self._poll_s = _POLL_FIRST_S
         self._rescan_at = self._meet_at = 0.0
         self._horizon = 0
-        self._looks = 0
+        self._back_at = 0.0
+        self._backs = 0
         self._breaks = link.breaks
         self._adopt_at = monotonic() + _ADOPT_EVERY_S
         self.claimed = 0
@@ -170,19 +171,22 @@ class Claimer:
     async def _meet(self, pause_s: float) -> None:
         """Look for jobs in quiet lanes, and for new lanes beside those that are known; not again within `pause_s`.
 
-        Also for what was committed late, behind the marks: each time within the last moment, every second time within
-        twice that, every fourth within four times, and so on, which costs the same for each.
+        Where it is time for that, also for what was committed late, behind the marks: each time within the last moment,
+        every second time within twice that, every fourth within four times, and so on, which costs the same for each.
         """
         self._rung = False
         started = now = monotonic()
         if all(window.at_start for window in self._windows):
-            self._looks += 1
-            lag_s = LOOK_BACK_S * (self._looks & -self._looks)
-            known, since = self._lanes.known, self._lanes.since(now, lag_s)
+            known, since = self._lanes.known, {}
+            if back := now >= self._back_at:
+                self._backs += 1
+                since = self._lanes.since(now, LOOK_BACK_S * (self._backs & -self._backs))
             for slot in range(self._config.slots):
                 found = await self._link.call(partial(self._beyond, slot=slot, known=known, since=since))
                 self._lanes.meet(self._limits.open(found))
             now = monotonic()
+            if back:
+                self._back_at = now + max(LOOK_BACK_S, (now - started) / RESCAN_SHARE)
         self._meet_at = now + max(pause_s, (now - started) / RESCAN_SHARE)
 
     async def _look(self) -> list[tuple[Lane, int]]:

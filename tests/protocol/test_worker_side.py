@@ -112,7 +112,7 @@ async def test_jobs_behind_the_mark_are_found_without_a_full_look(rig: Rig, conn
     await rig.claimer._meet(0.0)
     await rig.claimer.step()
     rig.claimer._rescan_at = float("inf")
-    rig.claimer._looks = 127  # the next one looks seven seconds back
+    rig.claimer._back_at, rig.claimer._backs = 0.0, 127  # the next one looks seven seconds back
     await conn.execute("insert into fastq.ready_0 select * from late")
     rig.claimer.ring()
     await rig.claimer.step()
