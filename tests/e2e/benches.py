@@ -13,7 +13,7 @@ import psycopg
 def measured(*arguments: str) -> dict[str, Any]:
     """Run `fastq bench … --json` and return what it found."""
     command = [sys.executable, "-m", "fastq", "bench", *arguments, "--json"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stderr
     found: dict[str, Any] = orjson.loads(ran.stdout)
     return found

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
-import orjson
 import pytest
+from benches import measured
 
 pytestmark = pytest.mark.e2e
-
-
-def measured(*arguments: str) -> dict[str, Any]:
-    """Run `fastq bench … --json` and return what it found."""
-    command = [sys.executable, "-m", "fastq", "bench", *arguments, "--json"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert ran.returncode == 0, ran.stderr
-    found: dict[str, Any] = orjson.loads(ran.stdout)
-    return found
 
 
 def best_ratio(found: dict[str, Any]) -> float:
