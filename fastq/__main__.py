@@ -1,5 +1,22 @@
-"""`python -m fastq` is the same as `fastq`."""
+"""Where `fastq` and `python -m fastq` begin."""
 
-from fastq.cli.main import main
+from __future__ import annotations
 
-main()
+import sys
+
+from fastq.cli import early
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    early.catch_interrupt()
+    if wrong := early.stranger():
+        sys.stderr.write(f"fastq: {wrong}\n")
+        sys.exit(2)
+    from fastq.cli.main import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Measures fastq beside other PostgreSQL queues for Python, in turn, on the same server: enqueue, drain, the ratios.
 
-    pip install 'fastq[peers]'
+    pip install 'fastq-pg[peers]'
     DSN="host=… dbname=…" python benchmarks/peers/compare.py --rounds 3 --output bench_results
 
 Every library has a database of its own on the server of DSN (its user must be able to create databases), made new and

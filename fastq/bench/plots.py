@@ -1,4 +1,4 @@
-"""Draws results: one PNG per scenario beside its file. Needs matplotlib, `pip install 'fastq[bench]'`."""
+"""Draws results: one PNG per scenario beside its file. Needs matplotlib, `pip install 'fastq-pg[bench]'`."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def _report(folder: Path) -> None:
     except ModuleNotFoundError as exc:
         if exc.name != "matplotlib":
             raise
-        click.echo("no plots: matplotlib is missing; pip install 'fastq[bench]'", err=True)
+        click.echo("no plots: matplotlib is missing; pip install 'fastq-pg[bench]'", err=True)
     else:
         report.read(folder)
         for path in plots.draw(folder):

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fastq import __version__
+from fastq.cli import early
 from fastq.errors import FastqError
 
 COMMANDS = {
@@ -57,6 +58,7 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> Any:
     """Run the command line and leave with its exit code."""
     try:
+        early.release_interrupt()
         code = cli.main(args, prog_name="fastq", standalone_mode=False)
     except click.ClickException as exc:
         exc.show()

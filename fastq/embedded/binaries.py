@@ -27,7 +27,7 @@ PLACES = (
     "usr/local/opt/postgresql@*/bin",
     "Applications/Postgres.app/Contents/Versions/*/bin",
 )
-ADVICE = "pip install 'fastq[embedded]', or set FASTQ_DSN to a PostgreSQL server"
+ADVICE = "pip install 'fastq-pg[embedded]', or set FASTQ_DSN to a PostgreSQL server"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

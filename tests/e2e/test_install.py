@@ -1,0 +1,108 @@
+"""The distribution as pip installs it: a wheel in a bare environment, and what happens beside the other `fastq`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fastq
+
+pytestmark = pytest.mark.e2e
+
+TOP = Path(__file__).parents[2]
+FOREIGN = "from ._reader import read\n\n__all__ = ['read']\n"
+
+
+class Environment:
+    """A virtual environment with fastq's wheel in it and nothing else; its dependencies are those of the tests."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.site = Path(sysconfig.get_path("purelib", "venv", {"base": str(home), "platbase": str(home)}))
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of the environment, away from the checkout."""
+        libraries = {"PYTHONPATH": sysconfig.get_path("purelib"), "PATH": "/usr/bin:/bin"}
+        program = str(self.home / "bin" / command[0])
+        return subprocess.run(
+            [program, *command[1:]], cwd=self.home, env=libraries, capture_output=True, text=True, check=False
+        )
+
+    def install_the_other(self, *, before: bool) -> None:
+        """Leave what `pip install fastq` leaves, before or after ours."""
+        told = self.site / "fastq-2.0.4.dist-info"
+        told.mkdir()
+        (told / "METADATA").write_text("Metadata-Version: 2.1\nName: fastq\nVersion: 2.0.4\n")
+        (self.site / "fastq" / "_reader.py").write_text("def read(): ...\n")
+        if not before:
+            (self.site / "fastq" / "__init__.py").write_text(FOREIGN)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel as `pip wheel` does."""
+    pytest.importorskip("hatchling", reason="pip install 'fastq-pg[dev]'")
+    folder = tmp_path_factory.mktemp("wheel")
+    pip(["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(TOP)])
+    (built,) = folder.iterdir()
+    return built
+
+
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Iterator[Environment]:
+    """Give a bare environment with the wheel installed."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    pip(
+        ["--python", str(tmp_path / "bin" / "python"), "install", "--no-deps", "--no-index", "--no-compile", str(wheel)]
+    )
+    return Environment(tmp_path)
+
+
+def pip(arguments: list[str]) -> None:
+    """Run pip, which says what went wrong only if something did."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_wheel_in_a_bare_environment_gives_the_command_and_the_import(installed: Environment) -> None:
+    """`fastq` and `python -m fastq` run, the schema is inside, and the distribution has the version that fastq says."""
+    assert installed.run("fastq", "--version").stdout == f"fastq {fastq.__version__}\n"
+    assert installed.run("python", "-m", "fastq", "--version").stdout == f"fastq {fastq.__version__}\n"
+    assert "create table" in installed.run("fastq", "migrate", "--sql").stdout
+    asked = "import fastq, importlib.metadata as m; print(m.version('fastq-pg'), fastq.__version__, fastq.__file__)"
+    version, said, file = installed.run("python", "-c", asked).stdout.split()
+    assert version == said == fastq.__version__
+    assert Path(file).is_relative_to(installed.site)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_other_fastq_beside_ours_is_refused_with_a_sentence(installed: Environment, before: bool) -> None:
+    """Whichever of the two came first, and whoever's __init__.py is there now: exit 2, and what to do."""
+    installed.install_the_other(before=before)
+    for command in (["fastq", "--version"], ["python", "-m", "fastq", "status"]):
+        done = installed.run(*command)
+        assert done.returncode == 2
+        assert re.fullmatch(r"fastq: another distribution named fastq .*`pip install fastq-pg`\n", done.stderr)
+
+
+def test_what_docs_and_errors_tell_to_install_is_ours() -> None:
+    """Every `pip install` of our own names the distribution and extras that it has."""
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    pages = [TOP / "README.md", *TOP.glob("docs/**/*.md"), *TOP.glob("fastq/**/*.py"), *TOP.glob("benchmarks/**/*.py")]
+    told = {name for page in pages for name in re.findall(r"pip install '?([^\s'`]*fastq[^\s'`]*)", page.read_text())}
+
+    assert {f"{project['name']}[embedded]", project["name"]} <= told
+    known = {project["name"], *(f"{project['name']}[{extra}]" for extra in project["optional-dependencies"])}
+    assert told <= known
