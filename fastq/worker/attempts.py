@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -21,7 +22,7 @@ from fastq.states import Goes
 from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of, meta_of, row_holds
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import PayloadMisfit, Runner
-from fastq.worker.threads import Threads
+from fastq.worker.threads import Threads, outcome_of
 
 log = logging.getLogger("fastq.worker")
 
@@ -214,10 +215,14 @@ def _with_checkpoint(job: LeasedJob, ctx: Context) -> LeasedJob:
 
 
 async def _call(hook: Hook, ctx: Context, error: BaseException) -> None:
-    try:
-        if asyncio.iscoroutinefunction(hook):
+    """Call a hook and log what it raises: in a task of its own, SystemExit would end the process."""
+    failed: BaseException | None = None
+    if asyncio.iscoroutinefunction(hook):
+        try:
             await hook(ctx, error)
-        else:
-            await asyncio.to_thread(hook, ctx, error)
-    except Exception:
-        log.exception("a hook failed for job %s of %s", ctx.id, ctx.task)
+        except BaseException as exc:  # noqa: BLE001 - a broken hook harms nobody
+            failed = exc
+    else:
+        _, failed = await asyncio.to_thread(outcome_of, partial(hook, ctx, error))
+    if failed is not None:
+        log.error("a hook failed for job %s of %s", ctx.id, ctx.task, exc_info=failed)

@@ -2,6 +2,9 @@
 
 Jobs go out through one queue; their outcomes come back through a deque, and the event loop is woken once for all that
 came back since it last looked. Each run has a fresh context, so that what it sets in contextvars stays its own.
+
+An exception comes back as a value, never as a future's: futures refuse StopIteration, and who awaits one would wait for
+ever.
 """
 
 from __future__ import annotations
@@ -11,10 +14,28 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
 Work = Callable[[], Any]
+Outcome = tuple[Any, BaseException | None]
+"""What a function returned, and what it raised."""
+
+
+def outcome_of(work: Work) -> Outcome:
+    """Return what a function returns or raises, whatever that is, for its caller in a coroutine.
+
+    No coroutine can raise StopIteration: a bare `next()` on an empty iterator comes out as a RuntimeError that says so.
+    """
+    try:
+        return work(), None
+    except StopIteration as exc:
+        error = RuntimeError("the function raised StopIteration, as next() does on an iterator that is empty")
+        error.__cause__ = exc
+        return None, error
+    except BaseException as exc:  # noqa: BLE001 - whoever awaits it decides
+        return None, exc
 
 
 class _Run:
@@ -22,11 +43,16 @@ class _Run:
 
     __slots__ = ("future", "starts", "ticket", "work")
 
-    def __init__(self, work: Work, starts: Work, future: asyncio.Future[Any]) -> None:
+    def __init__(self, work: Work, starts: Work, future: asyncio.Future[Outcome]) -> None:
         self.work = work
         self.starts = starts
         self.future = future
         self.ticket = [True]
+
+    def go(self) -> Any:
+        """Run the function in a context of its own."""
+        self.starts()
+        return contextvars.Context().run(self.work)
 
     def taken(self) -> bool:
         """Take the ticket; True if somebody else has."""
@@ -43,7 +69,7 @@ class Threads:
     def __init__(self, size: int) -> None:
         self.size = size
         self._queue: SimpleQueue[_Run | None] = SimpleQueue()
-        self._back: deque[tuple[_Run, Any, BaseException | None]] = deque()
+        self._back: deque[tuple[_Run, Outcome]] = deque()
         self._loop = asyncio.get_running_loop()
         self._woken = False
         self._started: list[threading.Thread] = []
@@ -65,24 +91,25 @@ class Threads:
         self.busy += 1
         self._queue.put(run)
         try:
+            result, error = await self._outcome(run)
+        finally:
+            self.busy -= 1
+        if error is not None:
+            raise error
+        return result
+
+    async def _outcome(self, run: _Run) -> Outcome:
+        """Wait for a thread, also when the run is cancelled while it is there."""
+        try:
             return await run.future
         except asyncio.CancelledError:
             if not run.taken():
                 raise
-            return await self._outlast(run)
-        finally:
-            self.busy -= 1
-
-    async def _outlast(self, run: _Run) -> Any:
-        """Wait for a thread although the run was cancelled."""
         while True:
             if run.future.cancelled():
                 run.future = self._loop.create_future()
-            try:
+            with suppress(asyncio.CancelledError):
                 return await run.future
-            except asyncio.CancelledError:
-                if not run.future.cancelled():
-                    raise
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._serve, name=f"fastq-thread-{len(self._started)}", daemon=True)
@@ -93,12 +120,7 @@ class Threads:
         while (run := self._queue.get()) is not None:
             if run.taken():
                 continue
-            try:
-                run.starts()
-                result, error = contextvars.Context().run(run.work), None
-            except BaseException as exc:  # noqa: BLE001 - the slot that awaits it decides
-                result, error = None, exc
-            self._back.append((run, result, error))
+            self._back.append((run, outcome_of(run.go)))
             if not self._woken:
                 self._woken = True
                 try:
@@ -110,13 +132,10 @@ class Threads:
         # The flag falls before the deque is emptied: an outcome appended meanwhile is delivered now or wakes us again.
         self._woken = False
         while self._back:
-            run, result, error = self._back.popleft()
+            run, outcome = self._back.popleft()
             if run.future.done():
                 run.future = self._loop.create_future()  # cancelled, and its slot has not been at it since
-            if error is None:
-                run.future.set_result(result)
-            else:
-                run.future.set_exception(error)
+            run.future.set_result(outcome)
 
     def close(self) -> None:
         """Let the threads end after what they are doing; does not wait for them."""
