@@ -7,6 +7,7 @@
                                           │
              summary.py limit.py (pure) ──► result.py (one JSON object, a few lines, a file) ◄── machine.py
 
-A new scenario is a file with `run(bench) -> Result` and a line in `scenarios.py`. What a figure means and how it is
+A new scenario is a file with `run(bench) -> Result` and a line in `scenarios.py`. What only the project itself measures
+is in `benchmarks/`, in a checkout. What a figure means and how it is
 taken stands in docs/benchmarks.md.
 """

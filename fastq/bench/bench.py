@@ -27,6 +27,18 @@ class Bench:
     conditions: dict[str, object]
     notes: tuple[str, ...]
 
+    @property
+    def jobs(self) -> int:
+        """How many jobs the scenario goes through."""
+        assert self.plan.jobs is not None, "Scenario.run fills it in"
+        return self.plan.jobs
+
+    @property
+    def seconds(self) -> float:
+        """For how long the scenario is measured, or one part of it."""
+        assert self.plan.seconds is not None, "Scenario.run fills it in"
+        return self.plan.seconds
+
     def with_plan(self, **changes: Any) -> Bench:
         """Return the same bench with another plan."""
         return replace(self, plan=replace(self.plan, **changes))

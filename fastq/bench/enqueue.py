@@ -15,7 +15,7 @@ from fastq.bench import limit, summary
 from fastq.bench.bench import Bench
 from fastq.bench.jobs import app, email_for, noop_job
 from fastq.bench.meter import Spent, between
-from fastq.bench.plan import BenchError, Scenario
+from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
 from fastq.protocol.copying import CopyText
 from fastq.protocol.enqueue import BLOCK
@@ -40,7 +40,7 @@ class RawRows:
 
 def run(bench: Bench) -> Result:
     """Measure all three, `repeat` times; the one of the streams that goes first changes."""
-    jobs = bench.plan.jobs_for(Scenario.ENQUEUE)
+    jobs = bench.jobs
     samples: list[dict[str, object]] = []
     for number in range(bench.plan.repeat):
         place = f"enqueue {number + 1}/{bench.plan.repeat}:"
@@ -166,7 +166,7 @@ def _result(bench: Bench, jobs: int, samples: list[dict[str, object]]) -> Result
     figures["ratio_to_ceiling"] = summary.ratio(figures["jobs_per_s"], figures["ceiling_jobs_per_s"])
     client_us, wall_s = figures["client_cpu_us_per_job"] or 0.0, figures["wall_s"] or 0.0
     return Result(
-        scenario=Scenario.ENQUEUE,
+        scenario="enqueue",
         jobs=jobs,
         figures=figures,
         limit=limit.of_enqueue(client_us * jobs / 1e6, wall_s),

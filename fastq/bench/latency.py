@@ -16,7 +16,7 @@ import uvloop
 from fastq.bench import fleet, floor, limit, summary
 from fastq.bench.bench import Bench
 from fastq.bench.jobs import ANSWER, SOCKET_VARIABLE, app, probe
-from fastq.bench.plan import BenchError, Scenario
+from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
 
 _ANSWER_S = 10.0
@@ -40,7 +40,7 @@ def answers() -> Iterator[tuple[socket.socket, str]]:
 
 def run(bench: Bench) -> Result:
     """Take the samples in `repeat` rounds, each with a new fleet; percentiles are over all of them."""
-    jobs = bench.plan.jobs_for(Scenario.LATENCY)
+    jobs = bench.jobs
     rounds = min(bench.plan.repeat, jobs)
     samples: list[dict[str, object]] = []
     starts_ms: list[float] = []
@@ -124,7 +124,7 @@ def _result(
     floor_p50_ms = summary.percentile(floors_ms, 50)
     floor_p99_ms = summary.percentile(floors_ms, 99)
     return Result(
-        scenario=Scenario.LATENCY,
+        scenario="latency",
         jobs=jobs,
         figures={
             **found,

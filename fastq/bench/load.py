@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fastq.bench import flow, limit, machine, steady, summary
 from fastq.bench.bench import Bench
 from fastq.bench.flow import Measured
-from fastq.bench.plan import BenchError, Scenario
+from fastq.bench.plan import BenchError
 from fastq.bench.producer import PACE_S, Orders
 from fastq.bench.result import Result
 
@@ -54,14 +54,14 @@ class Level:
 
 def run(bench: Bench) -> Result:
     """Measure the capacity, then each level for `seconds`."""
-    seconds = bench.plan.seconds_for(Scenario.LOAD)
+    seconds = bench.seconds
     capacity = _capacity(bench, min(seconds, _CAPACITY_S))
     levels = [_level(bench, share, capacity, seconds) for share in LEVELS]
     points = [level.point() for level in levels]
     last = levels[-1].measured
     plan = bench.plan
     return Result(
-        scenario=Scenario.LOAD,
+        scenario="load",
         jobs=sum(level.measured.jobs for level in levels),
         figures={
             **{name: value for name, value in points[-1].items() if name != "load"},

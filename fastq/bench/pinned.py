@@ -18,7 +18,7 @@ from fastq import database
 from fastq.bench import flow, steady, summary
 from fastq.bench.bench import Bench
 from fastq.bench.flow import Stretch
-from fastq.bench.plan import BenchError, Scenario
+from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
 from fastq.bench.statements import statement
 
@@ -35,7 +35,7 @@ class Sizes:
 
 def run(bench: Bench) -> Result:
     """Measure for `seconds`, with the tables' sizes each second."""
-    seconds = bench.plan.seconds_for(Scenario.PINNED)
+    seconds = bench.seconds
     sizes: list[Sizes] = []
     bench.progress.say("pinned: starting workers")
     with flow.flowing(bench, flow.closed(bench)) as flowing, _snapshot(bench.dsn) as pinning:
@@ -46,7 +46,7 @@ def run(bench: Bench) -> Result:
         flowing.stop()
     compared = {**ends(measured.samples), **growth(sizes), "pinned_transactions": pinned_xids}
     return Result(
-        scenario=Scenario.PINNED,
+        scenario="pinned",
         jobs=measured.jobs,
         figures={**measured.figures(), **compared, **steady.settings(bench)},
         limit=steady.limit_of(bench, measured),

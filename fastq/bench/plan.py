@@ -8,20 +8,6 @@ from enum import StrEnum
 from fastq.errors import FastqError, UsageError
 
 
-class Scenario(StrEnum):
-    """What can be measured."""
-
-    THROUGHPUT = "throughput"
-    ENQUEUE = "enqueue"
-    LATENCY = "latency"
-    SCALE = "scale"
-    PAYLOAD = "payload"
-    DEPTH = "depth"
-    STEADY = "steady"
-    PINNED = "pinned"
-    LOAD = "load"
-
-
 class Job(StrEnum):
     """What the jobs of `throughput` do: nothing, sleep a millisecond, nothing in a thread."""
 
@@ -30,18 +16,6 @@ class Job(StrEnum):
     SYNC = "sync"
 
 
-SHORT = (Scenario.THROUGHPUT, Scenario.ENQUEUE, Scenario.LATENCY)
-"""What is measured where no scenario is named."""
-
-DEFAULT_JOBS = {
-    Scenario.THROUGHPUT: 500_000,
-    Scenario.ENQUEUE: 500_000,
-    Scenario.LATENCY: 1000,
-    Scenario.SCALE: 500_000,
-    Scenario.PAYLOAD: 200_000,
-    Scenario.DEPTH: 5_000_000,
-}
-DEFAULT_SECONDS = {Scenario.STEADY: 30.0, Scenario.PINNED: 60.0, Scenario.LOAD: 20.0}
 DEFAULT_PAYLOAD_BYTES = 51
 """The payload of the yardstick, prototypes/drain.py."""
 
@@ -54,8 +28,8 @@ class BenchError(FastqError):
 class Plan:
     """The settings of one run.
 
-    `jobs` is None for each scenario's own default; for latency it is the number of samples over all repetitions. So is
-    `seconds`, of the scenarios that take a time; they do not repeat.
+    `jobs` and `seconds` are None for each scenario's own default. For latency `jobs` is the number of samples over all
+    repetitions; scenarios that take a time do not repeat.
     """
 
     processes: int
@@ -83,11 +57,3 @@ class Plan:
 
         if self.seconds is not None and self.seconds < 1:
             raise UsageError(f"--duration must be at least 1 second, not {self.seconds}")
-
-    def seconds_for(self, scenario: Scenario) -> float:
-        """Return for how long a scenario is measured."""
-        return DEFAULT_SECONDS[scenario] if self.seconds is None else self.seconds
-
-    def jobs_for(self, scenario: Scenario) -> int:
-        """Return how many jobs a scenario goes through."""
-        return DEFAULT_JOBS[scenario] if self.jobs is None else self.jobs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from fastq.bench.plan import Plan, Scenario
+from fastq.bench.plan import Plan
 from fastq.bench.summary import rounded
 
 
@@ -19,7 +19,7 @@ class Result:
     `lines` are (what, value) pairs for people; `limit` says what kept the figure from being better.
     """
 
-    scenario: Scenario
+    scenario: str
     jobs: int
     figures: Mapping[str, object]
     limit: str
@@ -30,7 +30,7 @@ class Result:
     def as_dict(self, plan: Plan, conditions: Mapping[str, object]) -> dict[str, object]:
         """Return the JSON object: what docs/benchmarks.md lists, then how it was taken, then the raw samples."""
         return {
-            "scenario": self.scenario.value,
+            "scenario": self.scenario,
             "jobs": self.jobs,
             **{name: _plain(value) for name, value in self.figures.items()},
             "limit": self.limit,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastq.bench import flow, limit, machine, summary
 from fastq.bench.bench import Bench
 from fastq.bench.flow import Measured
-from fastq.bench.plan import Scenario
 from fastq.bench.result import Result
 
 WARM_UP_S = 2.0
@@ -13,7 +12,7 @@ WARM_UP_S = 2.0
 
 def run(bench: Bench) -> Result:
     """Measure for `seconds`, after two that are not counted."""
-    seconds = bench.plan.seconds_for(Scenario.STEADY)
+    seconds = bench.seconds
     bench.progress.say("steady: starting workers")
     with flow.flowing(bench, flow.closed(bench)) as flowing:
         flowing.start()
@@ -22,7 +21,7 @@ def run(bench: Bench) -> Result:
         flowing.stop()
     figures = measured.figures()
     return Result(
-        scenario=Scenario.STEADY,
+        scenario="steady",
         jobs=measured.jobs,
         figures={**figures, **settings(bench)},
         limit=limit_of(bench, measured),

@@ -11,7 +11,7 @@ from fastq.bench.bench import Bench
 from fastq.bench.claimant import Orders
 from fastq.bench.jobs import MAKERS, QUEUE, app, email_for
 from fastq.bench.meter import Spent, between
-from fastq.bench.plan import BenchError, Scenario
+from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
 from fastq.job import JobIds
 
@@ -52,11 +52,11 @@ class Series:
 
 def run(bench: Bench) -> Result:
     """Measure as `plan` says."""
-    jobs = bench.plan.jobs_for(Scenario.THROUGHPUT)
+    jobs = bench.jobs
     series = measure(bench, jobs, "throughput")
     figures = series.figures()
     return Result(
-        scenario=Scenario.THROUGHPUT,
+        scenario="throughput",
         jobs=jobs,
         figures=figures,
         limit=series.limit(bench.plan.processes),

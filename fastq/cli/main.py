@@ -55,11 +55,11 @@ def cli() -> None:
     """
 
 
-def main(args: list[str] | None = None) -> Any:
-    """Run the command line and leave with its exit code."""
+def main(args: list[str] | None = None, *, command: click.Command = cli, program: str = "fastq") -> Any:
+    """Run a command line and leave with its exit code."""
     try:
         early.release_interrupt()
-        code = cli.main(args, prog_name="fastq", standalone_mode=False)
+        code = command.main(args, prog_name=program, standalone_mode=False)
     except click.ClickException as exc:
         exc.show()
         code = exc.exit_code

@@ -1,4 +1,4 @@
-"""`fastq bench report`, as a user types it, over what `fastq bench --output` wrote."""
+"""The page and the plots of what `fastq bench --output` and its like wrote."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from benches import ROOT, command
 
 pytestmark = pytest.mark.e2e
-
-FASTQ = [sys.executable, "-m", "fastq", "bench"]
 
 
 def test_a_report_has_a_page_and_a_plot_for_each_scenario(dsn: str, tmp_path: Path) -> None:
     """Measured with small numbers; every scenario with a plot is drawn."""
-    pytest.importorskip("matplotlib", reason="pip install 'fastq-pg[bench]'")
+    pytest.importorskip("matplotlib", reason="the plots need it")
     runs = {
         "throughput": ["--jobs", "500"],
         "latency": ["--jobs", "10"],
@@ -24,9 +23,10 @@ def test_a_report_has_a_page_and_a_plot_for_each_scenario(dsn: str, tmp_path: Pa
         "load": ["--duration", "1"],
     }
     for scenario, numbers in runs.items():
-        command = [*FASTQ, scenario, *numbers, "-p", "1", "--repeat", "1", "--dsn", dsn, "--output", str(tmp_path)]
-        subprocess.run(command, check=True, capture_output=True, timeout=240)
-    ran = subprocess.run([*FASTQ, "report", str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
+        line = command(scenario, *numbers, "-p", "1", "--repeat", "1", "--dsn", dsn, "--output", str(tmp_path))
+        subprocess.run(line, cwd=ROOT, check=True, capture_output=True, timeout=240)
+    report = [sys.executable, "-m", "benchmarks.report", str(tmp_path)]
+    ran = subprocess.run(report, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     page = (tmp_path / "README.md").read_text("utf-8")
     for scenario in runs:

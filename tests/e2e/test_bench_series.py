@@ -17,7 +17,7 @@ def test_scale_measures_every_number_of_processes(dsn: str, db: psycopg.Connecti
     assert [point["processes"] for point in found["points"]] == [1, 2]
     assert all(point["jobs_per_s"] > 0 and point["ratio_to_ceiling"] > 0 for point in found["points"])
     assert found["jobs_per_s"] == found["points"][-1]["jobs_per_s"]
-    assert found["command"].startswith("fastq bench scale --jobs 2000 -p 2 --repeat 1")
+    assert found["command"].startswith("python -m benchmarks scale --jobs 2000 -p 2 --repeat 1")
     assert dsn not in str(found)
     assert is_empty(db)
 

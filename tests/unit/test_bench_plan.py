@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from fastq.bench.jobs import email_for, noop_job
-from fastq.bench.plan import Plan, Scenario
+from fastq.bench.plan import Plan
+from fastq.bench.scenarios import SCENARIOS
 from fastq.errors import UsageError
 
 pytestmark = pytest.mark.unit
@@ -27,7 +28,7 @@ def test_a_plan_that_cannot_work_is_refused(bad: dict[str, int]) -> None:
 
 
 def test_each_scenario_has_its_own_default() -> None:
-    """500,000 jobs, but 1,000 samples of latency; --jobs goes for all."""
-    assert Plan(processes=1).jobs_for(Scenario.THROUGHPUT) == 500_000
-    assert Plan(processes=1).jobs_for(Scenario.LATENCY) == 1000
-    assert Plan(processes=1, jobs=50).jobs_for(Scenario.LATENCY) == 50
+    """500,000 jobs, but 1,000 samples of latency, and a time for those that take one."""
+    jobs = {scenario.name: scenario.jobs for scenario in SCENARIOS}
+    assert (jobs["throughput"], jobs["latency"]) == (500_000, 1000)
+    assert all((scenario.jobs is None) != (scenario.seconds is None) for scenario in SCENARIOS)

@@ -9,13 +9,13 @@ import orjson
 import pytest
 
 from fastq.bench import result
-from fastq.bench.plan import Plan, Scenario
+from fastq.bench.plan import Plan
 from fastq.bench.result import Result
 
 pytestmark = pytest.mark.unit
 
 FOUND = Result(
-    scenario=Scenario.THROUGHPUT,
+    scenario="throughput",
     jobs=2000,
     figures={"jobs_per_s": 123_456.7, "ratio_to_ceiling": 0.61234567, "server_cpu_us_per_job": None},
     limit="nothing",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fastq.bench import depth, flow, limit, pinned, scale
+from benchmarks import depth, scale
+from fastq.bench import flow, limit, pinned
 from fastq.bench.flow import Measured, Stretch
 from fastq.bench.meter import Spent, total
 from fastq.bench.pinned import Sizes

@@ -1,4 +1,4 @@
-"""Draws results: one PNG per scenario beside its file. Needs matplotlib, `pip install 'fastq-pg[bench]'`."""
+"""Draws results: one PNG per scenario beside its file. Needs matplotlib, `pip install matplotlib`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fastq.bench import report
-from fastq.bench.report import Found
+from benchmarks import report
+from benchmarks.report import Found
 
 mpl.use("Agg")
 Values = Mapping[str, Any]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastq.bench import summary, throughput
 from fastq.bench.bench import Bench
-from fastq.bench.plan import Scenario
 from fastq.bench.result import Result
 from fastq.bench.throughput import Series
 
@@ -19,7 +18,7 @@ def steps(processes: int) -> list[int]:
 
 def run(bench: Bench) -> Result:
     """Measure throughput at each step, `repeat` times."""
-    jobs = bench.plan.jobs_for(Scenario.SCALE)
+    jobs = bench.jobs
     found: dict[int, Series] = {}
     for processes in steps(bench.plan.processes):
         found[processes] = throughput.measure(
@@ -29,7 +28,7 @@ def run(bench: Bench) -> Result:
     one, most = points[0]["jobs_per_s"], points[-1]["jobs_per_s"]
     times = summary.ratio(most, one)
     return Result(
-        scenario=Scenario.SCALE,
+        scenario="scale",
         jobs=jobs,
         figures={
             **{name: value for name, value in points[-1].items() if name != "processes"},

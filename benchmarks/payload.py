@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastq.bench import enqueue, summary, throughput
 from fastq.bench.bench import Bench
-from fastq.bench.plan import Scenario
 from fastq.bench.result import Result
 
 SIZES = (100, 1_000, 10_000)
@@ -14,7 +13,7 @@ MOST_BYTES = 256_000_000
 
 def run(bench: Bench) -> Result:
     """Measure both at each size, `repeat` times."""
-    most = bench.plan.jobs_for(Scenario.PAYLOAD)
+    most = bench.jobs
     points: list[dict[str, float | None]] = []
     samples: list[dict[str, object]] = []
     limits: list[str] = []
@@ -31,7 +30,7 @@ def run(bench: Bench) -> Result:
             for sample, stream in zip(series.samples(), streams, strict=True)
         ]
     return Result(
-        scenario=Scenario.PAYLOAD,
+        scenario="payload",
         jobs=most,
         figures={"jobs_per_s": points[0]["jobs_per_s"], "points": points},
         limit="; ".join(limits),

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import orjson
 
-from fastq.bench.bars import BARS, Bar
+from benchmarks.bars import BARS, Bar
 from fastq.bench.plan import BenchError
+from fastq.cli.main import main
 
 PAGE = "README.md"
 _HEAD = """# Benchmark results
 
-Written by `fastq bench report`; do not edit. How each figure is taken: `docs/benchmarks.md`. The newest file of each
-scenario counts; a commit with a `+` had changes that are not in it. Rates of different machines compare nothing.
+Written by `python -m benchmarks.report`; do not edit. How each figure is taken: `docs/benchmarks.md`. The newest file
+of each scenario counts; a commit with a `+` had changes that are not in it. Rates of different machines cannot be
+compared.
 """
 
 
@@ -167,3 +170,24 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if value == int(value) and abs(value) >= 1000 else f"{value:g}"
     return "" if value is None else str(value)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path), default="bench_results")
+def command(folder: Path) -> None:
+    """Draw, then write the page, which shows the plots that are there."""
+    try:
+        from benchmarks import plots
+    except ModuleNotFoundError as exc:
+        if exc.name != "matplotlib":
+            raise
+        click.echo("no plots: matplotlib is missing; pip install matplotlib", err=True)
+    else:
+        read(folder)
+        for path in plots.draw(folder):
+            click.echo(f"drew {path}")
+    click.echo(f"wrote {write(folder)}")
+
+
+if __name__ == "__main__":
+    main(command=command, program="python -m benchmarks.report")

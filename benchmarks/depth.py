@@ -17,7 +17,6 @@ from fastq.bench.ceiling import Ceiling
 from fastq.bench.claimant import Orders
 from fastq.bench.jobs import QUEUE, app, email_for, noop_job
 from fastq.bench.meter import Spent, between, total
-from fastq.bench.plan import Scenario
 from fastq.bench.result import Result
 
 _SHALLOW, _MIDDLE = 10_000, 1_000_000
@@ -58,7 +57,7 @@ def claim_size(shallow: int, processes: int, batch_size: int) -> int:
 
 def run(bench: Bench) -> Result:
     """Go from shallow to deep, `repeat` times."""
-    jobs = bench.plan.jobs_for(Scenario.DEPTH)
+    jobs = bench.jobs
     found: list[Claims] = []
     for number in range(bench.plan.repeat):
         bench.ground.clean()
@@ -119,7 +118,7 @@ def _result(bench: Bench, jobs: int, found: Sequence[Claims]) -> Result:
         point["ratio_to_shallow"] = summary.ratio(point["jobs_per_s"], points[0]["jobs_per_s"])
     deepest = by_depth[jobs][-1]
     return Result(
-        scenario=Scenario.DEPTH,
+        scenario="depth",
         jobs=jobs,
         figures={**{name: value for name, value in points[-1].items() if name != "depth"}, "points": points},
         limit=limit.of_drain(deepest.spent, processes=processes, cpus=machine.cpus()),
