@@ -32,16 +32,23 @@ async def expired_workers(conn: AsyncConnection[Any], *, slot: int) -> list[int]
 
 
 async def reap(
-    conn: AsyncConnection[Any], *, slot: int, worker: int, verdict: Verdict, expired: bool = False
+    conn: AsyncConnection[Any],
+    *,
+    slot: int,
+    worker: int,
+    verdict: Verdict,
+    expired: bool = False,
+    may: Callable[[], bool] = lambda: True,
 ) -> int | None:
     """Settle all unfinished jobs of a dead worker and delete its leases and its row, in one transaction.
 
-    `expired`: only if its time has run out and it was not renewed since. Returns how many jobs went back; None when
-    there was nothing to reap.
+    `expired`: only if its time has run out and it was not renewed since. `may` is asked once the worker's row is
+    locked, when nothing is left to wait for. Returns how many jobs went back; None when nothing was reaped.
     """
     who = {"slot": slot, "worker": worker}
     async with conn.transaction():
-        if await (await conn.execute(statement("lock_worker"), {**who, "expired": expired})).fetchone() is None:
+        locked = await (await conn.execute(statement("lock_worker"), {**who, "expired": expired})).fetchone()
+        if locked is None or not may():
             return None
         await conn.execute(statement("lock_leases"), who)
         rows = await (await conn.execute(statement("list_leased_jobs"), who)).fetchall()

@@ -111,12 +111,13 @@ class Undertaker:
 
         One of this host that lives did not crash: the database was away, or the process was stopped. Nothing that it
         runs is charged. Nobody is reaped while our own heartbeats do not come through, nor soon after: then the
-        database was away for all, and the others need a moment to say that they are alive.
+        database was away for all, and the others need a moment to say that they are alive. That is asked after each
+        wait for the database, and not before it: the outage may lie in between.
         """
-        if not self._steady():
-            return
         for slot in range(self._slots):
             for worker_id in await self._link.call(partial(reap.expired_workers, slot=slot)):
+                if not self._steady():
+                    return
                 cell = self._cell_of(worker_id)
                 if cell is not None and cell.state is CellState.DEAD:
                     continue
@@ -147,7 +148,14 @@ class Undertaker:
 
         async def attempt(conn: AsyncConnection[Any]) -> int | None:
             try:
-                return await reap.reap(conn, slot=slot, worker=worker_id, verdict=verdict, expired=not died)
+                return await reap.reap(
+                    conn,
+                    slot=slot,
+                    worker=worker_id,
+                    verdict=verdict,
+                    expired=not died,
+                    may=(lambda: True) if died else self._steady,
+                )
             except (LockNotAvailable, QueryCanceled):  # the link would try just this one again, and nothing else
                 raise NotNowError from None
 

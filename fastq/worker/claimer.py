@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from psycopg import AsyncConnection
@@ -30,6 +30,7 @@ from fastq.worker.ledger import Ledger
 from fastq.worker.limits import Limits
 
 log = logging.getLogger("fastq.worker")
+T = TypeVar("T")
 
 RESCAN_MIN_S = 0.02
 MEET_MIN_S = 0.003
@@ -132,6 +133,14 @@ class Claimer:
         return want
 
     # -- database
+
+    async def _in_time(self, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
+        """Return what the database says we hold; an answer that was long on its way is confirmed before it counts."""
+        asked = monotonic()
+        answer = await self._link.call(operation)
+        if monotonic() - asked > self._config.lease_s / 2:
+            self._executor.doubt()
+        return answer
 
     async def _confirm(self) -> None:
         """Make sure that this worker still has its row, and with it all that it claimed."""
@@ -255,7 +264,7 @@ class Claimer:
         acks = self._ledger.take_acks(shelf)
         breaks = self._link.breaks
         try:
-            claimed = await self._link.call(partial(self._try, statement=statement, acks=list(acks)))
+            claimed = await self._in_time(partial(self._try, statement=statement, acks=list(acks)))
         except BaseException:
             self._ledger.put_back(shelf, acks)
             raise
@@ -323,7 +332,7 @@ class Claimer:
             return
         self._breaks, self._adopt_at = self._link.breaks, now + _ADOPT_EVERY_S
         for slot in range(self._config.slots):
-            held = await self._link.call(partial(claim.list_leases, slot=slot, worker=self._worker))
+            held = await self._in_time(partial(claim.list_leases, slot=slot, worker=self._worker))
             self._drop_lost(slot, {lease.lease for lease in held})
             # Judged before the next await: what is acknowledged meanwhile must not look unknown.
             for found in [lease for lease in held if not self._ledger.knows(lease.lease)]:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 
 import pytest
-from scene import Conn, ask, expire, hire, ids_of, jobs_of, put, states, take
+from scene import Conn, ask, expire, hire, ids_of, jobs_of, put, states, take, until_blocked
 
 from fastq.board import Board, Word, running_key
 from fastq.link import Link
@@ -156,3 +156,43 @@ async def test_a_dead_workers_counters_are_seen_before_its_cell_is_cleared(
     await Undertaker(board, link, lease_s=30.0, slots=1, totals=totals).step()
     assert board.cells[0][Word.SUCCEEDED] == 0
     assert totals.by_cell()[0][Word.SUCCEEDED] == 7
+
+
+async def test_who_waited_through_an_outage_reaps_nobody(conn: Conn, dsn: str, board: Board) -> None:
+    """Heartbeats were steady when it asked who has expired, and are not when the answer comes: nobody is reaped."""
+    (job,) = await put(conn)
+    who = await hire(conn)
+    await take(conn, who)
+    await expire(conn, who)
+    link = Link(dsn, "fastq test")
+    backend = (await link.open()).info.backend_pid
+    undertaker = Undertaker(board, link, lease_s=30.0, slots=1, steady=lambda: link.breaks == 0)
+    await conn.execute("select pg_terminate_backend(%s)", [backend])
+    await undertaker.step_expired()
+    assert link.breaks
+    assert await states(conn) == {job: "running"}
+    await link.close()
+
+
+async def test_who_waited_for_a_lock_through_an_outage_reaps_nobody(
+    conn: Conn, other: Conn, dsn: str, board: Board
+) -> None:
+    """What is known when the worker's row is locked decides, not what was known when the lock was asked for."""
+    (job,) = await put(conn)
+    who = await hire(conn)
+    await take(conn, who)
+    await expire(conn, who)
+    link, steady = Link(dsn, "fastq test"), True
+    undertaker = Undertaker(board, link, lease_s=30.0, slots=1, steady=lambda: steady)
+    waiter = await link.open()
+    async with other.transaction():
+        await other.execute("select from fastq.worker for key share")
+        stepping = asyncio.create_task(undertaker.step_expired())
+        await until_blocked(conn, waiter)
+        steady = False
+    await stepping
+    assert await states(conn) == {job: "running"}
+    steady = True
+    await undertaker.step_expired()
+    assert await states(conn) == {job: "ready"}
+    await link.close()

@@ -41,6 +41,14 @@ class Hands:
         """Take a batch."""
         self.fed.append(batch)
 
+    def doubt(self) -> None:
+        """Start nothing more."""
+        self.doubted = True
+
+    def trust(self) -> None:
+        """Go on."""
+        self.doubted = False
+
     @property
     def leases(self) -> list[int]:
         """The leases that came, in order."""
@@ -196,6 +204,22 @@ async def test_a_lease_being_acknowledged_is_not_adopted(rig: Rig, conn: Conn, o
         await asyncio.sleep(0)  # it takes the acks and waits for the connection
     await asyncio.gather(adopting, flushing)
     assert rig.hands.leases == [batch.lease]
+
+
+async def test_what_was_long_on_its_way_is_confirmed_before_it_runs(rig: Rig, conn: Conn) -> None:
+    """When a claim's answer took half a lease, others may have the jobs by now: nothing starts before that is known."""
+    await put(conn)
+    object.__setattr__(rig.claimer._config, "lease_s", 1e-9)
+    await rig.claimer.step()
+    assert (rig.hands.doubted, len(rig.hands.fed)) == (True, 1)
+    await rig.claimer.step()
+    assert not rig.hands.doubted
+    rig.link.breaks += 1
+    await rig.claimer._adopt_if_due()
+    assert rig.hands.doubted
+    await conn.execute("delete from fastq.worker")
+    with pytest.raises(Fenced):
+        await rig.claimer.step()
 
 
 async def test_a_doorbell_does_not_open_a_paused_queue(rig: Rig, conn: Conn) -> None:
