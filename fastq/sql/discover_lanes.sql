@@ -2,7 +2,7 @@
 -- queue and priority from `from_queue` on, and of each up to `limit` groups from `from_group` on (null: none there).
 -- A loose index scan: one probe per lane. Queues in `exclude` and tasks in `unknown` do not count.
 -- Run over all segments at once: `over_segments`. See discover_lanes_of_queues for workers with a list of queues.
--- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.claim.
+-- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.discover.
 with recursive line as (
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
    where r.slot = %(slot)s and r.queue >= %(from_queue)s and r.task <> all (%(unknown)s) and r.queue <> all (%(exclude)s)

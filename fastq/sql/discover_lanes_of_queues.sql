@@ -1,5 +1,5 @@
 -- As discover_lanes, for the queues in `queues` alone.
--- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.claim.
+-- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.discover.
 select {segment} as segment, w.queue, l.priority, f.group_key, f.pos,
        exists (select from fastq.queue q where q.name = w.queue and q.paused) as paused
 from unnest(%(queues)s::text[]) as w(queue)

@@ -4,7 +4,7 @@
 -- Its commit need not be waited for: one that a crash of the server loses leaves the jobs where they were, still due.
 -- Looks from `since` on, which keeps it off the dead entries of what was promoted when vacuum cannot run; `mark` is the next
 -- `since`, a second back, because a row can be committed after its time. Callers look from -infinity now and then.
--- Locks: scheduled rows for update skip locked. Index: scheduled_due. Caller: protocol.promote.
+-- Locks: scheduled rows for update skip locked. Index: scheduled_due. Caller: protocol.upkeep.
 with due as materialized (
   select s.ctid as place from fastq.scheduled s
   where s.slot = %(slot)s and s.reason <> 'reserved' and s.run_at <= now() and s.run_at >= %(since)s::timestamptz

@@ -1,5 +1,5 @@
 -- Delete up to `limit` kept jobs whose time is over.
--- Locks: finished rows for update skip locked. Index: finished_expiry. Caller: protocol.prune.
+-- Locks: finished rows for update skip locked. Index: finished_expiry. Caller: protocol.upkeep.
 with old as materialized (
   select f.id from fastq.finished f
   where f.slot = %(slot)s and f.expires_at <= now()

@@ -8,7 +8,7 @@
 -- A job that `frees` gives its unique key back, unless it is held for a time; a key that somebody else is at is left to them.
 -- `advances`: the job is ordered, and whether its line goes on then; it does in any case when the job completed.
 -- Locks: lease rows for no key update, in order of id (a handler's open transaction holds them key share); then head rows;
--- unique_key rows for update skip locked. Index: lease_pkey, progress_pkey, unique_key_job. Caller: protocol.settle.
+-- unique_key rows for update skip locked. Index: lease_pkey, progress_pkey, unique_key_job. Caller: protocol.ack.
 with item as materialized (
   select distinct on (i.lease, i.ord) i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta::json as meta, i.keep_s,
          i.task, i.payload::json as payload, i.result::json as result, i.frees, i.advances

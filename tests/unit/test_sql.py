@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,28 @@ def test_named_for_what_it_does(name: str) -> None:
     assert re.fullmatch(r"[a-z]+(_[a-z]+)+", name)
     assert ";" not in text
     assert not re.search(r"select \*|returning \*", text)
+
+
+def headers() -> Iterator[tuple[Path, str]]:
+    """Yield every statement of the package with its header."""
+    for path in sorted(PACKAGE.rglob("sql/*.sql")):
+        lines = path.read_text("utf-8").splitlines()
+        yield path, " ".join(line.removeprefix("-- ") for line in lines if line.startswith("--"))
+
+
+@pytest.mark.parametrize(("path", "header"), [pytest.param(*each, id=each[0].stem) for each in headers()])
+def test_its_callers_are_those_that_the_header_names(path: Path, header: str) -> None:
+    """A module that is not there, or no longer sends the statement, would send a reader the wrong way."""
+    found = re.search(r"Caller: ([a-z_., ]+?)\.(?: |$)", header)
+    assert found, f"{path} names no caller"
+    named = {name.strip() for name in found[1].split(",")}
+    code = PACKAGE / path.relative_to(PACKAGE).parts[0] if path.parent != FOLDER else PACKAGE
+    callers = {
+        ".".join(module.relative_to(PACKAGE).with_suffix("").parts)
+        for module in code.rglob("*.py")
+        if f'"{path.stem}"' in module.read_text("utf-8") and module.parent != FOLDER
+    }
+    assert named == callers if path.parent != FOLDER else named <= callers, (named, callers)
 
 
 def test_each_is_used() -> None:
