@@ -49,7 +49,7 @@ class Word(IntEnum):
     WOKEN = 15
 
 
-_HEAD_WORDS = 16
+_HEAD_WORDS = len(Word)
 _LETTERS = 32
 CELL_WORDS = _HEAD_WORDS + _LETTERS
 TABLES = 3

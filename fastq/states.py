@@ -54,3 +54,25 @@ class CellState(IntEnum):
     RUNNING = 2
     DRAINING = 3
     DEAD = 4
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process."""
+        return self in (CellState.STARTING, CellState.RUNNING, CellState.DRAINING)
+
+    @property
+    def working(self) -> bool:
+        """Whether it is registered: it may hold leases and run jobs."""
+        return self in (CellState.RUNNING, CellState.DRAINING)
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the supervisor, and of its workers, as docs/supervisor.md explains them."""
+
+    OK = 0
+    CRASH = 1
+    USAGE = 2
+    DATABASE = 3
+    SCHEMA = 4
+    OVERRAN = 5
+    CRASH_LOOP = 6

@@ -24,7 +24,6 @@ _HELP = {
     Word.LOST: "Outcomes that were refused, because the lease had been taken from the worker.",
     Word.RETURNED: "Jobs that were given back unstarted.",
 }
-_ALIVE = (CellState.STARTING, CellState.RUNNING, CellState.DRAINING)
 
 
 @dataclass(slots=True)
@@ -84,7 +83,7 @@ def exposition(cells: Sequence[Cell], totals: Totals, *, leading: bool, beat_age
     states = [cell.state for cell in cells]
     workers = [(f'{{state="{state.name.lower()}"}}', states.count(state)) for state in CellState if state]
     lines += _family("fastq_workers", "gauge", "Worker processes by state.", workers)
-    stopped = sum(1 for cell in cells if cell.state in _ALIVE and cell[Word.STOPPED])
+    stopped = sum(1 for cell in cells if cell.state.alive and cell[Word.STOPPED])
     lines += _family("fastq_workers_stopped", "gauge", "Worker processes that a signal stopped.", [("", stopped)])
     lines += _family("fastq_leader", "gauge", "1 on the host that does the fleet's housekeeping.", [("", int(leading))])
     if beat_age_s is not None:
@@ -96,7 +95,7 @@ def exposition(cells: Sequence[Cell], totals: Totals, *, leading: bool, beat_age
 
 def _running(cell: Cell) -> int:
     """Return how many jobs run in a cell; a dead worker's table tells what it was running."""
-    return sum(map(bool, cell.running)) if cell.state in _ALIVE else 0
+    return sum(map(bool, cell.running)) if cell.state.alive else 0
 
 
 def _family(name: str, kind: str, help_text: str, samples: Sequence[tuple[str, float]]) -> list[str]:
@@ -127,7 +126,7 @@ def health(cells: Sequence[Cell], *, beat_age_s: float | None, lease_s: float) -
         lease_s: after so long without a heartbeat others take this host's jobs.
 
     """
-    alive = [cell for cell in cells if cell.state in _ALIVE]
+    alive = [cell for cell in cells if cell.state.alive]
     reasons = [] if alive else ["no worker is alive"]
     reasons += [f"worker pid {cell[Word.PID]} is stopped by a signal" for cell in alive if cell[Word.STOPPED]]
     reasons += [f"worker pid {cell[Word.PID]} was given up by the fleet" for cell in alive if cell[Word.FENCED]]

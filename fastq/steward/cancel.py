@@ -8,10 +8,8 @@ from functools import partial
 from fastq.board import Board, Word, running_key
 from fastq.link import Link
 from fastq.protocol import jobs
-from fastq.states import CellState
 from fastq.steward.leader import Leader
 
-_LIVING = (CellState.RUNNING, CellState.DRAINING)
 _AGAIN_S = 0.25
 """So soon it looks again after it saw a mark: its job may have been on its way to the worker, or the box full."""
 
@@ -39,7 +37,7 @@ class Canceller:
 
     async def step(self) -> int:
         """Look once; returns how many marks there were: of this host's jobs, where it leads, of those that moved."""
-        cells = {cell[Word.WORKER_ID]: cell for cell in self._board.cells if cell.state in _LIVING}
+        cells = {cell[Word.WORKER_ID]: cell for cell in self._board.cells if cell.state.working}
         marks = []
         for slot in range(self._slots) if cells else ():
             marks += await self._link.call(partial(jobs.cancellations, slot=slot, workers=list(cells)))

@@ -15,14 +15,11 @@ import orjson
 from fastq.board import COUNTERS, Board, Cell, Word
 from fastq.link import Link
 from fastq.protocol import worker
-from fastq.states import CellState
 
 log = logging.getLogger("fastq.steward")
 
 LEAVE_MS = 5000
 """So long a worker that was given up has to notice and leave: it runs nothing that counts any more."""
-
-_ALIVE = (CellState.STARTING, CellState.RUNNING, CellState.DRAINING)
 
 
 class Heartbeat:
@@ -60,14 +57,14 @@ class Heartbeat:
         cells = {
             cell[Word.WORKER_ID]: cell
             for cell in self._board.cells
-            if cell.state in _ALIVE and cell[Word.WORKER_ID] and not cell[Word.STOPPED]
+            if cell.state.alive and cell[Word.WORKER_ID] and not cell[Word.STOPPED]
         }
         workers = {worker_id: _counters(cell) for worker_id, cell in cells.items()}
         for slot in range(self._slots):
             alive = await self._link.call(partial(worker.renew, slot=slot, workers=workers, lease_s=self._lease_s))
             for worker_id in workers.keys() - alive:
                 cell = cells[worker_id]
-                if cell[Word.WORKER_ID] == worker_id and cell.state in _ALIVE:
+                if cell[Word.WORKER_ID] == worker_id and cell.state.alive:
                     self._give_up(cell)
         if self._gap():
             self._steady_since = monotonic()

@@ -10,12 +10,10 @@ from contextlib import suppress
 from time import monotonic
 
 from fastq.board import Board, Cell, Word, split_key
-from fastq.states import CellState
 
 log = logging.getLogger("fastq.steward")
 
 LOOK_EVERY_S = 0.1
-_LIVING = (CellState.RUNNING, CellState.DRAINING)
 
 
 class Overdue:
@@ -34,7 +32,7 @@ class Overdue:
         """Kill every worker that runs an overdue job."""
         now_ms = int(monotonic() * 1000)
         for cell in self._board.cells:
-            if cell.state in _LIVING and not cell[Word.OVERDUE] and (key := _overdue(cell, now_ms)):
+            if cell.state.working and not cell[Word.OVERDUE] and (key := _overdue(cell, now_ms)):
                 cell[Word.OVERDUE] = key
                 lease, ordinal = split_key(key)
                 log.warning(

@@ -21,15 +21,13 @@ from fastq.observability.exposition import Totals
 from fastq.outcome import after_death, death_of
 from fastq.protocol import reap, upkeep
 from fastq.settlement import LeasedJob, Settlement
-from fastq.states import CellState
+from fastq.states import CellState, ExitCode
 
 log = logging.getLogger("fastq.steward")
 T = TypeVar("T")
 Running = set[tuple[int, int]]
 
-_LIVING = (CellState.RUNNING, CellState.DRAINING)
 _TELL_EVERY_S = 60.0
-EXIT_LATE = 5
 
 
 class NotNowError(Exception):
@@ -183,7 +181,7 @@ class Undertaker:
     def _find_dead(self) -> None:
         """Without a supervisor nobody reports deaths: look for processes that are gone."""
         for cell in self._board.cells:
-            if cell.state in _LIVING and not _exists(cell[Word.PID]):
+            if cell.state.working and not _exists(cell[Word.PID]):
                 cell.state = CellState.DEAD
 
 
@@ -192,7 +190,7 @@ def _charge(cell: Cell) -> tuple[Running, str]:
     if cell[Word.OVERDUE]:
         return set(cell.jobs_of(cell[Word.OVERDUE])), "SIGKILL, for this job's hard timeout,"
     cause = death_of(cell[Word.EXIT_STATUS])
-    if cause == f"exit code {EXIT_LATE}":  # a drain past its deadline charges nobody
+    if cause == f"exit code {ExitCode.OVERRAN}":  # a drain past its deadline charges nobody
         return set(), cause
     return set(cell.running_jobs()), cause
 

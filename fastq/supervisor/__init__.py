@@ -9,10 +9,10 @@ and the user's app are imported by the children, after the fork.
 """
 
 from fastq.child import Child, ChildEntry, Kind
+from fastq.states import ExitCode
 from fastq.supervisor.cells import cells_for
 from fastq.supervisor.cpus import available_cpus, cgroup_quota, default_processes, parse_cpus, processes_here
 from fastq.supervisor.drain import Limits
-from fastq.supervisor.exits import Code
 from fastq.supervisor.policy import RestartPolicy
 from fastq.supervisor.preflight import PreflightError, preflight
 from fastq.supervisor.run import Supervisor
@@ -20,7 +20,7 @@ from fastq.supervisor.run import Supervisor
 __all__ = [
     "Child",
     "ChildEntry",
-    "Code",
+    "ExitCode",
     "Kind",
     "Limits",
     "PreflightError",

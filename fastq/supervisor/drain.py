@@ -16,7 +16,8 @@ import signal
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from fastq.supervisor.exits import Code, Exit
+from fastq.states import ExitCode
+from fastq.supervisor.exits import Exit
 
 
 class Phase(Enum):
@@ -102,16 +103,16 @@ def advance(drain: Drain, limits: Limits, *, now: float, workers: int, steward: 
             return drain, Order.WAIT
 
 
-def code_of_leaver(end: Exit, *, was_ready: bool) -> Code:
+def code_of_leaver(end: Exit, *, was_ready: bool) -> ExitCode:
     """Return what the end of one worker during the drain means for the exit code.
 
     A worker that was still starting has no handler for TERM yet, so that dying of it is the clean way out.
     """
-    if end.code == Code.OK or (end.signal == signal.SIGTERM and not was_ready):
-        return Code.OK
-    return Code.OVERRAN if end.code == Code.OVERRAN else Code.CRASH
+    if end.code == ExitCode.OK or (end.signal == signal.SIGTERM and not was_ready):
+        return ExitCode.OK
+    return ExitCode.OVERRAN if end.code == ExitCode.OVERRAN else ExitCode.CRASH
 
 
-def exit_code(codes: set[Code]) -> Code:
+def exit_code(codes: set[ExitCode]) -> ExitCode:
     """Return the code that says most: forced and crash-looping are put first by the supervisor itself."""
-    return next((code for code in (Code.OVERRAN, Code.CRASH) if code in codes), Code.OK)
+    return next((code for code in (ExitCode.OVERRAN, ExitCode.CRASH) if code in codes), ExitCode.OK)

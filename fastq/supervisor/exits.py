@@ -5,26 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
-from enum import IntEnum
 
-
-class Code(IntEnum):
-    """The exit codes of the supervisor, and of its workers, as docs/supervisor.md explains them."""
-
-    OK = 0
-    CRASH = 1
-    USAGE = 2
-    DATABASE = 3
-    SCHEMA = 4
-    OVERRAN = 5
-    CRASH_LOOP = 6
-
+from fastq.states import ExitCode
 
 _MEANING = {
-    Code.USAGE: "usage or import error",
-    Code.DATABASE: "database unreachable",
-    Code.SCHEMA: "schema missing, too old or too new",
-    Code.OVERRAN: "drain ran past its deadline",
+    ExitCode.USAGE: "usage or import error",
+    ExitCode.DATABASE: "database unreachable",
+    ExitCode.SCHEMA: "schema missing, too old or too new",
+    ExitCode.OVERRAN: "drain ran past its deadline",
 }
 
 
@@ -48,7 +36,7 @@ class Exit:
         if self.signal is not None:
             return f"killed by {_signal_name(self.signal)}"
         code = self.code
-        meaning = _MEANING.get(Code(code)) if code in set(Code) else None
+        meaning = _MEANING.get(ExitCode(code)) if code in set(ExitCode) else None
         return f"exit code {code}" + (f", {meaning}" if meaning else "")
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fastq.supervisor.exits import Code, Exit
+from fastq.states import ExitCode
+from fastq.supervisor.exits import Exit
 
-_CODES_AT_START = (Code.USAGE, Code.DATABASE, Code.SCHEMA)
+_CODES_AT_START = (ExitCode.USAGE, ExitCode.DATABASE, ExitCode.SCHEMA)
 _LARGEST_EXPONENT = 30
 
 
@@ -56,7 +57,7 @@ class Life:
     @property
     def excused(self) -> bool:
         """A database that was there once and is away now is an outage to wait out, not a crash loop."""
-        return self.exit.code == Code.DATABASE and self.fleet_was_ready
+        return self.exit.code == ExitCode.DATABASE and self.fleet_was_ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ def _strikes(policy: RestartPolicy, record: Record, life: Life) -> int:
     return 0 if life.progressed or healthy else record.strikes + 1
 
 
-def loop_code(records: Iterable[Record], *, fleet_was_ready: bool) -> Code:
+def loop_code(records: Iterable[Record], *, fleet_was_ready: bool) -> ExitCode:
     """Return the exit code when every slot is in a crash loop.
 
     When no worker ever got ready and all failed for the same stated reason, that reason says more than 6.
@@ -104,4 +105,4 @@ def loop_code(records: Iterable[Record], *, fleet_was_ready: bool) -> Code:
         for code in _CODES_AT_START:
             if code in codes:
                 return code
-    return Code.CRASH_LOOP
+    return ExitCode.CRASH_LOOP

@@ -15,10 +15,10 @@ from fastq.board import Board
 from fastq.child import ChildEntry
 from fastq.config import SupervisorConfig
 from fastq.errors import UsageError
+from fastq.states import ExitCode
 from fastq.supervisor import cells, drain, report
 from fastq.supervisor.crew import Crew
 from fastq.supervisor.drain import Drain, Limits, Order, Phase
-from fastq.supervisor.exits import Code
 from fastq.supervisor.fleet import Fleet
 from fastq.supervisor.policy import RestartPolicy, loop_code
 from fastq.supervisor.roll import Move, Roll
@@ -52,8 +52,8 @@ class Supervisor:
         self.drain = Drain()
         self.roll: Roll | None = None
         self._board = board
-        self._codes: set[Code] = set()
-        self._verdict: Code | None = None
+        self._codes: set[ExitCode] = set()
+        self._verdict: ExitCode | None = None
 
     def run(self) -> int:
         """Supervise until everything has ended; return the exit code. Leaves no child behind, whatever happens."""
@@ -78,7 +78,7 @@ class Supervisor:
         self._reap(now)
         self.fleet.look(now)
         if self.fleet.kill_overdue(now) and self.drain.phase is not Phase.SERVING:
-            self._codes.add(Code.OVERRAN)
+            self._codes.add(ExitCode.OVERRAN)
         if self.drain.phase is Phase.SERVING:
             self._serve(now)
         while self.drain.phase is not Phase.SERVING and self._end(now):
@@ -176,7 +176,7 @@ class Supervisor:
         if self.drain.phase is Phase.FORCED:
             return
         log.warning("%s: stopping at once", signum.name)
-        self._verdict = Code.CRASH
+        self._verdict = ExitCode.CRASH
         self.fleet.post.wanted = False
         self.drain = drain.force(now, self.limits)
         self.crew.send(self.crew.all(), signal.SIGQUIT)
@@ -202,6 +202,6 @@ class Supervisor:
         return self.drain.phase is not before
 
     def _kill(self, order: Order) -> None:
-        self._codes.add(Code.OVERRAN)
+        self._codes.add(ExitCode.OVERRAN)
         pids = list(self.fleet.table.workers) if order is Order.KILL_WORKERS else self.crew.all()
         self.crew.send(pids, signal.SIGKILL)

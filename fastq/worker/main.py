@@ -26,7 +26,7 @@ from fastq.loader import load_app
 from fastq.protocol import worker as registry
 from fastq.schema import migrator
 from fastq.sql import BY_INDEX
-from fastq.states import CellState
+from fastq.states import CellState, ExitCode
 from fastq.worker import memory
 from fastq.worker.claimer import Claimer, Fenced
 from fastq.worker.executor import Executor
@@ -40,7 +40,6 @@ log = logging.getLogger("fastq.worker")
 SETUP = f"set synchronous_commit = off; {BY_INDEX}"
 """Losing a claim or an ack in a crash of the database only repeats jobs; enqueues are durable all the same."""
 
-EXIT_CLEAN, EXIT_CRASH, EXIT_LATE = 0, 1, 5
 _CANCEL_GRACE_S = 1.0
 _FLUSH_S = 5.0
 _CLOSE_S = 5.0
@@ -60,7 +59,7 @@ def run(child: Child[WorkerConfig]) -> int:
         return exc.exit_code
     except Exception:
         log.exception("the worker cannot go on")
-        return EXIT_CRASH
+        return ExitCode.CRASH
 
 
 class Worker:
@@ -86,7 +85,7 @@ class Worker:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, self._drain.set)
             if not await self._register(link):
-                return EXIT_CLEAN
+                return ExitCode.OK
             await stack.enter_async_context(kept(link, app.schedules.values(), target=self._config.target))
             claimer, executor, ledger = self._assemble(app, state, link)
             self._listen(claimer, executor)
@@ -160,7 +159,7 @@ class Worker:
 
         loop.add_reader(self._bell.fd, rung)
         loop.add_reader(self._child.lifeline_fd, drain)
-        loop.add_signal_handler(signal.SIGQUIT, os._exit, EXIT_CRASH)
+        loop.add_signal_handler(signal.SIGQUIT, os._exit, ExitCode.CRASH)
         loop.add_signal_handler(signal.SIGUSR1, self._dump)
 
     def _dump(self) -> None:
@@ -187,7 +186,7 @@ class Worker:
             log.warning("%s: leaving, to be replaced", exc)
             self._end_within(_CANCEL_GRACE_S + _CLOSE_S)
             await executor.cancel(_CANCEL_GRACE_S)
-            return EXIT_CRASH
+            return ExitCode.CRASH
         finally:
             for task in (claiming, writing, draining):
                 task.cancel()
@@ -226,12 +225,12 @@ class Worker:
         )
         if not flushed or stuck:
             # What could not be said or ended stays in its leases: the steward gives it back as soon as we are gone.
-            return EXIT_LATE
+            return ExitCode.OVERRAN
         if not await self._sign_off(link):
-            return EXIT_LATE
+            return ExitCode.OVERRAN
         self._cell.state = CellState.FREE
         self._child.board.steward_doorbell.ring()  # to be counted before the cell is used again
-        return EXIT_LATE if late else EXIT_CLEAN
+        return ExitCode.OVERRAN if late else ExitCode.OK
 
     async def _sign_off(self, link: Link) -> bool:
         """Take this worker off the list; False if leases are left, or the database does not answer in time."""

@@ -18,8 +18,7 @@ import pytest
 import fastq
 from fastq.board import Board, Word
 from fastq.observability.exposition import Totals, exposition
-from fastq.states import CellState
-from fastq.supervisor import Code
+from fastq.states import CellState, ExitCode
 
 pytestmark = pytest.mark.e2e
 
@@ -104,7 +103,7 @@ def test_metrics_table_is_complete() -> None:
 def test_exit_codes_are_complete() -> None:
     """The table has the supervisor's codes."""
     section = PAGE.partition("## Exit codes")[2].partition("\n## ")[0]
-    assert re.findall(r"^\| (\d) \|", section, re.MULTILINE) == [str(int(code)) for code in Code]
+    assert re.findall(r"^\| (\d) \|", section, re.MULTILINE) == [str(int(code)) for code in ExitCode]
 
 
 def test_links_lead_somewhere() -> None:

@@ -7,8 +7,9 @@ import signal
 
 import pytest
 
+from fastq.states import ExitCode
 from fastq.supervisor.drain import Drain, Limits, Order, Phase, advance, begin, code_of_leaver, exit_code, force
-from fastq.supervisor.exits import Code, Exit
+from fastq.supervisor.exits import Exit
 
 pytestmark = pytest.mark.unit
 
@@ -78,4 +79,4 @@ def test_code_of_a_worker_that_ended_in_a_drain(status: int, was_ready: bool, co
 @pytest.mark.parametrize(("codes", "code"), [(set(), 0), ({0}, 0), ({0, 1}, 1), ({0, 5}, 5), ({0, 1, 5}, 5)])
 def test_exit_code_says_the_most(codes: set[int], code: int) -> None:
     """A deadline that passed comes before a crash, since it explains the kill."""
-    assert exit_code({Code(c) for c in codes}) == code
+    assert exit_code({ExitCode(c) for c in codes}) == code

@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from fastq.supervisor.exits import Code, Exit
+from fastq.states import ExitCode
+from fastq.supervisor.exits import Exit
 from fastq.supervisor.policy import STEWARD_POLICY, Life, Record, RestartPolicy, backoff_s, judge, loop_code
 
 pytestmark = pytest.mark.unit
@@ -73,7 +74,7 @@ def test_quick_death_with_settled_jobs_is_a_failure_but_no_strike() -> None:
 
 def test_unreachable_database_is_waited_out_once_it_was_there() -> None:
     """A fail-over that takes a minute must not end the supervisor."""
-    down = Exit(Code.DATABASE << 8)
+    down = Exit(ExitCode.DATABASE << 8)
     later = judge(POLICY, Record(failures=4, strikes=4), life(down), burst=False).record
     at_start = judge(POLICY, Record(strikes=4), life(down, fleet_was_ready=False), burst=False).record
     assert (later.strikes, later.failures, at_start.strikes) == (4, 5, 5)
