@@ -63,11 +63,6 @@ class Meter:
         self._conn = conn
         self._backend = self._own_backend()
 
-    @property
-    def server_is_here(self) -> bool:
-        """Whether the server's processes can be seen on this host."""
-        return self._backend is not None
-
     def read(self, workers: Collection[int] = ()) -> Reading:
         """Read everything; `workers` are process ids of this host."""
         stats = [proc.stat(pid) for pid in workers]

@@ -9,7 +9,6 @@ from typing import IO
 
 import orjson
 
-FORMATS = ("console", "json")
 LEVELS = ("debug", "info", "warning", "error")
 
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}

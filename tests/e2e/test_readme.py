@@ -26,13 +26,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-import click
 import psycopg
 import pytest
 from psycopg import conninfo
 
 from fastq import embedded
-from fastq.cli.main import cli
 
 pytestmark = pytest.mark.e2e
 
@@ -197,44 +195,6 @@ def test_the_two_commands_of_the_readme(tmp_path: Path) -> None:
 
     assert "jobs/s" in said[0]
     assert re.search(r"\d+ passed", said[1])
-
-
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/schedules.md", "docs/cli.md"]
-)
-def test_links_lead_somewhere(page: str) -> None:
-    """Every relative link names a file of the checkout."""
-    links = re.findall(r"\]\(([^)#:]+)\)", (TOP / page).read_text())
-
-    assert links
-    assert [link for link in links if not (TOP / page).parent.joinpath(link).exists()] == []
-
-
-def commands(page: str) -> Iterator[list[str]]:
-    """Yield the words of every `fastq …` on a page, in the text and on the lines of consoles."""
-    text = (TOP / page).read_text()
-    typed = re.findall(r"`(fastq [^`\n]+)`", text)
-    typed += re.findall(r"(?:^\$ |\| |\()(?:[A-Z_]+=\S+ )?(fastq [^|#)\n]+)", text, re.MULTILINE)
-    yield from (re.sub(r"\\", "", command).split() for command in typed)
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/cli.md"])
-def test_commands_in_the_text_exist(page: str) -> None:
-    """Every command and option that a page names is one that `fastq` has."""
-    for words in commands(page):
-        here: click.Command = cli
-        given = iter(words[1:])
-        for word in given:
-            if isinstance(here, click.Group) and not word.startswith("-"):
-                names = [here.get_command(click.Context(here), name) for name in re.split(r"[|,]", word)]
-                assert all(names), f"{page}: {' '.join(words)}"
-                here = names[0] or here
-            elif word == "--":
-                break
-            elif word.startswith("-") and word != "-" and not isinstance(here, click.Group):
-                known = {name for param in here.params for name in (*param.opts, *param.secondary_opts)} | {"--help"}
-                options = {part.partition("=")[0] for part in word.split("/")}
-                assert options <= known, f"{page}: {' '.join(words)}"
 
 
 @pytest.mark.parametrize(

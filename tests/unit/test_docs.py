@@ -1,0 +1,102 @@
+"""What the documentation names exists: figures, pages and headings that are linked, commands and their options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from fastq.cli.main import cli
+
+pytestmark = pytest.mark.unit
+
+TOP = Path(__file__).parents[2]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES += sorted(path.relative_to(TOP).as_posix() for path in TOP.glob("docs/**/*.md"))
+PROCESSES = {"steward", "heartbeat", "undertaker", "leader", "listener", "ring", "producer", "bench*"}
+"""What follows `fastq` in the names of processes and of connections."""
+START = r"(?:^ *(?:\$ )?|[|;(=] ?|&& |do |/bin/)"
+"""What stands before a command in a shell."""
+CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def text_of(page: str) -> str:
+    """Return a page as it is written."""
+    return (TOP / page).read_text("utf-8")
+
+
+def anchors(page: str) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", CODE.sub("", text_of(page)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """Every relative link names a file of the checkout, and a heading that it has."""
+    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", CODE.sub("", text_of(page))):
+        name, _, anchor = target.partition("#")
+        path = (TOP / page).parent.joinpath(name).resolve() if name else TOP / page
+        assert path.exists(), f"{page}: {target}"
+        if anchor:
+            assert anchor in anchors(path.relative_to(TOP).as_posix()), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_figures_have_their_files(page: str) -> None:
+    """Every file of bench_results/ that a page names is there."""
+    named = re.findall(r"bench_results/([\w.-]*\w)", text_of(page))
+    assert [name for name in named if not (TOP / "bench_results" / name).exists()] == []
+
+
+def commands(page: str) -> Iterator[list[str]]:
+    """Yield the words of every `fastq …` on a page, in its text and in its blocks of shell commands."""
+    text = re.sub(r" *\\\n *", " ", text_of(page))
+    blocks = re.findall(r"^```(?:sh|console|ini|dockerfile|yaml)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    blocks += re.findall(r"^    \S.*$", text, re.MULTILINE)
+    typed = re.findall(r"`(fastq [^`\n]+)`", CODE.sub("", text))
+    for block in blocks:
+        typed += re.findall(
+            r"(?:^ *(?:\$ )?|[|;(=] ?|&& |do |/bin/)(?:[A-Z_]+=\S+ )?(fastq [^|;&#)\n]+)", block, re.MULTILINE
+        )
+    for words in (command.replace("\\|", "|").split() for command in typed):
+        if words[1] not in PROCESSES:
+            yield words
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_the_text_exist(page: str) -> None:
+    """Every command and option that a page names is one that `fastq` has."""
+    for words in commands(page):
+        here: click.Command = cli
+        for word in iter(words[1:]):
+            if isinstance(here, click.Group) and not word.startswith("-"):
+                names = [here.get_command(click.Context(here), name) for name in re.split(r"[|,]", word)]
+                assert all(names), f"{page}: {' '.join(words)}"
+                here = names[0] or here
+            elif word == "--":
+                break
+            elif word.startswith("-") and word != "-" and not isinstance(here, click.Group):
+                options = {part.partition("=")[0] for part in re.split(r"[/|]", word.strip("[].,;"))}
+                assert options <= options_of(here), f"{page}: {' '.join(words)}"
+
+
+def options_of(command: click.Command) -> set[str]:
+    """Return everything that can be given to a command as an option."""
+    return {name for param in command.params for name in (*param.opts, *param.secondary_opts)} | {"--help"}
+
+
+def every_option(command: click.Command) -> set[str]:
+    """Return the options of a command and of all below it."""
+    names = command.list_commands(click.Context(command)) if isinstance(command, click.Group) else []
+    return options_of(command).union(*(every_option(command.get_command(click.Context(command), n)) for n in names))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/coming_from.md"])
+def test_options_in_the_text_exist(page: str) -> None:
+    """An option that stands by itself is one of some command of `fastq`."""
+    named = re.findall(r"`(--?[a-z][a-z-]*)", CODE.sub("", text_of(page)))
+    assert set(named) - every_option(cli) == set()
