@@ -1,0 +1,12 @@
+"""What several end-to-end tests are given."""
+
+from __future__ import annotations
+
+import pytest
+from small_shop import Shop
+
+
+@pytest.fixture
+def shop(dsn: str) -> Shop:
+    """Give a small application; FASTQ_DSN names its database."""
+    return Shop()
