@@ -9,26 +9,27 @@ from fastq.cli.options import dsn_option
 
 @click.command()
 @dsn_option
-@click.option("--check", is_flag=True, help="Change nothing; exit 4 unless the schema is the one this fastq needs.")
-@click.option("--sql", is_flag=True, help="Change nothing; print the SQL for a DBA; with --dsn, what is missing there.")
+@click.option("--check", is_flag=True, help="Change nothing; exit 4 unless all is as this fastq needs it.")
+@click.option("--sql", is_flag=True, help="Change nothing; print the SQL for a DBA; with --dsn, what differs there.")
 @click.option("--slots", type=click.IntRange(1, 1024), help="Set the number of slots (it can only grow).")
 def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
     """Bring the schema up to date. Forward only; safe to run twice, and from two hosts at once."""
     from fastq import database
     from fastq.config import find_dsn
     from fastq.schema import migrator
+    from fastq.schema.files import newest
 
     if sql:
         if dsn is None:
             click.echo(migrator.script(), nl=False)
         else:
             with database.connect(dsn, "fastq migrate") as conn:
-                click.echo(migrator.script(without=migrator.applied(conn)), nl=False)
+                click.echo(migrator.script(conn), nl=False)
         return
     with database.connect(database.server(find_dsn(dsn)), "fastq migrate") as conn:
         if check:
-            migrator.check(conn)
-            click.echo(f"the schema is at {migrator.newest()}, as this fastq needs it")
+            migrator.check_all(conn)
+            click.echo(f"the schema is at {newest()}, as this fastq needs it")
             return
         applied = migrator.migrate(conn, slots=slots, report=click.echo)
-        click.echo(f"the schema is at {migrator.newest()}" + ("" if applied else "; nothing to do"))
+        click.echo(f"the schema is at {newest()}" + ("" if applied else "; nothing to do"))

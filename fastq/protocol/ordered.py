@@ -1,4 +1,4 @@
-"""Ordered groups: one job of a line at a time, the next one when it has ended. The rules stand in migration 0005.
+"""Ordered groups: one job of a line at a time, the next one when it has ended. The rules stand in migration 0008.
 
 A producer puts its jobs into their lines and begins those that have no head; whoever ends a line's head lets the line
 go on in the same transaction: a settlement or a reap here, cancelling and deleting in SQL. The leader does what could

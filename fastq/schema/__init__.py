@@ -1,1 +1,1 @@
-"""The database schema: the migrations (built into the wheel from `migrations/`) and what applies and checks them."""
+"""The database schema: the files of `migrations/` (built into the wheel) and what applies and checks them."""

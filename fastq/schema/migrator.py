@@ -1,78 +1,54 @@
-"""Applies the migrations, forward only; says whether a database fits this code. One transaction per migration.
+"""Applies what a database lacks, forward only and in one transaction; says whether a database fits this code.
 
 Safe to run twice and from two hosts at once: a transaction-level advisory lock lets one through at a time.
+Processes at work compare only the number of the newest migration: functions that change without one must suit their old
+callers too, and those that do not come with a migration, though it be empty.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, Connection
 
 from fastq.errors import SchemaError, UsageError
+from fastq.schema.files import newest
+from fastq.schema.plan import State, differing, newer, steps
 
-_LOCK = 0x6661737471
 _ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
-_LEDGER = """create schema if not exists fastq;
+_BEGIN = """select pg_advisory_xact_lock(439721620593);  -- "fastq"
+set local client_min_messages = warning;
+create schema if not exists fastq;
 create table if not exists fastq.migration (
   version    int4 primary key,
   name       text not null,
   checksum   text not null,
   applied_at timestamptz not null default now()
-)"""
+);
+-- The files of functions and views, and what they make.
+create table if not exists fastq.definition (
+  name       text primary key,
+  checksum   text not null,
+  makes      text[] not null,
+  applied_at timestamptz not null default now()
+);"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Migration:
-    """One numbered file of `migrations/`."""
+def script(conn: Connection[Any] | None = None) -> str:
+    """Return everything, or what the database of `conn` lacks, as one SQL script for a DBA.
 
-    version: int
-    name: str
-    sql: str
+    Raises:
+        SchemaError: the database is that of a newer or another fastq.
 
-    @property
-    def checksum(self) -> str:
-        """Return what tells whether an applied migration is the one we have."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()[:16]
-
-
-@cache
-def migrations() -> tuple[Migration, ...]:
-    """Return all migrations in order. A wheel has them beside this file, a checkout at its top."""
-    here = Path(__file__).parent
-    folder = next(d for d in (here / "migrations", here.parents[1] / "migrations") if d.is_dir())
-    found = sorted(folder.glob("[0-9]*.sql"))
-    return tuple(
-        Migration(version=int(p.stem.split("_", 1)[0]), name=p.stem.split("_", 1)[1], sql=p.read_text("utf-8"))
-        for p in found
-    )
-
-
-def newest() -> int:
-    """Return the schema version that this code needs."""
-    return migrations()[-1].version
-
-
-def script(without: Collection[int] = ()) -> str:
-    """Return everything, or what is missing beside the versions `without`, as one SQL script for a DBA."""
-    parts = ["begin;", f"select pg_advisory_xact_lock({_LOCK});", _LEDGER + ";"]
-    for m in (m for m in migrations() if m.version not in without):
-        parts += [
-            f"-- migration {m.version}: {m.name}",
-            m.sql.rstrip(),
-            f"insert into fastq.migration values ({m.version}, '{m.name}', '{m.checksum}');",  # noqa: S608 - our own
-        ]
-    return "\n".join([*parts, "commit;", ""])
+    """
+    wanted = steps(State() if conn is None else _state(conn))
+    return "\n".join(["begin;", _BEGIN, *(step.sql for step in wanted), "commit;", ""])
 
 
 def migrate(conn: Connection[Any], *, slots: int | None = None, report: Callable[[str], None] = lambda _: None) -> int:
-    """Bring the schema up to date; returns how many migrations were applied. Writes nothing when none is missing.
+    """Bring the schema up to date; returns how many steps that took. Writes nothing when nothing is missing.
 
     Raises:
         SchemaError: the database is newer than this code, or an applied migration is not the one we have, or the
@@ -80,9 +56,9 @@ def migrate(conn: Connection[Any], *, slots: int | None = None, report: Callable
 
     """
     try:
-        known = applied(conn)
-        missing = [m for m in migrations() if m.version not in known]
-        count = sum(_apply(conn, m, report) for m in missing)
+        done = _bring_up_to_date(conn) if steps(_state(conn)) else []
+        for title in done:
+            report(title)
         if slots is not None:
             set_slots(conn, slots)
     except psycopg.errors.InsufficientPrivilege as exc:
@@ -91,44 +67,33 @@ def migrate(conn: Connection[Any], *, slots: int | None = None, report: Callable
         ) from None
     except psycopg.Error as exc:
         raise SchemaError(f"PostgreSQL refused the migration: {str(exc).strip()}") from None
-    return count
+    return len(done)
 
 
-def applied(conn: Connection[Any]) -> Collection[int]:
-    """Return the versions that a database has. Needs no more than the right to look.
-
-    Raises:
-        SchemaError: they are those of a newer or another fastq.
-
-    """
-    row = conn.execute("select to_regclass('fastq.migration')").fetchone()
-    return _known(conn) if row is not None and row[0] is not None else {}
-
-
-def _known(conn: Connection[Any]) -> dict[int, str]:
-    """Return the checksums of the applied migrations; refuses those of a newer or another fastq."""
-    known = {row[0]: row[1] for row in conn.execute("select version, checksum from fastq.migration").fetchall()}
-    _judge(max(known, default=None), applying=True)
-    for m in migrations():
-        _same(m, known.get(m.version, m.checksum))
-    return known
-
-
-def _apply(conn: Connection[Any], m: Migration, report: Callable[[str], None]) -> bool:
-    """Apply one migration unless somebody has; tell whether it was us."""
+def _bring_up_to_date(conn: Connection[Any]) -> list[str]:
+    """Do what is still missing when it is our turn; returns what was done."""
     with conn.transaction():
-        conn.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
-        conn.execute("set local client_min_messages = warning")
-        conn.execute(_LEDGER)
-        if m.version in _known(conn):
-            return False
-        conn.execute(m.sql.encode())
-        conn.execute(
-            "insert into fastq.migration (version, name, checksum) values (%s, %s, %s)",
-            [m.version, m.name, m.checksum],
-        )
-    report(f"applied {m.version:04d} {m.name}")
-    return True
+        conn.execute(_BEGIN)
+        wanted = steps(_state(conn))
+        for step in wanted:
+            conn.execute(step.sql.encode())
+    return [step.title for step in wanted]
+
+
+def _state(conn: Connection[Any]) -> State:
+    """Return what a database has. Needs no more than the right to look."""
+    try:
+        there = conn.execute("select to_regclass('fastq.migration'), to_regclass('fastq.definition')").fetchone()
+        versions, definitions = there or (None, None)
+        found = conn.execute("select version, checksum from fastq.migration").fetchall() if versions else []
+        files = conn.execute("select name, checksum, makes from fastq.definition").fetchall() if definitions else []
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise _no_grants(exc) from None
+    return State(
+        versions=dict(found),
+        definitions={name: checksum for name, checksum, _ in files},
+        made={name: tuple(makes) for name, _, makes in files},
+    )
 
 
 def set_slots(conn: Connection[Any], slots: int) -> None:
@@ -151,7 +116,7 @@ def slots(conn: Connection[Any]) -> int:
 
 
 def check(conn: Connection[Any]) -> None:
-    """Raise SchemaError unless the schema is the one this code needs."""
+    """Raise SchemaError unless the schema has the version that this code needs."""
     try:
         row = conn.execute("select max(version) from fastq.migration").fetchone()
     except _ABSENT:
@@ -172,16 +137,20 @@ async def check_async(conn: AsyncConnection[Any]) -> None:
     _judge(None if row is None else row[0])
 
 
-def _judge(found: int | None, *, applying: bool = False) -> None:
-    """Raise SchemaError unless version `found` fits this code; `applying` accepts an older one."""
-    if found is not None and found > newest():
-        raise SchemaError(
-            f"the database has fastq schema {found}, this code knows {newest()}: upgrade fastq on this host"
-        )
-    if applying:
-        return
+def check_all(conn: Connection[Any]) -> None:
+    """Raise SchemaError unless the version and all functions and views are those of this code."""
+    check(conn)
+    other = differing(_state(conn))
+    if other:
+        raise SchemaError(f"the database has other functions than this code ({', '.join(other)}): run `fastq migrate`")
+
+
+def _judge(found: int | None) -> None:
+    """Raise SchemaError unless version `found` is the one of this code."""
     if found is None:
         raise SchemaError("the database has no fastq schema: run `fastq migrate`")
+    if found > newest():
+        raise SchemaError(newer(found))
     if found < newest():
         raise SchemaError(f"the database has fastq schema {found}, this code needs {newest()}: run `fastq migrate`")
 
@@ -190,12 +159,3 @@ def _no_grants(exc: psycopg.Error) -> SchemaError:
     return SchemaError(
         f"this role may not use the fastq schema ({exc.diag.message_primary}): docs/roles.md has the grants"
     )
-
-
-def _same(m: Migration, checksum: str) -> None:
-    if m.checksum != checksum:
-        raise SchemaError(
-            f"migration {m.version} ({m.name}) was applied with other contents than this fastq has;"
-            " this database belongs to a different build of fastq. Use another one; or, if its jobs may go, drop the"
-            " schema fastq there (the embedded server: `fastq db reset`)"
-        )

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from fastq.protocol.survey import Count, QueueSurvey, survey
-from fastq.schema import migrator
+from fastq.schema.files import newest
 
 pytestmark = pytest.mark.e2e
 
@@ -124,7 +124,7 @@ def test_workers_and_leader_are_shown(db: Db) -> None:
     assert "expired" in next(line for line in shown.splitlines() if line.startswith("there"))
     assert "leader  here:1" in shown
     told = json.loads(status("--json").stdout)
-    assert (told["leader"], told["schema"], told["workers"][0]["counters"]) == ("here:1", migrator.newest(), counters)
+    assert (told["leader"], told["schema"], told["workers"][0]["counters"]) == ("here:1", newest(), counters)
 
 
 def test_missing_schema_is_exit_4(empty_dsn: str) -> None:

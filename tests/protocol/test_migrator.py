@@ -2,113 +2,304 @@
 
 from __future__ import annotations
 
+import json
+import lzma
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import catalog
 import psycopg
 import pytest
 
 from fastq.errors import SchemaError, UsageError
-from fastq.schema import migrator
+from fastq.schema import files, migrator
+from fastq.schema.files import Definition, Migration
 
 pytestmark = pytest.mark.protocol
+
+FRESH_STEPS = len(files.migrations()) + 1
+Db = psycopg.Connection[Any]
 
 
 def test_migrate_twice_applies_once(empty_dsn: str) -> None:
     """A second run finds nothing to do."""
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
-        assert migrator.migrate(conn) == len(migrator.migrations())
+        assert migrator.migrate(conn) == FRESH_STEPS
         assert migrator.migrate(conn) == 0
-        migrator.check(conn)
+        migrator.check_all(conn)
 
 
 def test_two_hosts_migrate_at_once(empty_dsn: str) -> None:
-    """Of two simultaneous runs each migration is applied by exactly one."""
+    """Of simultaneous runs each step is done by exactly one."""
 
     def run(_: int) -> int:
         with psycopg.connect(empty_dsn, autocommit=True) as conn:
             return migrator.migrate(conn)
 
     with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(run, range(4))) == len(migrator.migrations())
+        assert sum(pool.map(run, range(4))) == FRESH_STEPS
 
 
 def test_missing_schema_says_what_to_type(empty_dsn: str) -> None:
     """Without a schema the error names the command."""
-    with psycopg.connect(empty_dsn, autocommit=True) as conn, pytest.raises(SchemaError, match="run `fastq migrate`"):
-        migrator.check(conn)
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        for check in (migrator.check, migrator.check_all):
+            with pytest.raises(SchemaError, match="run `fastq migrate`"):
+                check(conn)
 
 
-def test_newer_schema_is_refused(db: psycopg.Connection[object]) -> None:
+def test_newer_schema_is_refused(db: Db) -> None:
     """A database that a newer fastq has migrated is neither used nor touched."""
     db.execute("insert into fastq.migration (version, name, checksum) values (999, 'later', 'x')")
-    with pytest.raises(SchemaError, match="upgrade fastq"):
-        migrator.check(db)
-    with pytest.raises(SchemaError, match="upgrade fastq"):
-        migrator.migrate(db)
+    for refuse in (migrator.check, migrator.migrate, migrator.script):
+        with pytest.raises(SchemaError, match="upgrade fastq"):
+            refuse(db)
 
 
-def test_foreign_migration_is_refused(db: psycopg.Connection[object]) -> None:
+def test_foreign_migration_is_refused(db: Db) -> None:
     """A migration that was applied with other contents is not ours to build on."""
-    db.execute("update fastq.migration set checksum = 'other' where version = 1")
+    db.execute("update fastq.migration set checksum = 'other' where version = 8")
     with pytest.raises(SchemaError, match="different build"):
         migrator.migrate(db)
 
 
-def test_script_builds_the_same_schema(empty_dsn: str, db: psycopg.Connection[object]) -> None:
-    """What a DBA runs by hand passes the check and has the same tables."""
+def test_script_builds_the_same_schema(empty_dsn: str, db: Db) -> None:
+    """What a DBA runs by hand passes the check and leaves the catalog as `fastq migrate` does."""
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
         conn.execute(migrator.script().encode())
+        migrator.check_all(conn)
+        assert catalog.read(conn) == catalog.read(db)
+
+
+def test_each_function_and_view_is_made_by_one_file(db: Db) -> None:
+    """No file is without one, none is made twice, and there are no others in the schema."""
+    made = [thing for d in files.definitions() for thing in d.makes]
+    assert all(d.makes for d in files.definitions())
+    assert len(made) == len(set(made))
+    found = db.execute(
+        "select 'function ' || proname from pg_proc where pronamespace = 'fastq'::regnamespace"
+        " union select 'view ' || viewname from pg_views where schemaname = 'fastq'"
+    ).fetchall()
+    assert {row[0] for row in found} == set(made)
+
+
+# -- functions and views
+
+
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch) -> list[Definition]:
+    """Give the files of functions and views, which the test may change."""
+    found = list(files.definitions())
+    for module in ("fastq.schema.plan", "fastq.schema.files"):
+        monkeypatch.setattr(f"{module}.definitions", lambda: tuple(found))
+    return found
+
+
+def test_a_changed_function_is_created_again_and_keeps_its_grants(empty_dsn: str, changed: list[Definition]) -> None:
+    """Nothing but its file is run; whoever was allowed to call it still is."""
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        migrator.migrate(conn)
+        conn.execute("grant execute on function fastq.begin_lines(int4, text[], text[]) to pg_monitor")
+        at = next(n for n, d in enumerate(changed) if d.name == "functions/lines")
+        changed[at] = Definition(name=changed[at].name, sql=changed[at].sql + "\n-- a word more")
         migrator.check(conn)
-        columns = (
-            "select table_name, column_name, data_type from information_schema.columns"
-            " where table_schema = 'fastq' order by 1, 2"
-        )
-        assert conn.execute(columns).fetchall() == db.execute(columns).fetchall()
+        with pytest.raises(
+            SchemaError, match=r"other functions than this code \(functions/lines\): run `fastq migrate`"
+        ):
+            migrator.check_all(conn)
+        told: list[str] = []
+        assert migrator.migrate(conn, report=told.append) == 1
+        assert told == ["created functions/lines"]
+        migrator.check_all(conn)
+        may = "select has_function_privilege('pg_monitor', 'fastq.begin_lines(int4, text[], text[])', 'execute')"
+        assert conn.execute(may).fetchone() == (True,)
 
 
-def test_script_brings_an_older_database_up_to_date(empty_dsn: str) -> None:
-    """With what is there left out, the script goes on from there; when nothing is missing it changes nothing."""
+def test_a_function_that_no_file_has_is_dropped(empty_dsn: str, changed: list[Definition]) -> None:
+    """All of its name, whether its file is gone or only lost it; a stranger's function stays."""
+    first = "create or replace function fastq.first(n int) returns int language sql as 'select n';"
+    other = "create or replace function fastq.first(t text) returns text language sql as 'select t';"
+    second = "create or replace view fastq.second as select fastq.first(1) as n;"
+    third = "create or replace function fastq.third() returns int language sql as 'select 3';"
+    names = "select proname from pg_proc where pronamespace = 'fastq'::regnamespace and proname = any(%s) order by 1"
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
-        assert not migrator.applied(conn)
-        newer = [m.version for m in migrator.migrations() if m.version > 1]
-        conn.execute(migrator.script(without=newer).encode())
-        assert set(migrator.applied(conn)) == {1}
-        for _ in "12":
-            conn.execute(migrator.script(without=migrator.applied(conn)).encode())
-            migrator.check(conn)
+        conn.execute("create schema fastq; create function fastq.ours() returns int language sql as 'select 1'")
+        changed += [
+            Definition(name="functions/new", sql=f"{first}\n{other}\n{third}"),
+            Definition(name="views/new", sql=second),
+        ]
+        migrator.migrate(conn)
+        changed[-2:] = [Definition(name="functions/new", sql=third)]
+        assert migrator.migrate(conn) == 1
+        assert conn.execute(names, [["first", "third", "ours"]]).fetchall() == [("ours",), ("third",)]
+        assert conn.execute("select to_regclass('fastq.second')").fetchone() == (None,)
+        del changed[-1]
+        assert migrator.migrate(conn) == 1
+        assert conn.execute(names, [["first", "third", "ours"]]).fetchall() == [("ours",)]
+        migrator.check_all(conn)
 
 
-def test_leases_move_into_segments_with_their_rights(empty_dsn: str) -> None:
-    """What was leased stays leased; a role that could use leases, and truncate segments, can in all of them."""
-    lease = "insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch)"
+def test_a_script_for_a_database_has_only_what_it_lacks(empty_dsn: str, changed: list[Definition]) -> None:
+    """A changed file, and nothing of the others; when nothing is missing the script changes nothing."""
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
-        conn.execute(migrator.script(without=[m.version for m in migrator.migrations() if m.version >= 7]).encode())
-        conn.execute(f"{lease} values (0, 7, 1, 'q', 4, '', '[[1,\"t\",0,1,{{}}]]')".encode())
-        conn.execute('drop role if exists "Leased to"')
-        conn.execute('create role "Leased to"')
-        try:
-            conn.execute('grant select, insert, update, delete on fastq.lease to "Leased to"')
-            conn.execute('grant truncate on fastq.ready_0 to "Leased to"')
-            conn.execute('grant select on fastq.job to "Leased to"')
-            assert migrator.migrate(conn) == len(migrator.migrations()) - 6
-            assert conn.execute("select id, state, worker from fastq.job").fetchall() == [(1, "running", 1)]
-            conn.execute(f"{lease} values (0, 8, 1, 'q', 4, '', '[]')".encode())  # as workers of before do
-            conn.execute(f"{lease.replace('lease ', 'lease_2 ')} values (0, 9, 1, 'q', 4, '', '[]')".encode())
-            found = conn.execute("select id, segment from fastq.lease order by id").fetchall()
-            assert found == [(7, 0), (8, 0), (9, 2)]
-            tables = ["fastq.lease", *(f"fastq.lease_{segment}" for segment in range(4))]
-            for table in tables:
-                for right in ("select", "insert", "update", "delete"):
-                    may = conn.execute("select has_table_privilege('Leased to', %s, %s)", [table, right]).fetchone()
-                    assert may == (True,), (table, right)
-                may = conn.execute("select has_table_privilege('Leased to', %s, 'truncate')", [table]).fetchone()
-                assert may == (table != "fastq.lease",)
-        finally:
-            conn.execute('drop owned by "Leased to"')
-            conn.execute('drop role "Leased to"')
+        migrator.migrate(conn)
+        changed[0] = Definition(name=changed[0].name, sql=changed[0].sql + "\n-- a word more")
+        text = migrator.script(conn)
+        assert f"-- {changed[0].name}\n" in text
+        assert not any(f"-- {d.name}\n" in text for d in changed[1:])
+        conn.execute(text.encode())
+        migrator.check_all(conn)
+        assert "create or replace" not in migrator.script(conn)
+        conn.execute(migrator.script(conn).encode())
+        migrator.check_all(conn)
 
 
-def test_slots_only_grow(db: psycopg.Connection[object]) -> None:
+def test_a_migration_that_fails_leaves_everything_as_it_was(
+    empty_dsn: str, changed: list[Definition], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables and functions change in one transaction."""
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        migrator.migrate(conn)
+        before = catalog.read(conn)
+        newer = Migration(version=files.newest() + 1, name="more", sql="create table fastq.more (n int);")
+        monkeypatch.setattr("fastq.schema.plan.migrations", lambda: (*files.migrations(), newer))
+        monkeypatch.setattr("fastq.schema.plan.newest", lambda: newer.version)
+        changed.append(Definition(name="functions/wrong", sql="create or replace function fastq.wrong() nonsense;"))
+        with pytest.raises(SchemaError, match="PostgreSQL refused"):
+            migrator.migrate(conn)
+        assert catalog.read(conn) == before
+        migrator.check(conn)
+
+
+# -- databases of the first checkouts
+
+
+SCHEMA_7 = Path(__file__).parent / "schema_7.sql.xz"
+EVERYTHING = """
+insert into fastq.ready_1 (pos, task, payload, meta) values (1, 't', '{"n": 1}', '{"headers": {"a": "b"}}');
+insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch, done)
+  values (0, 7, 3, 'q', 4, '', '[[2,"t",0,1,{}],[3,"t",1,1,{}],[4,"t",0,1,{},5]]', '{0}'),
+         (0, 8, 3, 'q', 4, '', '[[6,"t",0,1,{},6,null,"g"]]', '{}');
+insert into fastq.lease_2 (slot, id, worker, queue, priority, group_key, batch) values (0, 9, 3, 'q', 4, '', '[]');
+insert into fastq.worker (slot, id, host, pid, expires_at) values (0, 3, 'here', 1, now() + interval '1 hour');
+insert into fastq.progress (slot, lease, ord, checkpoint) values (0, 7, 1, '{"page": 3}');
+insert into fastq.cancellation (slot, job, lease, ord) values (0, 3, 7, 1);
+insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload)
+  values (0, 10, 'failed', 4, 5, 0, 'q', '', 't', '{}');
+insert into fastq.queue (name, max_running, rate) values ('q', 3, 2.5);
+insert into fastq.cron (name, next_at, spec) values ('daily', now(), '{}');
+update fastq.ring set head = 1;
+"""
+CALLS = [
+    """select fastq.enqueue('t', '{"n": 2}', delay => '1 hour', unique_key => 'k')""",
+    """select fastq.enqueue('t', '{"n": 3}', group_key => 'g', ordered => true)""",
+    """select fastq.enqueue('t', '{"n": 4}', group_key => 'g', ordered => true)""",
+    """select fastq.reserve('t', '{"n": 5}', group_key => 'h', ordered => true, expires => '1 hour')""",
+    """select fastq.commit(fastq.reserve('t', '{"n": 6}'))""",
+]
+
+
+@pytest.fixture
+def old(empty_dsn: str) -> Iterator[Db]:
+    """Give a database as the last of these checkouts left it, with something in every table."""
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        conn.execute(lzma.decompress(SCHEMA_7.read_bytes()))
+        conn.execute(EVERYTHING.encode())
+        for call in CALLS:
+            conn.execute(call.encode())
+        yield conn
+
+
+def contents(conn: Db) -> dict[str, Any]:
+    """Return all rows of all tables but the bookkeeping of the schema itself, of the view and of the sequences."""
+    names = conn.execute(
+        "select relname, case relkind when 'S' then 'last_value' else 'to_json(t)::text' end from pg_class"
+        " where relnamespace = 'fastq'::regnamespace and relkind in ('r', 'v', 'S')"
+        " and relname not in ('migration', 'definition')"
+    ).fetchall()
+    rows = {name: conn.execute(f"select {all_of} from fastq.{name} t".encode()).fetchall() for name, all_of in names}
+    return {name: sorted(found) for name, found in rows.items()}
+
+
+def test_schema_7_is_adopted_with_all_its_jobs(old: Db, db: Db) -> None:
+    """No row changes, the catalog is that of a new database, and what waited can be worked with."""
+    before = contents(old)
+    assert {name for name, rows in before.items() if not rows} == {
+        "ready_0",
+        "ready_2",
+        "ready_3",
+        "lease_1",
+        "lease_3",
+    } | {
+        "allowance",
+        "leader",
+    }
+    told: list[str] = []
+    migrator.migrate(old, report=told.append)
+    assert told[0] == "adopted schema 7"
+    assert contents(old) == before
+    assert catalog.read(old) == catalog.read(db)
+    migrator.check_all(old)
+    assert migrator.migrate(old) == 0
+    held = json.loads(before["unique_key"][0][0])["job"]
+    assert old.execute("""select fastq.enqueue('t', unique_key => 'k')""").fetchone() == (held,)
+    assert old.execute("select fastq.retry(10)").fetchone() == (True,)
+    assert old.execute("select fastq.purge('default')").fetchone() == (6,)
+    assert old.execute("select state, count(*) from fastq.job group by 1 order by 1").fetchall() == [
+        ("ready", 1),
+        ("running", 3),
+    ]
+
+
+def test_schema_7_is_adopted_by_a_script_as_well(old: Db, db: Db) -> None:
+    """What `fastq migrate --sql --dsn …` prints for it does the same."""
+    before = contents(old)
+    old.execute(migrator.script(old).encode())
+    assert contents(old) == before
+    assert catalog.read(old) == catalog.read(db)
+    assert migrator.migrate(old) == 0
+
+
+def test_workers_of_now_and_then_refuse_what_is_not_theirs(old: Db) -> None:
+    """Before the adoption this code is too new; after it the old code, which knows 7, finds a newer schema."""
+    with pytest.raises(SchemaError, match=f"has fastq schema 7, this code needs {files.newest()}: run `fastq migrate`"):
+        migrator.check(old)
+    migrator.migrate(old)
+    assert old.execute("select max(version) > 7 from fastq.migration").fetchone() == (True,)
+
+
+def test_whoever_had_rights_before_the_adoption_has_them_after(old: Db) -> None:
+    """Tables and functions keep their grants."""
+    old.execute("grant execute on function fastq.hold_keys to pg_monitor; grant insert on fastq.lease_2 to pg_monitor")
+    migrator.migrate(old)
+    has = "select has_function_privilege('pg_monitor', 'fastq.hold_keys'::regproc, 'execute')"
+    assert old.execute(has).fetchone() == (True,)
+    assert old.execute("select has_table_privilege('pg_monitor', 'fastq.lease_2', 'insert')").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("version", [1, 5, 6])
+def test_what_is_older_than_7_is_told_what_to_do(old: Db, version: int) -> None:
+    """It is neither taken over nor touched."""
+    old.execute("delete from fastq.migration where version > %s", [version])
+    before = contents(old)
+    for refuse in (migrator.migrate, migrator.script):
+        with pytest.raises(
+            SchemaError, match=f"has fastq schema {version}, and this fastq takes over none before 7: run"
+        ):
+            refuse(old)
+    assert contents(old) == before
+
+
+def test_a_foreign_schema_7_is_refused(old: Db) -> None:
+    """One whose migrations were others than those of the last checkout."""
+    old.execute("update fastq.migration set checksum = 'other' where version = 4")
+    with pytest.raises(SchemaError, match="different build"):
+        migrator.migrate(old)
+
+
+def test_slots_only_grow(db: Db) -> None:
     """More slots get their ring rows; fewer are refused."""
     migrator.set_slots(db, 3)
     assert migrator.slots(db) == 3

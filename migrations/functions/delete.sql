@@ -1,0 +1,119 @@
+-- Delete jobs. As in cancel.sql, jobs may be met on the move.
+
+-- Delete a job that waits or is kept; returns the state it was in. 'running': it runs, nothing was done. Null: it is gone.
+create or replace function fastq.delete(job int8) returns text language plpgsql as $$
+declare
+  f     record;
+  moved int8;
+begin
+  for turn in 1 .. 1000 loop
+    select w.slot, w.state, w.segment, w.pos, w.queue, w.priority, w.group_key into f from fastq.find(delete.job) w;
+    if not found or f.state = 'running' then
+      return f.state;
+    elsif f.state = 'ready' then
+      delete from fastq.ready r
+      where r.segment = f.segment and r.slot = f.slot and r.queue = f.queue and r.priority = f.priority
+        and r.group_key = f.group_key and r.pos = f.pos;
+    elsif f.state = 'waiting' then
+      delete from fastq.line l
+      where l.slot = f.slot and l.queue = f.queue and l.group_key = f.group_key and l.pos = delete.job and not l.reserved;
+    elsif f.state in ('scheduled', 'retrying', 'reserved') then
+      delete from fastq.scheduled w where w.slot = f.slot and w.id = delete.job;
+    else
+      delete from fastq.finished d where d.slot = f.slot and d.id = delete.job;
+    end if;
+    get diagnostics moved = row_count;
+    if moved > 0 then
+      perform fastq.ended(f.slot, array[delete.job]);
+      return f.state;
+    end if;
+  end loop;
+  raise exception 'fastq.delete: job % moves too fast, try again', delete.job using errcode = 'lock_not_available';
+end $$;
+
+-- Delete all jobs that fit, at most `most`, but none that runs; returns how many. What a claim holds at this moment is
+-- left out.
+create or replace function fastq.delete_jobs(
+  states text[] default null, queue text default null, task text default null, error text default null,
+  most   int8   default null
+) returns int8 language plpgsql as $$
+declare
+  s     int4;
+  cut   int8;
+  ids   int8[];
+  total int8 := 0;
+begin
+  for s in 0 .. fastq.slots() - 1 loop
+    if delete_jobs.states is null or 'waiting' = any (delete_jobs.states) then  -- before their heads: none comes up
+      with pick as materialized (
+        select l.queue, l.group_key, l.pos from fastq.line l
+        where l.slot = s and not l.reserved and (delete_jobs.queue is null or l.queue = delete_jobs.queue)
+          and (delete_jobs.task is null or l.task = delete_jobs.task)
+          and (delete_jobs.error is null or fastq.has_error(l.meta, delete_jobs.error))
+        limit delete_jobs.most - total
+        for update skip locked
+      ), gone as (
+        delete from fastq.line l using pick p
+        where l.slot = s and l.queue = p.queue and l.group_key = p.group_key and l.pos = p.pos
+        returning l.pos
+      )
+      select count(*), array_agg(g.pos) into cut, ids from gone g;
+      perform fastq.ended(s, ids);
+      total := total + cut;
+    end if;
+    if delete_jobs.states is null or 'ready' = any (delete_jobs.states) then
+      with pick as materialized (
+        select r.segment, r.queue, r.priority, r.group_key, r.pos from fastq.ready r
+        where r.slot = s and (delete_jobs.queue is null or r.queue = delete_jobs.queue)
+          and (delete_jobs.task is null or r.task = delete_jobs.task)
+          and (delete_jobs.error is null or fastq.has_error(r.meta, delete_jobs.error))
+        limit delete_jobs.most - total
+        for update skip locked
+      ), gone as (
+        delete from fastq.ready r using pick p
+        where r.segment = p.segment and r.slot = s and r.queue = p.queue and r.priority = p.priority
+          and r.group_key = p.group_key and r.pos = p.pos
+        returning coalesce(r.id, r.pos) as id
+      )
+      select count(*), array_agg(g.id) into cut, ids from gone g;
+      perform fastq.ended(s, ids);
+      total := total + cut;
+    end if;
+    with pick as materialized (
+      select w.id from fastq.scheduled w
+      where w.slot = s and (delete_jobs.states is null or w.reason = any (delete_jobs.states))
+        and (delete_jobs.queue is null or w.queue = delete_jobs.queue)
+        and (delete_jobs.task is null or w.task = delete_jobs.task)
+        and (delete_jobs.error is null or fastq.has_error(w.meta, delete_jobs.error))
+      limit delete_jobs.most - total
+      for update skip locked
+    ), gone as (
+      delete from fastq.scheduled w using pick p where w.slot = s and w.id = p.id
+      returning w.id
+    )
+    select count(*), array_agg(g.id) into cut, ids from gone g;
+    perform fastq.ended(s, ids);
+    total := total + cut;
+    with pick as materialized (
+      select f.id from fastq.finished f
+      where f.slot = s and (delete_jobs.states is null or f.state = any (delete_jobs.states))
+        and (delete_jobs.queue is null or f.queue = delete_jobs.queue)
+        and (delete_jobs.task is null or f.task = delete_jobs.task)
+        and (delete_jobs.error is null or fastq.has_error(f.meta, delete_jobs.error))
+      limit delete_jobs.most - total
+      for update skip locked
+    ), gone as (
+      delete from fastq.finished f using pick p where f.slot = s and f.id = p.id
+      returning f.id
+    )
+    select count(*), array_agg(g.id) into cut, ids from gone g;
+    perform fastq.ended(s, ids);
+    total := total + cut;
+  end loop;
+  return total;
+end $$;
+
+-- Delete every job of a queue that waits: ready, scheduled, retrying, reserved, or in a line; returns how many. What runs
+-- goes on, what is kept stays.
+create or replace function fastq.purge(queue text) returns int8 language sql as
+$$ select fastq.delete_jobs(array['ready', 'scheduled', 'retrying', 'reserved', 'waiting'], purge.queue) $$;

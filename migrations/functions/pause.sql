@@ -1,0 +1,20 @@
+-- Stop and go on.
+
+-- Stop claims from a queue; what runs goes on. False: it was paused already. The queue need not have had a job yet.
+create or replace function fastq.pause(queue text) returns boolean language sql as $$
+  with put as (
+    insert into fastq.queue as q (name, paused) values (pause.queue, true)
+    on conflict (name) do update set paused = true where not q.paused
+    returning 1)
+  select exists (select from put)
+$$;
+
+-- Let a paused queue go on. False: it was not paused.
+create or replace function fastq.resume(queue text) returns boolean language plpgsql as $$
+begin
+  update fastq.queue q set paused = false where q.name = resume.queue and q.paused;
+  if found then
+    perform pg_notify('fastq', '');
+  end if;
+  return found;
+end $$;

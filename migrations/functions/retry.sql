@@ -1,0 +1,119 @@
+-- Put kept jobs back into line.
+
+-- Put a job that failed, was discarded or cancelled back into line, its attempts starting again; true if this call did.
+-- A unique job takes its key again; it is refused while another job holds it. An ordered job goes where its id stands in
+-- its line: first, unless others that were skipped before it were retried too.
+create or replace function fastq.retry(job int8) returns boolean language plpgsql as $$
+declare
+  s      int4;
+  g      record;
+  uniq   json;
+  holder int8;
+begin
+  for s in 0 .. fastq.slots() - 1 loop
+    delete from fastq.finished f
+    where f.slot = s and f.id = retry.job and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
+    returning f.id, f.priority, f.enqueued_ms, f.queue, f.group_key, f.task, f.payload, f.meta into g;
+    if found then
+      delete from fastq.cancellation c where c.slot = s and c.job = g.id;
+      uniq := fastq.unique_of(g.meta);
+      if uniq is not null then
+        select h.holder into holder
+        from fastq.hold_keys(s, array[g.id], array[uniq ->> 0], array[uniq ->> 1], array[g.queue], array[g.priority],
+                             array[g.group_key]) h;
+        if holder <> g.id then
+          raise exception 'job % cannot be retried: its unique key % is held by job %', g.id, uniq ->> 0, holder
+            using errcode = 'unique_violation';
+        end if;
+      end if;
+      if fastq.ordered_of(g.meta) is not null
+        and not exists (select from fastq.head h where h.slot = s and h.job = g.id) then  -- else it still blocks its line
+        insert into fastq.line (slot, pos, priority, enqueued_ms, queue, group_key, task, payload, meta)
+        values (s, g.id, g.priority, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, fastq.without_crashes(g.meta));
+        perform fastq.begin_lines(s, array[g.queue], array[g.group_key]);
+        return true;
+      end if;
+      insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
+      values (coalesce((select n.head from fastq.ring n where n.slot = s), 0), s, g.priority, 0, g.id, g.enqueued_ms,
+              g.queue, g.group_key, g.task, g.payload, fastq.without_crashes(g.meta));
+      perform pg_notify('fastq', '');
+      return true;
+    end if;
+  end loop;
+  return false;
+end $$;
+
+-- Retry all kept jobs that fit, at most `most`, those that finished first; returns how many. What somebody else is
+-- working on is left out, and so are unique jobs whose key another job holds. Ordered jobs go one by one.
+create or replace function fastq.retry_jobs(
+  states text[] default null, queue text default null, task text default null, error text default null,
+  most   int8   default null
+) returns int8 language plpgsql as $$
+declare
+  s     int4;
+  put   int8;
+  total int8 := 0;
+  job   int8;
+begin
+  for s in 0 .. fastq.slots() - 1 loop
+    with pick as materialized (
+      select f.id, f.finished_at, f.queue, f.priority, f.group_key, fastq.unique_of(f.meta) as uniq
+      from fastq.finished f
+      where f.slot = s and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
+        and fastq.ordered_of(f.meta) is null
+        and (retry_jobs.states is null or f.state = any (retry_jobs.states))
+        and (retry_jobs.queue is null or f.queue = retry_jobs.queue)
+        and (retry_jobs.task is null or f.task = retry_jobs.task)
+        and (retry_jobs.error is null or fastq.has_error(f.meta, retry_jobs.error))
+      order by f.finished_at
+      limit retry_jobs.most - total
+      for update skip locked
+    ), wish as materialized (
+      select array_agg(p.id) as ids, array_agg(p.uniq ->> 0) as keys, array_agg(p.uniq ->> 1) as untils,
+             array_agg(p.queue) as queues, array_agg(p.priority) as priorities, array_agg(p.group_key) as groups
+      from (select p.id, p.uniq, p.queue, p.priority, p.group_key from pick p where p.uniq is not null
+            order by p.finished_at, p.id) p
+    ), held as materialized (
+      select h.job, h.holder
+      from wish w cross join lateral fastq.hold_keys(s, w.ids, w.keys, w.untils, w.queues, w.priorities, w.groups) h
+      where w.ids is not null
+    ), gone as (
+      delete from fastq.finished f using pick p left join held h on h.job = p.id
+      where f.slot = s and f.id = p.id and (p.uniq is null or h.holder = p.id)
+      returning f.id, f.priority, f.finished_at, f.enqueued_ms, f.queue, f.group_key, f.task, f.payload, f.meta
+    ), unmarked as (
+      delete from fastq.cancellation c using gone g where c.slot = s and c.job = g.id
+    ), back as (
+      insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
+      select coalesce((select n.head from fastq.ring n where n.slot = s), 0), s, g.priority, 0, g.id, g.enqueued_ms, g.queue,
+             g.group_key, g.task, g.payload, fastq.without_crashes(g.meta)
+      from gone g
+      order by g.finished_at, g.id
+      returning 1
+    )
+    select count(*) into put from back;
+    total := total + put;
+    for job in
+      select f.id from fastq.finished f
+      where f.slot = s and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
+        and fastq.ordered_of(f.meta) is not null
+        and (retry_jobs.states is null or f.state = any (retry_jobs.states))
+        and (retry_jobs.queue is null or f.queue = retry_jobs.queue)
+        and (retry_jobs.task is null or f.task = retry_jobs.task)
+        and (retry_jobs.error is null or fastq.has_error(f.meta, retry_jobs.error))
+      order by f.id
+      limit retry_jobs.most - total
+      for update skip locked
+    loop
+      begin
+        total := total + fastq.retry(job)::int;
+      exception when unique_violation then  -- another job holds its unique key
+        null;
+      end;
+    end loop;
+  end loop;
+  if total > 0 then
+    perform pg_notify('fastq', '');
+  end if;
+  return total;
+end $$;
