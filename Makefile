@@ -5,6 +5,7 @@
 
 VENV ?= .venv
 ARGS ?=
+EXTRAS ?= dev
 BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 INSTALLED := $(VENV)/.installed
@@ -48,5 +49,5 @@ $(INSTALLED): pyproject.toml
 	fi; \
 	echo "installing fastq into $(VENV), once" >&2; \
 	[ -x $(BIN)/pip ] || "$$python" -m venv $(VENV); \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'; \
 	touch $@

@@ -6,10 +6,16 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import children
 import psycopg
 import pytest
 
 from fastq import testing
+
+
+def pytest_configure() -> None:
+    """Prepare what every test's children inherit."""
+    children.prepare()
 
 
 @pytest.fixture(scope="session")

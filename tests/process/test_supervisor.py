@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from children import search_path
 
 pytestmark = pytest.mark.process
 
@@ -130,7 +131,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def userapp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Write the module that the fake workers import as the user's app."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", search_path(tmp_path))
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
     def write(text: str) -> None:
