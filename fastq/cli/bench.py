@@ -13,6 +13,7 @@ import click
 
 from fastq.bench.scenarios import SCENARIOS, Scenario
 from fastq.cli.options import Seconds, dsn_option, json_option
+from fastq.terminal.speech import answer, say
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -140,11 +141,11 @@ def _measure(
             found[scenario.name] = measured.as_dict(plan, conditions)
             progress.clear()
             if not json:
-                click.echo(measured.text())
+                say(measured.text())
             if output is not None:
-                click.echo(f"wrote {result.save(found[scenario.name], output)}", err=True)
+                say(f"wrote {result.save(found[scenario.name], output)}", err=True)
     if json:
-        click.echo(result.dumps(found[chosen[0].name] if len(chosen) == 1 else _all(found)))
+        answer(result.dumps(found[chosen[0].name] if len(chosen) == 1 else _all(found)))
 
 
 def _all(found: dict[str, dict[str, object]]) -> dict[str, object]:

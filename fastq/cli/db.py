@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastq.cli.options import json_option
+from fastq.cli.steering import write
+from fastq.terminal.speech import say
 
 if TYPE_CHECKING:
     from fastq.embedded import Status
@@ -38,10 +40,10 @@ def start(base: str | None, json: bool) -> None:
     with database.connect(dsn, "fastq db start") as conn:
         migrator.migrate(conn)
     if json:
-        _write_json({"dsn": dsn})
+        write({"dsn": dsn})
         return
-    click.echo(embedded.describe(embedded.status(base)))
-    click.echo(f"it stays until `fastq db stop`; other programs reach it with the DSN\n{dsn}")
+    say(embedded.describe(embedded.status(base)))
+    say(f"it stays until `fastq db stop`; other programs reach it with the DSN\n{dsn}")
 
 
 @db.command()
@@ -50,7 +52,7 @@ def stop(base: str | None) -> None:
     """Stop the server now, whoever uses it. Jobs stay; the next use starts it again."""
     from fastq import embedded
 
-    click.echo("stopped" if embedded.stop(base) else "it was not running")
+    say("stopped" if embedded.stop(base) else "it was not running")
 
 
 @db.command()
@@ -62,11 +64,11 @@ def status(base: str | None, json: bool) -> None:
 
     found = embedded.status(base)
     if json:
-        _write_json(_as_json(found))
+        write(_as_json(found))
         return
-    click.echo(embedded.describe(found))
+    say(embedded.describe(found))
     for name, value in _rows(found):
-        click.echo(f"  {name:<7} {value}")
+        say(f"  {name:<7} {value}")
 
 
 @db.command(context_settings={"ignore_unknown_options": True})
@@ -93,7 +95,7 @@ def reset(base: str | None, yes: bool) -> None:
 
     found = embedded.status(base)
     if found.data is None:
-        click.echo(f"there is nothing in {found.base}")
+        say(f"there is nothing in {found.base}")
         return
     if not yes:
         try:
@@ -101,7 +103,7 @@ def reset(base: str | None, yes: bool) -> None:
         except click.Abort:
             raise UsageError("nothing was deleted: answer y, or give --yes") from None
     embedded.reset(base)
-    click.echo(f"deleted {found.data}")
+    say(f"deleted {found.data}")
 
 
 def _psql_path(bundled: Callable[[], str]) -> str:
@@ -135,12 +137,6 @@ def _as_json(found: Status) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in asdict(found).items()}
-
-
-def _write_json(value: dict[str, Any]) -> None:
-    import orjson
-
-    click.echo(orjson.dumps(value).decode())
 
 
 def _size(count: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from fastq.cli.options import json_option
+from fastq.cli.steering import write
+from fastq.terminal.speech import say
 
 PROCESSES_MOST = 8
 """More would want more connections than the embedded server gives, for a demo that lasts seconds."""
@@ -35,8 +37,6 @@ def demo(files: int | None, path: tuple[str, ...], noop: int, processes: int | N
     options = Options(processes=processes, below=path, files=files, noops=noop, keep=keep)
     summary = run(options, sys.stderr)
     if json:
-        import orjson
-
-        click.echo(orjson.dumps(summary.to_json()).decode())
+        write(summary.to_json())
         return
-    click.echo("\n" + "\n".join(summary.lines()))
+    say("\n" + "\n".join(summary.lines()))

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastq.cli.options import Seconds, dsn_option, json_option
+from fastq.cli.steering import write
+from fastq.terminal.speech import say
 
 if TYPE_CHECKING:
     from fastq.app import App
@@ -118,7 +120,7 @@ def _one(app: App, task: Task[Any, Any], where: Options, options: dict[str, Any]
         raise ArgumentError(f"--args: {wrong}; nothing was enqueued")
     with opened(app):
         ref = app.enqueue_sync(JobSpec(task.name, args, where))
-    click.echo(codec.dumps({"id": ref.id}).decode() if options["json"] else ref.id)
+    write({"id": ref.id}) if options["json"] else say(str(ref.id))
     return 0
 
 
@@ -144,7 +146,7 @@ def _many(app: App, task: Task[Any, Any], where: Options, options: dict[str, Any
             return STOPPED
         finally:
             progress.clear()
-        click.echo(summary(jobs, feed.skipped, progress.elapsed_s, as_json=options["json"]))
+        say(summary(jobs, feed.skipped, progress.elapsed_s, as_json=options["json"]))
     return 0
 
 
@@ -166,12 +168,11 @@ def _size(fd: int) -> int | None:
 def _say(progress: Any) -> Any:
     """Return a function that writes a line to stderr above the progress bar; a closed stderr stops nothing."""
 
-    def say(text: str) -> None:
+    def told(text: str) -> None:
         progress.clear()
-        with suppress(OSError):
-            click.echo(text, err=True)
+        say(text, err=True)
 
-    return say
+    return told
 
 
 def summary(jobs: int, skipped: int, elapsed_s: float, *, as_json: bool) -> str:

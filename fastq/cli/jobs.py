@@ -10,6 +10,7 @@ import click
 from fastq.cli.options import dsn_option, json_option
 from fastq.cli.steering import moment, steering, sure, write
 from fastq.states import JobState
+from fastq.terminal.speech import complain, say
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -74,9 +75,9 @@ def list_(limit: int, dsn: str | None, json: bool, **options: Any) -> None:
     if json:
         write({"jobs": [as_dict(job) for job in shown], "more": more})
         return
-    click.echo(render(shown) if shown else "No such jobs.")
+    say(render(shown) if shown else "No such jobs.")
     if more:
-        click.echo(f"\nThere are more than {limit}: --limit shows more, `fastq status` counts them.", err=True)
+        say(f"\nThere are more than {limit}: --limit shows more, `fastq status` counts them.", err=True)
 
 
 @jobs.command()
@@ -96,7 +97,7 @@ def show(id: int, dsn: str | None, json: bool) -> None:  # noqa: A002 - as it is
         job = carry_out_sync(conn, find(id))
     if job is None:
         raise FastqError(f"there is no job {id}: it succeeded and was not kept, or was deleted, or never was")
-    write(as_dict(job)) if json else click.echo(describe(job))
+    write(as_dict(job)) if json else say(describe(job))
 
 
 @jobs.command()
@@ -229,10 +230,10 @@ def _each(
         return 1 if failed else 0
     for one in told:
         if one["outcome"]:
-            click.echo(f"{one['outcome']} job {one['id']}")
+            say(f"{one['outcome']} job {one['id']}")
         else:
             why = f"it is {one['state']}" if one["state"] else "it is gone"
-            click.secho(one.get("refused") or f"job {one['id']} was not {done}: {why}", fg="red", err=True)
+            complain(one.get("refused") or f"job {one['id']} was not {done}: {why}")
     return 1 if failed else 0
 
 
@@ -242,7 +243,7 @@ def _report(counts: dict[str, int], json: bool) -> None:
         return
     first, *others = counts.items()
     more = [f", {count:,} {name}" for name, count in others if count]
-    click.echo(f"{first[0]} {first[1]:,} job{'s' * (first[1] != 1)}{''.join(more)}")
+    say(f"{first[0]} {first[1]:,} job{'s' * (first[1] != 1)}{''.join(more)}")
 
 
 # -- how jobs are shown
@@ -292,10 +293,15 @@ def describe(job: JobInfo) -> str:
     times += [("ended", job.finished_at), ("kept till", job.expires_at)]
     rows += [(name, moment(when)) for name, when in times if when is not None]
     rows += [("error", _told(error)) for error in job.errors]
-    lines = [f"job {job.id}  {state}", *(f"  {name:<9} {value}" for name, value in rows)]
+    lines = [f"job {job.id}  {state}", *(f"  {name:<9} {_inside(value)}" for name, value in rows)]
     if job.errors and (traceback := job.errors[-1].get("traceback")):
         lines += ["", *traceback.rstrip().splitlines()]
     return "\n".join(lines)
+
+
+def _inside(value: str) -> str:
+    """Return a value whose further lines stand below its first: none can pass for a line of ours."""
+    return value.replace("\n", "\n" + " " * 12)
 
 
 def _until(job: JobInfo) -> str:

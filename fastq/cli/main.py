@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +14,10 @@ import click
 from fastq import __version__
 from fastq.cli import early
 from fastq.errors import FastqError
+from fastq.terminal import speech
+
+LISTENER_GONE = 141
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 COMMANDS = {
     "bench": "measure YOUR database: throughput, enqueue, latency",
@@ -40,6 +47,13 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(f"fastq.cli.{cmd_name}"), cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click would turn a listener's going away into exit 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return LISTENER_GONE
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
@@ -57,19 +71,37 @@ def cli() -> None:
 
 def main(args: list[str] | None = None, *, command: click.Command = cli, program: str = "fastq") -> Any:
     """Run a command line and leave with its exit code."""
+    speech.ready_streams()
+    code = _heard(lambda: _run(args, command, program))
+    early.catch_interrupt()
+    sys.exit(_heard(speech.finish_streams) or code)
+
+
+def _heard(act: Callable[[], int | None]) -> int:
+    """Act; return its exit code, or that of an output which does not take what is written."""
+    try:
+        return act() or 0
+    except BrokenPipeError:
+        return LISTENER_GONE
+    except OSError as exc:
+        if exc.filename is None and exc.errno not in _FULL:
+            raise
+        speech.complain(f"fastq: {exc.filename or 'the output cannot be written'}: {exc.strerror}")
+        return 1
+
+
+def _run(args: list[str] | None, command: click.Command, program: str) -> int:
     try:
         early.release_interrupt()
         code = command.main(args, prog_name=program, standalone_mode=False)
     except click.ClickException as exc:
-        exc.show()
-        code = exc.exit_code
+        with suppress(OSError):
+            exc.show()
+        return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
-        code = 130
+        speech.say("stopped", err=True)
+        return early.STOPPED
     except FastqError as exc:
-        click.secho(f"fastq: {exc}", fg="red", err=True)
-        code = exc.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 141
-    sys.exit(code if isinstance(code, int) else 0)
+        speech.complain(f"fastq: {exc}")
+        return exc.exit_code
+    return code if isinstance(code, int) else 0

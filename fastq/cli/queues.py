@@ -8,6 +8,7 @@ import click
 
 from fastq.cli.options import Number, Rate, dsn_option, json_option, rate_text
 from fastq.cli.steering import steering, sure, write
+from fastq.terminal.speech import say
 
 _NAMES = click.argument("names", metavar="QUEUE…", nargs=-1, required=True)
 
@@ -30,7 +31,7 @@ def list_(dsn: str | None, json: bool) -> None:
     if json:
         write({"queues": as_dict(seen)["queues"]})
         return
-    click.echo(queue_table(seen.queues) if seen.queues else "No queues.")
+    say(queue_table(seen.queues) if seen.queues else "No queues.")
 
 
 @queues.command()
@@ -48,7 +49,7 @@ def pause(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
         write({"queues": [{"name": name, "paused": True, "changed": did} for name, did in changed.items()]})
         return
     for name, did in changed.items():
-        click.echo(f"paused {name}" if did else f"{name} was paused already")
+        say(f"paused {name}" if did else f"{name} was paused already")
 
 
 @queues.command()
@@ -65,7 +66,7 @@ def resume(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
         write({"queues": [{"name": name, "paused": False, "changed": did} for name, did in changed.items()]})
         return
     for name, did in changed.items():
-        click.echo(f"resumed {name}" if did else f"{name} was not paused")
+        say(f"resumed {name}" if did else f"{name} was not paused")
 
 
 @queues.command("set")
@@ -97,7 +98,7 @@ def set_(names: tuple[str, ...], dsn: str | None, json: bool, **options: Any) ->
         told = [
             f"{key.replace('_', ' ')} {rate_text(value) if key == 'rate' else value}" for key, value in known.items()
         ]
-        click.echo(f"{queue['name']}: {', '.join(told) or 'no limits'}")
+        say(f"{queue['name']}: {', '.join(told) or 'no limits'}")
 
 
 @queues.command()
@@ -119,4 +120,4 @@ def purge(names: tuple[str, ...], yes: bool, dsn: str | None, json: bool) -> Non
         write({"deleted": sum(deleted.values()), "queues": [{"name": n, "deleted": d} for n, d in deleted.items()]})
         return
     for name, jobs in deleted.items():
-        click.echo(f"deleted {jobs:,} waiting job{'s' * (jobs != 1)} of {name}")
+        say(f"deleted {jobs:,} waiting job{'s' * (jobs != 1)} of {name}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastq.cli.options import dsn_option, json_option
+from fastq.terminal.safe import safe_line
+from fastq.terminal.speech import answer, say
 
 if TYPE_CHECKING:
     from fastq.protocol.survey import Count, Fleet, QueueSurvey, Survey, WorkerSurvey
@@ -39,7 +41,7 @@ def status(dsn: str | None, json: bool) -> None:
             seen = survey(conn)
         except psycopg.Error as exc:
             raise FastqError(f"PostgreSQL did not answer: {str(exc).strip()}") from None
-    click.echo(codec.dumps(as_dict(seen)).decode() if json else render(seen))
+    answer(codec.dumps(as_dict(seen))) if json else say(render(seen))
 
 
 def as_dict(seen: Survey) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def _fleet_lines(fleet: Fleet) -> str:
     }
     return "\n".join(
         [
-            f"leader  {fleet.leader or 'none'}",
+            f"leader  {safe_line(fleet.leader or 'none')}",
             f"schema  {fleet.schema}, {fleet.slots} slot{'s' * (fleet.slots != 1)}",
             "tables  " + ", ".join(f"{name} {size(value)}" for name, value in sizes.items()),
         ]
@@ -143,9 +145,10 @@ def _fleet_lines(fleet: Fleet) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
     """Return aligned columns: texts (`left`) to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = []
-    for row in (header, *rows):
+    safe_rows = [header, *([safe_line(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*safe_rows, strict=True)]
+    for row in safe_rows:
         padded = enumerate(zip(row, widths, strict=True))
         cells = [cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in padded]
         lines.append("  ".join(cells).rstrip())

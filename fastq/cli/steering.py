@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastq.terminal.speech import answer
+
 if TYPE_CHECKING:
     from psycopg import Connection
 
@@ -48,7 +50,7 @@ def write(value: dict[str, Any]) -> None:
     """Write one JSON object."""
     from fastq import codec
 
-    click.echo(codec.dumps(value).decode())
+    answer(codec.dumps(value))
 
 
 def moment(when: datetime | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fastq.cli.options import Bytes, Queues, Seconds, dsn_option, log_options
+from fastq.terminal.speech import say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +120,10 @@ def worker(**options: Any) -> int:
         from fastq import embedded
 
         checked["dsn"] = embedded.ensure()  # this process holds the server's lease now, and its children with it
-        click.echo(embedded.describe(embedded.status()), err=True)
+        say(embedded.describe(embedded.status()), err=True)
     plan = _plan(options, checked, cpus)
     if options["dry_run"]:
-        click.echo(plan.describe(checked))
+        say(plan.describe(checked))
         return 0
     return plan.run()
 

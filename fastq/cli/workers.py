@@ -6,6 +6,7 @@ import click
 
 from fastq.cli.options import dsn_option, json_option
 from fastq.cli.steering import steering, write
+from fastq.terminal.speech import say
 
 
 @click.group()
@@ -30,4 +31,4 @@ def list_(dsn: str | None, json: bool) -> None:
         return
     header = ("HOST", "PID", "NAME", "SINCE", "LEASE LEFT", "RUNNING", *map(str.upper, _COUNTERS))
     rows = [_worker_row(worker) for worker in seen.workers]
-    click.echo(table(header, rows, left=(0, 2)) if rows else "No workers: start some with `fastq worker MODULE:app`.")
+    say(table(header, rows, left=(0, 2)) if rows else "No workers: start some with `fastq worker MODULE:app`.")

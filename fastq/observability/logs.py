@@ -9,6 +9,9 @@ from typing import IO
 
 import orjson
 
+from fastq.terminal.safe import safe, safe_json
+from fastq.terminal.speech import coloured
+
 LEVELS = ("debug", "info", "warning", "error")
 
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
@@ -27,6 +30,7 @@ class ConsoleFormatter(logging.Formatter):
         text = f"{at} {record.name.removeprefix('fastq.'):<10} {record.process:>7} {record.getMessage()}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
+        text = safe(text)
         code = _COLOURS.get(record.levelname)
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
 
@@ -45,14 +49,14 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry).decode()
+        return safe_json(orjson.dumps(entry).decode())
 
 
 def configure(*, format: str = "console", level: str = "info", stream: IO[str] | None = None) -> None:  # noqa: A002
     """Send fastq's logs to `stream` (stderr by default). Other libraries' logs come from warning on."""
     out = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(out)
-    handler.setFormatter(JsonFormatter() if format == "json" else ConsoleFormatter(colour=out.isatty()))
+    handler.setFormatter(JsonFormatter() if format == "json" else ConsoleFormatter(colour=coloured(out)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
     {"errors", "states"},
     {"config", "backoff", "settlement", "codec", "child", "board", "cron"},
     {"job", "outcome", "arguments", "batch_item", "connections"},
+    {"terminal"},
     {"sql", "observability", "embedded"},
     {"schema"},
     {"database"},
