@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 4
 PRIORITIES = range(10)
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
+CONNECTIONS_LEAST = 3
+CONNECTIONS_MOST = 6
+CONNECTION_IDLE_S = 10.0
 
 
 class DsnSource(StrEnum):
@@ -44,6 +48,44 @@ def find_dsn(argument: str | None = None, environ: Mapping[str, str] | None = No
     if any(env.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")):
         return Dsn(value="", source=DsnSource.PG_ENVIRONMENT)
     return Dsn(value="", source=DsnSource.EMBEDDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolConfig:
+    """The connections of a producer: at most so many at once.
+
+    One that nobody has wanted for `idle_s` is closed, but `keep` stay open.
+    """
+
+    most: int = CONNECTIONS_MOST
+    keep: int = 1
+    idle_s: float = CONNECTION_IDLE_S
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, in one sentence."""
+        if not isinstance(self.most, int) or not CONNECTIONS_LEAST <= self.most <= 1000:
+            raise UsageError(
+                f"max_connections must be {CONNECTIONS_LEAST} to 1000, not {self.most!r}: a handler that holds one for"
+                " its transaction may need a second, and one must be left for the others"
+            )
+        if not 0 < self.idle_s <= 86400:
+            raise UsageError(f"connection_idle_s must be seconds greater than 0, at most a day, not {self.idle_s!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerConfig:
+    """How an app enqueues: the largest payload, for how long an enqueue is tried again, and its connections."""
+
+    payload_limit_bytes: int = PAYLOAD_LIMIT_BYTES
+    enqueue_retry_s: float = 0.0
+    pool: PoolConfig = field(default_factory=PoolConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, in one sentence."""
+        if not 0 <= self.enqueue_retry_s < math.inf:
+            raise UsageError(
+                f"enqueue_retry_s must be a number of seconds and not negative, not {self.enqueue_retry_s!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import psycopg
 
-from fastq.client import AsyncClient, SyncClient, fate
+from fastq.client import AsyncClient, SyncClient, Use, fate
 from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
 from fastq.protocol import jobs
 from fastq.protocol.jobs import Cancelled, Cancelling, JobFilter, JobInfo, Request, states_of
@@ -215,12 +215,12 @@ class Jobs:
     # -- asking
 
     async def _ask(self, request: Request[T]) -> T:
-        async with self._client().connection() as conn:
+        async with self._client().connection(Use.SLOW) as conn:
             with told():
                 return await jobs.carry_out(conn, request)
 
     def _ask_sync(self, request: Request[T]) -> T:
-        with self._sync_client()._pool.connection() as conn, told():  # noqa: SLF001 - it has no `connection` yet
+        with self._sync_client().connection(Use.SLOW) as conn, told():
             return jobs.carry_out_sync(conn, request)
 
 

@@ -10,8 +10,9 @@ from psycopg import AsyncConnection
 
 from fastq.app.enqueueing import Enqueueing
 from fastq.app.registry import Lifespan, Registry
+from fastq.client import Use
 from fastq.completing import completing
-from fastq.config import PAYLOAD_LIMIT_BYTES
+from fastq.config import CONNECTION_IDLE_S, CONNECTIONS_MOST, PAYLOAD_LIMIT_BYTES, PoolConfig, ProducerConfig
 from fastq.errors import JobFailed, LeaseLost
 from fastq.job import JobRef, JobSpec
 from fastq.jobs import Jobs
@@ -33,6 +34,10 @@ class App(Registry, Enqueueing):
         payload_limit_bytes: the largest JSON of one job's arguments.
         enqueue_retry_s: for how many seconds an enqueue is tried again while no server can be reached, or it is
             starting up or read-only. 0, the default: the error comes at once. What may be there is never sent again.
+        max_connections: how many connections enqueues and handlers' transactions may use at once, in each process for
+            synchronous calls and in each event loop for asynchronous ones; see docs/pooler.md.
+        connection_idle_s: for how many seconds one that nobody wants stays open. An app that was opened by `async with`
+            or `with` keeps one all the same, a worker none.
 
     Example:
         >>> app = fastq.App()
@@ -48,9 +53,13 @@ class App(Registry, Enqueueing):
         lifespan: Lifespan | None = None,
         payload_limit_bytes: int = PAYLOAD_LIMIT_BYTES,
         enqueue_retry_s: float = 0.0,
+        max_connections: int = CONNECTIONS_MOST,
+        connection_idle_s: float = CONNECTION_IDLE_S,
     ) -> None:
         Registry.__init__(self, lifespan)
-        Enqueueing.__init__(self, dsn, payload_limit_bytes, enqueue_retry_s)
+        pool = PoolConfig(most=max_connections, idle_s=connection_idle_s)
+        producer = ProducerConfig(payload_limit_bytes=payload_limit_bytes, enqueue_retry_s=enqueue_retry_s, pool=pool)
+        Enqueueing.__init__(self, dsn, producer)
 
     @property
     def jobs(self) -> Jobs:
@@ -70,7 +79,7 @@ class App(Registry, Enqueueing):
         pause_s = _RESULT_PAUSE_S[0]
         async with asyncio.timeout(timeout_s):
             while True:
-                async with self.client.connection() as conn:
+                async with self.client.connection(Use.BRIEF) as conn:
                     ending = await find_ending(conn, slot=0, job=job)
                 if ending is not None:
                     break
@@ -83,6 +92,6 @@ class App(Registry, Enqueueing):
 
     async def save_checkpoint(self, place: Place, value: str) -> None:
         """Keep a running job's checkpoint; see `Context.checkpoint`."""
-        async with self.client.connection() as conn:
+        async with self.client.connection(Use.BRIEF) as conn:
             if not await completion.save_checkpoint(conn, place, value):
                 raise LeaseLost("the job was taken from this worker; its checkpoint was not written")

@@ -2,92 +2,73 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
 from fastq import database
-from fastq.client import AsyncClient, SyncClient, needs_open
-from fastq.config import find_dsn
-from fastq.errors import UsageError
+from fastq.client import AsyncClient, Clients, SyncClient
+from fastq.config import ProducerConfig, find_dsn
 
 
 class Connected:
     """Holds the clients of an app while it is open: for asynchronous calls, for synchronous ones, or for both."""
 
-    def __init__(self, dsn: str | None, payload_limit_bytes: int, enqueue_retry_s: float) -> None:
-        if not 0 <= enqueue_retry_s < math.inf:
-            raise UsageError(f"enqueue_retry_s must be a number of seconds and not negative, not {enqueue_retry_s!r}")
+    def __init__(self, dsn: str | None, producer: ProducerConfig) -> None:
         self.dsn = dsn
-        self.payload_limit_bytes = payload_limit_bytes
-        self.enqueue_retry_s = enqueue_retry_s
-        self._async_client: AsyncClient | None = None
-        self._sync_client: SyncClient | None = None
+        self.producer = producer
+        self.payload_limit_bytes = producer.payload_limit_bytes
+        self._clients = Clients(producer, lambda: database.reachable(find_dsn(self.dsn)))
 
     async def __aenter__(self) -> Self:
-        """Open the pool for asynchronous enqueues."""
-        dsn = await asyncio.to_thread(database.reachable, find_dsn(self.dsn))
-        client = AsyncClient(dsn, limit_bytes=self.payload_limit_bytes, retry_s=self.enqueue_retry_s)
-        await client.open()
-        self._async_client = client
+        """Open the app for asynchronous calls, from any event loop."""
+        await self._clients.open()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Send what waits and close the pool."""
-        if self._async_client is not None:
-            await self._async_client.close()
-            self._async_client = None
+        """Send what waits and disconnect, unless the app was open before."""
+        await self._clients.close()
 
     @asynccontextmanager
     async def serving(self, dsn: str) -> AsyncIterator[Self]:
-        """Open the app inside a worker: the same database, connections only when a handler wants one."""
-        clients = self._async_client, self._sync_client
-        mine = AsyncClient(dsn, limit_bytes=self.payload_limit_bytes, retry_s=self.enqueue_retry_s, warm=False)
-        sync = SyncClient(dsn, limit_bytes=self.payload_limit_bytes, retry_s=self.enqueue_retry_s)
-        self._async_client, self._sync_client = mine, sync
+        """Open the app inside a worker: the same database, connections only while a handler wants them."""
+        pool = dataclasses.replace(self.producer.pool, keep=0)
+        before, self._clients = self._clients, Clients(dataclasses.replace(self.producer, pool=pool), lambda: dsn)
         try:
+            await self._clients.open(connect=False)
+            self._clients.open_sync(connect=False)
             yield self
         finally:
-            self._async_client, self._sync_client = clients
+            mine, self._clients = self._clients, before
             await mine.close()
-            sync.close()
+            mine.close_sync()
 
     def __enter__(self) -> Self:
-        """Open the pool for synchronous enqueues."""
-        dsn = database.reachable(find_dsn(self.dsn))
-        client = SyncClient(dsn, limit_bytes=self.payload_limit_bytes, retry_s=self.enqueue_retry_s)
-        client.open()
-        self._sync_client = client
+        """Open the app for synchronous calls, from any thread."""
+        self._clients.open_sync()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Close the pool."""
-        if self._sync_client is not None:
-            self._sync_client.close()
-            self._sync_client = None
+        """Disconnect, unless the app was open before."""
+        self._clients.close_sync()
 
     @property
     def client(self) -> AsyncClient:
-        """The open asynchronous client.
+        """The client for asynchronous calls.
 
         Raises:
             NotOpen: the app is not open.
 
         """
-        if self._async_client is None:
-            raise needs_open("an asynchronous call")
-        return self._async_client
+        return self._clients.asynchronous
 
     @property
     def sync_client(self) -> SyncClient:
-        """The open synchronous client.
+        """The client for synchronous calls.
 
         Raises:
             NotOpen: the app is not open.
 
         """
-        if self._sync_client is None:
-            raise needs_open("a synchronous call")
-        return self._sync_client
+        return self._clients.synchronous

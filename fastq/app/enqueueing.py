@@ -9,6 +9,7 @@ from typing import TypeVar
 from fastq import database
 from fastq.app.connected import Connected
 from fastq.app.durations import positive_s
+from fastq.client import Use
 from fastq.connections import AnyAsyncConnection, AnyConnection, inside, inside_async
 from fastq.errors import ReservationGone, UsageError
 from fastq.job import JobIds, JobRef, JobSpec
@@ -131,7 +132,7 @@ class Enqueueing(Connected):
     async def _carry_out(self, request: Request[T], conn: AnyAsyncConnection | None) -> T:
         if conn is not None:
             return await carry_out(await inside_async(conn), request)
-        async with self.client.connection() as own:
+        async with self.client.connection(Use.SLOW) as own:
             with told(), database.answering(own):
                 return await carry_out(own, request)
 
@@ -157,7 +158,7 @@ class Enqueueing(Connected):
     def _carry_out_sync(self, request: Request[T], conn: AnyConnection | None) -> T:
         if conn is not None:
             return carry_out_sync(inside(conn), request)
-        with self.sync_client.connection() as own, told(), database.answering(own):
+        with self.sync_client.connection(Use.SLOW) as own, told(), database.answering(own):
             return carry_out_sync(own, request)
 
     # -- enqueue, from synchronous code

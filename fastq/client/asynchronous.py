@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar
 
 import psycopg
@@ -13,7 +13,8 @@ from psycopg import AsyncConnection
 
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
-from fastq.client.pool import AsyncPool
+from fastq.client.pool import AsyncPool, Use
+from fastq.config import ProducerConfig
 from fastq.database import answering
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobIds, JobSpec
@@ -31,41 +32,32 @@ NOTIFY_EVERY_S = 0.002
 BATCH_BYTES = 16 * 1024 * 1024
 """About so much is sent at once: PostgreSQL takes no parameter of a gigabyte."""
 
-_POOL_MOST = 4
-
 Waiting = tuple[Line, "asyncio.Future[int]", float]
 """A line, its caller, and the time until which it may be tried again."""
 
 
 class AsyncClient:
-    """Two connections for single enqueues and wake-ups, a few for unique jobs, and a few for whatever takes longer.
+    """The producer of the event loop that runs when it is made."""
 
-    They are apart because a handler may enqueue inside its transaction: with all connections held like that, none
-    would ever come free.
-    """
-
-    def __init__(self, dsn: str, *, limit_bytes: int, retry_s: float = 0.0, warm: bool = True) -> None:
-        self._warm = warm
-        self._short = AsyncPool(dsn, 2)
-        self._long = AsyncPool(dsn, _POOL_MOST)
-        self._apart = AsyncPool(dsn, _POOL_MOST)
-        self._limit_bytes = limit_bytes
-        self._retry_s = retry_s
+    def __init__(self, dsn: str, config: ProducerConfig) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pool = AsyncPool(dsn, config.pool)
+        self._limit_bytes = config.payload_limit_bytes
+        self._retry_s = config.enqueue_retry_s
         self._waiting: deque[Waiting] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._notifying: asyncio.Task[None] | None = None
         self._notify_again = False
 
     async def open(self) -> None:
-        """Connect, unless that is left to the first use.
+        """Connect.
 
         Raises:
             DatabaseUnreachable: nobody answers.
 
         """
-        if self._warm:
-            async with self._short.connection():
-                pass
+        async with self._pool.connection(Use.BRIEF):
+            pass
 
     async def close(self) -> None:
         """Finish what is being sent, then disconnect. May be called twice."""
@@ -75,31 +67,26 @@ class AsyncClient:
             if self._notifying is not None:
                 await asyncio.wait([self._notifying])
         finally:
-            await self._short.close()
-            await self._long.close()
-            await self._apart.close()
+            await self._pool.close()
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+    def connection(self, use: Use = Use.HELD) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Give a connection of the client's own, in autocommit mode.
 
         Raises:
             DatabaseUnreachable: none can be had.
 
         """
-        async with self._long.connection() as conn:
-            yield conn
+        return self._pool.connection(use)
 
     # -- single jobs
 
     async def enqueue(self, spec: JobSpec) -> int:
         """Enqueue one job together with those of other coroutines; returns its id after their common commit."""
         line = Line(spec, self._limit_bytes)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[int] = loop.create_future()
-        self._waiting.append((line, future, loop.time() + self._retry_s if self._retry_s else 0.0))
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._waiting.append((line, future, self._loop.time() + self._retry_s if self._retry_s else 0.0))
         if self._flushing is None:
-            self._flushing = loop.create_task(self._flush(), name="fastq-enqueue")
+            self._flushing = self._loop.create_task(self._flush(), name="fastq-enqueue")
         return await future
 
     async def _flush(self) -> None:
@@ -135,7 +122,7 @@ class AsyncClient:
         """Insert a batch and answer its callers; returns how often in a row the database could not be reached."""
         try:
             lines = [line for line, _, _ in batch]
-            ids = await self._on(self._short, lambda conn: enqueue.insert_lines(conn, lines))
+            ids = await self._on(Use.BRIEF, lambda conn: enqueue.insert_lines(conn, lines))
         except DatabaseUnreachable as exc:
             await self._try_later(batch, exc, failures + 1)
             return failures + 1
@@ -149,9 +136,9 @@ class AsyncClient:
             self.wake()
         return 0
 
-    async def _on(self, pool: AsyncPool, attempt: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
-        """Return what `attempt` does on a connection of a pool; its errors say what became of the jobs."""
-        async with pool.connection() as conn:
+    async def _on(self, use: Use, attempt: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
+        """Return what `attempt` does on a connection; its errors say what became of the jobs."""
+        async with self._pool.connection(use) as conn:
             try:
                 with answering(conn):
                     return await attempt(conn)
@@ -162,7 +149,7 @@ class AsyncClient:
 
     async def _try_later(self, batch: list[Waiting], exc: DatabaseUnreachable, failures: int) -> None:
         """Put back to the front whoever has time left, and pause; nothing of the batch was enqueued."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         patient = [waiting for waiting in batch if waiting[2] > now]
         _fail([waiting for waiting in batch if waiting[2] <= now], fate.given_up(exc))
         if patient:
@@ -199,18 +186,17 @@ class AsyncClient:
         return await self._apart_in_time(lambda own: carry_out(own, request))
 
     async def _apart_in_time(self, attempt: Callable[[AsyncConnection[Any]], Awaitable[Placed]]) -> Placed:
-        return await self._in_time(lambda: self._on(self._apart, attempt))
+        return await self._in_time(lambda: self._on(Use.SLOW, attempt))
 
     async def _in_time(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what `attempt` does, tried again for `retry_s` seconds while the database cannot be reached."""
-        loop = asyncio.get_running_loop()
-        until, failures = loop.time() + self._retry_s, 0
+        until, failures = self._loop.time() + self._retry_s, 0
         while True:
             try:
                 return await attempt()
             except DatabaseUnreachable as exc:
                 failures += 1
-                if (left_s := until - loop.time()) <= 0:
+                if (left_s := until - self._loop.time()) <= 0:
                     raise fate.given_up(exc) from None
                 await asyncio.sleep(min(left_s, full_jitter_s(failures)))
 
@@ -227,7 +213,7 @@ class AsyncClient:
             await ask(conn, "notify_workers")
             return ids
         async with AsyncExitStack() as stack:
-            own = await self._in_time(lambda: stack.enter_async_context(self._long.connection()))
+            own = await self._in_time(lambda: stack.enter_async_context(self._pool.connection(Use.HELD)))
             stack.enter_context(answering(own))
             try:
                 ids = await copying.put_jobs(own, specs, text, slot=0, progress=progress)
@@ -243,7 +229,7 @@ class AsyncClient:
     def wake(self) -> None:
         """Send a NOTIFY soon; calls within NOTIFY_EVERY_S share one."""
         if self._notifying is None or self._notifying.done():
-            self._notifying = asyncio.get_running_loop().create_task(self._notify(), name="fastq-notify")
+            self._notifying = self._loop.create_task(self._notify(), name="fastq-notify")
         else:
             self._notify_again = True
 
@@ -251,7 +237,7 @@ class AsyncClient:
         while True:
             self._notify_again = False
             try:
-                async with self._short.connection() as conn:
+                async with self._pool.connection(Use.BRIEF) as conn:
                     with answering(conn):
                         await upkeep.notify(conn)
             except (psycopg.Error, DatabaseUnreachable):

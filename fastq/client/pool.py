@@ -1,4 +1,5 @@
-"""A few connections that many share. They are opened when they are wanted, so that an error comes at once and says why.
+"""A few connections that many share. They are opened when they are wanted, so that an error comes at once and says why,
+and closed when nobody has wanted them for a while.
 
 A connection is looked at before it is given out. One that the server has closed meanwhile is thrown away before
 anything was sent through it: then it is known that nothing happened.
@@ -7,18 +8,18 @@ anything was sent through it: then it is known that nothing happened.
 from __future__ import annotations
 
 import asyncio
-import select
-import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from enum import IntEnum
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from fastq import database
 from fastq.backoff import full_jitter_s
+from fastq.client.idle import Idle, alive, reusable
+from fastq.config import PoolConfig
 from fastq.database import Connection
 from fastq.errors import DatabaseUnreachable
 
@@ -29,77 +30,79 @@ _APPLICATION = "fastq producer"
 _END_TRIES = 20
 
 
-def _alive(conn: psycopg.BaseConnection[Any]) -> bool:
-    """Tell whether the server has left an idle connection open: it has nothing to say on it but its last words.
+class Use(IntEnum):
+    """What a connection is wanted for, as the number of connections that this use leaves to those before it.
 
-    Sends nothing, and costs 2 µs.
+    Whoever holds one while their own code runs may want another one for a statement, and whoever waits for a lock must
+    not keep back those who wait for nobody. As each use leaves something to the ones before it, none waits for ever.
     """
-    if conn.closed:
-        return False
-    if sys.platform == "win32":
-        return not select.select([conn.fileno()], [], [], 0)[0]
-    poll = select.poll()
-    poll.register(conn.fileno(), select.POLLIN)
-    return not poll.poll(0)
+
+    BRIEF = 0
+    """One statement that waits for nobody."""
+
+    SLOW = 1
+    """One statement that may have to wait for somebody's lock, or that is about many jobs."""
+
+    HELD = 2
+    """The caller's code runs meanwhile."""
 
 
-def _reusable(conn: psycopg.BaseConnection[Any]) -> bool:
-    return not conn.closed and conn.info.transaction_status == TransactionStatus.IDLE
-
-
-def _busy(size: int) -> DatabaseUnreachable:
-    return DatabaseUnreachable(f"all {size} connections of this process were in use for {BUSY_S:.0f} s")
+def _busy(most: int) -> DatabaseUnreachable:
+    return DatabaseUnreachable(f"all {most} connections of this process were in use for {BUSY_S:.0f} s")
 
 
 class AsyncPool:
-    """At most `size` asynchronous connections."""
+    """The asynchronous connections of one event loop."""
 
-    def __init__(self, dsn: str, size: int) -> None:
+    def __init__(self, dsn: str, config: PoolConfig) -> None:
         self._dsn = dsn
-        self._size = size
-        self._places = asyncio.Semaphore(size)
-        self._idle: list[database.AsyncConnection] = []
+        self._most = config.most
+        self._places = [asyncio.Semaphore(config.most - use) for use in Use]
+        self._idle: Idle[database.AsyncConnection] = Idle(config)
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._ending: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[database.AsyncConnection]:
+    async def connection(self, use: Use) -> AsyncIterator[database.AsyncConnection]:
         """Give a connection in autocommit mode, to one at a time.
 
         Raises:
             DatabaseUnreachable: none can be made, or all were in use for BUSY_S.
 
         """
+        taken: list[asyncio.Semaphore] = []
         try:
-            async with asyncio.timeout(BUSY_S):
-                await self._places.acquire()
-        except TimeoutError:
-            raise _busy(self._size) from None
-        try:
+            try:
+                async with asyncio.timeout(BUSY_S):
+                    for place in self._places[use::-1]:
+                        await place.acquire()
+                        taken.append(place)
+            except TimeoutError:
+                raise _busy(self._most) from None
             conn = await self._take()
             try:
                 yield conn
             finally:
                 await self._put_back(conn)
         finally:
-            self._places.release()
+            for place in taken:
+                place.release()
 
     async def _take(self) -> database.AsyncConnection:
-        while self._idle:
-            conn = self._idle.pop()
-            if _alive(conn):
+        while (conn := self._idle.take()) is not None:
+            if alive(conn):
                 return conn
             await conn.close()
         return await database.connect_async(self._dsn, _APPLICATION)
 
     async def _put_back(self, conn: database.AsyncConnection) -> None:
-        if _reusable(conn) and not self._closed:
-            self._idle.append(conn)
+        if reusable(conn) and not self._closed:
+            self._idle.put(conn)
+            self._watch()
             return
-        if not _reusable(conn):
-            ending = asyncio.create_task(self._end(conn), name="fastq-end-session")
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
+        if not reusable(conn):
+            self._spawn(self._end(conn), "fastq-end-session")
         await conn.close()
 
     async def _end(self, lost: database.AsyncConnection) -> None:
@@ -112,36 +115,57 @@ class AsyncPool:
             except (psycopg.Error, DatabaseUnreachable):
                 await asyncio.sleep(full_jitter_s(failures))
 
+    def _watch(self) -> None:
+        """See to it that what nobody wants any more is closed."""
+        if self._timer is None and (next_s := self._idle.next_s) is not None:
+            self._timer = asyncio.get_running_loop().call_later(next_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self._spawn(self._give_back(), "fastq-give-back")
+
+    async def _give_back(self) -> None:
+        for conn in self._idle.take_old():
+            await conn.close()
+        self._watch()
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
     async def close(self) -> None:
         """Close the connections; those in use are closed when they come back. May be called twice."""
         self._closed = True
-        for ending in self._ending:
-            ending.cancel()
-        while self._idle:
-            await self._idle.pop().close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for closing in self._closing:
+            closing.cancel()
+        for conn in self._idle.take_all():
+            await conn.close()
 
 
 class SyncPool:
-    """At most `size` synchronous connections, for any number of threads."""
+    """Synchronous connections, for any number of threads."""
 
-    def __init__(self, dsn: str, size: int) -> None:
+    def __init__(self, dsn: str, config: PoolConfig) -> None:
         self._dsn = dsn
-        self._size = size
-        self._places = threading.Semaphore(size)
-        self._idle: list[Connection] = []
+        self._most = config.most
+        self._places = [threading.Semaphore(config.most - use) for use in Use]
+        self._idle: Idle[Connection] = Idle(config)
         self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
         self._closed = False
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
+    def connection(self, use: Use) -> Iterator[Connection]:
         """Give a connection in autocommit mode, to one thread at a time.
 
         Raises:
             DatabaseUnreachable: none can be made, or all were in use for BUSY_S.
 
         """
-        if not self._places.acquire(timeout=BUSY_S):
-            raise _busy(self._size)
+        taken = self._acquire(use)
         try:
             conn = self._take()
             try:
@@ -149,30 +173,63 @@ class SyncPool:
             finally:
                 self._put_back(conn)
         finally:
-            self._places.release()
+            for place in taken:
+                place.release()
+
+    def _acquire(self, use: Use) -> list[threading.Semaphore]:
+        until = time.monotonic() + BUSY_S
+        taken: list[threading.Semaphore] = []
+        for place in self._places[use::-1]:
+            if not place.acquire(timeout=max(0.0, until - time.monotonic())):
+                for other in taken:
+                    other.release()
+                raise _busy(self._most)
+            taken.append(place)
+        return taken
 
     def _take(self) -> Connection:
         while (conn := self._pop()) is not None:
-            if _alive(conn):
+            if alive(conn):
                 return conn
             conn.close()
         return database.connect(self._dsn, _APPLICATION)
 
     def _pop(self) -> Connection | None:
         with self._lock:
-            return self._idle.pop() if self._idle else None
+            return self._idle.take()
 
     def _put_back(self, conn: Connection) -> None:
         with self._lock:
-            if not self._closed and _reusable(conn):
-                self._idle.append(conn)
+            if not self._closed and reusable(conn):
+                self._idle.put(conn)
+                self._watch()
                 return
         conn.close()
+
+    def _watch(self) -> None:
+        """See to it that what nobody wants any more is closed: by a thread, as there is no event loop."""
+        if self._timer is None and (next_s := self._idle.next_s) is not None:
+            timer = threading.Timer(next_s, self._give_back)
+            timer.daemon = True
+            with suppress(RuntimeError):  # the interpreter is ending, and no thread can be started
+                timer.start()
+                self._timer = timer
+
+    def _give_back(self) -> None:
+        with self._lock:
+            old = self._idle.take_old()
+            self._timer = None
+            if not self._closed:
+                self._watch()
+        for conn in old:
+            conn.close()
 
     def close(self) -> None:
         """Close the connections; those in use are closed when they come back. May be called twice."""
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, []
+            idle = self._idle.take_all()
+            if self._timer is not None:
+                self._timer.cancel()
         for conn in idle:
             conn.close()

@@ -14,7 +14,8 @@ from psycopg import Connection
 from fastq import database
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
-from fastq.client.pool import SyncPool
+from fastq.client.pool import SyncPool, Use
+from fastq.config import ProducerConfig
 from fastq.database import answering
 from fastq.errors import DatabaseUnreachable
 from fastq.job import JobIds, JobSpec
@@ -27,18 +28,16 @@ from fastq.protocol.unique import Placed
 NOTIFY_EVERY_S = 0.002
 """At most one NOTIFY in this time from one process; the workers' poll covers what is skipped."""
 
-_POOL_MOST = 4
 T = TypeVar("T")
 
 
 class SyncClient:
-    """A few connections for producers without an event loop. Safe to share between threads."""
+    """The producer of a process's threads. Safe to share between them."""
 
-    def __init__(self, dsn: str, *, limit_bytes: int, retry_s: float = 0.0) -> None:
-        self._pool = SyncPool(dsn, _POOL_MOST)
-        self._apart = SyncPool(dsn, _POOL_MOST)
-        self._limit_bytes = limit_bytes
-        self._retry_s = retry_s
+    def __init__(self, dsn: str, config: ProducerConfig) -> None:
+        self._pool = SyncPool(dsn, config.pool)
+        self._limit_bytes = config.payload_limit_bytes
+        self._retry_s = config.enqueue_retry_s
         self._notified_at = 0.0
         self._lock = threading.Lock()
 
@@ -49,23 +48,22 @@ class SyncClient:
             DatabaseUnreachable: nobody answers.
 
         """
-        with self._pool.connection():
+        with self._pool.connection(Use.BRIEF):
             pass
 
     def close(self) -> None:
         """Disconnect. May be called twice."""
         self._pool.close()
-        self._apart.close()
 
-    def connection(self) -> AbstractContextManager[database.Connection]:
+    def connection(self, use: Use = Use.HELD) -> AbstractContextManager[database.Connection]:
         """Give a connection of the client's own, in autocommit mode."""
-        return self._pool.connection()
+        return self._pool.connection(use)
 
     def enqueue(self, spec: JobSpec, conn: Connection[Any] | None = None) -> int:
         """Enqueue one job, in the caller's transaction if a connection is given; returns its id."""
         line = Line(spec, self._limit_bytes)
         if conn is None:
-            return self._in_time(lambda: self._on(self._pool, lambda own: self._insert(own, line)))
+            return self._in_time(lambda: self._on(Use.BRIEF, lambda own: self._insert(own, line)))
         (job_id,) = enqueue.insert_lines_sync(conn, [line])
         ask_sync(conn, "notify_workers")
         return job_id
@@ -97,11 +95,11 @@ class SyncClient:
         return self._apart_in_time(lambda own: carry_out_sync(own, request))
 
     def _apart_in_time(self, attempt: Callable[[database.Connection], Placed]) -> Placed:
-        return self._in_time(lambda: self._on(self._apart, attempt))
+        return self._in_time(lambda: self._on(Use.SLOW, attempt))
 
-    def _on(self, pool: SyncPool, attempt: Callable[[database.Connection], T]) -> T:
-        """Return what `attempt` does on a connection of a pool; its errors say what became of the jobs."""
-        with pool.connection() as own:
+    def _on(self, use: Use, attempt: Callable[[database.Connection], T]) -> T:
+        """Return what `attempt` does on a connection; its errors say what became of the jobs."""
+        with self._pool.connection(use) as own:
             try:
                 with answering(own):
                     return attempt(own)
@@ -112,7 +110,7 @@ class SyncClient:
 
     def wake(self) -> None:
         """Wake the fleet, if it can be reached."""
-        with suppress(DatabaseUnreachable), self._pool.connection() as own:
+        with suppress(DatabaseUnreachable), self._pool.connection(Use.BRIEF) as own:
             self._notify(own)
 
     def enqueue_many(self, specs: Iterable[JobSpec], conn: Connection[Any] | None, progress: Progress | None) -> JobIds:
@@ -124,7 +122,7 @@ class SyncClient:
             ask_sync(conn, "notify_workers")
             return ids
         with ExitStack() as stack:
-            own = self._in_time(lambda: stack.enter_context(self._pool.connection()))
+            own = self._in_time(lambda: stack.enter_context(self._pool.connection(Use.HELD)))
             stack.enter_context(answering(own))
             try:
                 ids = copying.put_jobs_sync(own, specs, text, slot=0, progress=progress)

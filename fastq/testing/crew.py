@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from socket import gethostname
@@ -121,22 +121,10 @@ async def assembled(app: App, state: Any) -> AsyncIterator[Crew]:
         link = Link(dsn, NAME)
         stack.push_async_callback(link.close)
         await link.open()
-        stack.enter_context(_put_aside(app))
         await stack.enter_async_context(app.serving(dsn))
         if state is STATE_OF_LIFESPAN:
             state = await stack.enter_async_context(app.lifespan(app)) if app.lifespan else None
         yield Crew(app=app, state=state, link=link, slots=slots, runs=Runs())
-
-
-@contextmanager
-def _put_aside(app: App) -> Iterator[None]:
-    """Keep the app as the test has it open out of the handlers' sight: what a worker does not open is not open."""
-    kept = app._async_client, app._sync_client  # noqa: SLF001 - `App.serving` leaves the app closed
-    app._async_client = app._sync_client = None  # noqa: SLF001
-    try:
-        yield
-    finally:
-        app._async_client, app._sync_client = kept  # noqa: SLF001
 
 
 def _find(app: App) -> tuple[str, int]:

@@ -13,7 +13,8 @@ from psycopg import conninfo
 from scene import Conn, ask
 
 import fastq
-from fastq.client.pool import AsyncPool
+from fastq.client.pool import AsyncPool, Use
+from fastq.config import PoolConfig
 
 pytestmark = pytest.mark.protocol
 
@@ -224,13 +225,13 @@ async def test_a_read_only_server_is_left_for_another(dsn: str, conn: Conn) -> N
     app, t = app_of(dsn)
     async with app:
         await t.enqueue(n=0)
-        async with app.client._short.connection() as own:
+        async with app.client.connection(Use.BRIEF) as own:
             await own.execute("set default_transaction_read_only = on")
         with pytest.raises(fastq.DatabaseUnreachable, match=r"read-only.*; nothing was enqueued"):
             await t.enqueue(n=1)
         await t.enqueue(n=2)
         app.client._retry_s = 30.0
-        async with app.client._short.connection() as own:
+        async with app.client.connection(Use.BRIEF) as own:
             await own.execute("set default_transaction_read_only = on")
         await t.enqueue(n=3)
     assert sorted(await ask(conn, "select (payload->>'n')::int from fastq.job")) == [(0,), (2,), (3,)]
@@ -252,12 +253,12 @@ async def test_handlers_that_enqueue_in_their_transactions_do_not_lock_each_othe
 
 async def test_a_pool_gives_a_connection_to_one_at_a_time(dsn: str) -> None:
     """Never more than its size, whatever becomes of those who have them, and none is left open."""
-    pool = AsyncPool(dsn, 2)
+    pool = AsyncPool(dsn, PoolConfig(most=4))
     held: list[object] = []
     pids: set[int] = set()
 
     async def use(n: int) -> None:
-        async with pool.connection() as own:
+        async with pool.connection(Use.HELD) as own:
             held.append(own)
             assert held.count(own) == 1
             assert len(held) <= 2
@@ -274,7 +275,7 @@ async def test_a_pool_gives_a_connection_to_one_at_a_time(dsn: str) -> None:
     async with asyncio.timeout(60):
         await asyncio.gather(*(use(n) for n in range(40)), return_exceptions=True)
         assert pids
-        async with pool.connection() as first, pool.connection() as second:
+        async with pool.connection(Use.HELD) as first, pool.connection(Use.HELD) as second:
             assert first is not second
             assert (await (await first.execute("select 1")).fetchone()) == (1,)
             await pool.close()

@@ -14,7 +14,8 @@ import pytest
 from psycopg import conninfo
 
 from fastq import database
-from fastq.client.pool import AsyncPool
+from fastq.client.pool import AsyncPool, Use
+from fastq.config import PoolConfig
 from fastq.link import Link
 
 pytestmark = pytest.mark.protocol
@@ -90,10 +91,10 @@ async def test_an_asynchronous_statement_without_an_answer_fails(line: Line) -> 
 
 async def test_a_session_that_was_given_up_holds_its_locks_no_longer(line: Line, dsn: str) -> None:
     """Its client is gone and cannot tell; whoever comes next ends it, and nobody waits for its locks."""
-    pool = AsyncPool(line.dsn, 2)
+    pool = AsyncPool(line.dsn, PoolConfig(most=3))
 
     async def be_cut_off() -> None:
-        async with pool.connection() as conn, conn.transaction():
+        async with pool.connection(Use.HELD) as conn, conn.transaction():
             await conn.execute(HOLD)
             line.silent.set()
             with database.answering(conn, 0.05):
