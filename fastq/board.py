@@ -158,13 +158,19 @@ def _pipe() -> tuple[int, int]:
 
 
 class Board:
-    """Cells for `cells` workers, each able to show `running` jobs at once, with a doorbell each and the steward's."""
+    """Cells for `cells` workers, each able to show `running` jobs at once, with a doorbell each and the steward's.
+
+    `house` is one cell more, for the steward's own counters: how the jobs ended that dead workers had been running.
+    """
 
     def __init__(self, *, cells: int, running: int) -> None:
         per_cell = CELL_WORDS + TABLES * running
-        self._memory = mmap.mmap(-1, cells * per_cell * _WORD)
+        self._memory = mmap.mmap(-1, (cells + 1) * per_cell * _WORD)
         words = memoryview(self._memory).cast("q")
-        self.cells = [Cell(i, words[i * per_cell : (i + 1) * per_cell]) for i in range(cells)]
+        *self.cells, self.house = [Cell(i, words[i * per_cell : (i + 1) * per_cell]) for i in range(cells + 1)]
+        self.house[Word.PID] = (
+            os.getpid()
+        )  # never cleared, whichever steward counts: `Totals` tells workers by their pid
         self.doorbells = [Doorbell() for _ in range(cells)]
         self.steward_doorbell = Doorbell()
 

@@ -133,12 +133,12 @@ def _with_error(meta: dict[str, Any] | None, record: dict[str, Any]) -> dict[str
     return meta
 
 
-def _backoff_s(backoff: Backoff, attempt: int) -> float:
+def _backoff_s(task: str, backoff: Backoff, attempt: int) -> float:
     """Return what the task's own backoff says; the default's if it fails."""
     try:
         return _seconds(backoff(attempt))
     except Exception:
-        log.exception("a task's backoff failed; the default is taken")
+        log.exception("the backoff of %s failed; the default is taken", task, extra={"per": task})
         return Exponential()(attempt)
 
 
@@ -181,7 +181,7 @@ def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Sett
         )
     delay_s = error.delay_s if isinstance(error, Retry) else None
     if delay_s is None:
-        delay_s = _backoff_s(policy.backoff, attempt)
+        delay_s = _backoff_s(job.task, policy.backoff, attempt)
     return Settlement(
         **place, goes=Goes.SCHEDULED, state=JobState.RETRYING, delay_s=delay_s, attempt=attempt, meta=meta
     )

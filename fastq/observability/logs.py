@@ -18,7 +18,7 @@ _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`12:00:01.234 worker 4711 message`; colour only on a terminal."""
+    """`12:00:01.234 INFO    worker        4711 message`; colour only on a terminal."""
 
     def __init__(self, *, colour: bool) -> None:
         super().__init__()
@@ -27,7 +27,8 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and a traceback where there is one."""
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        text = f"{at} {record.name.removeprefix('fastq.'):<10} {record.process:>7} {record.getMessage()}"
+        name = record.name.removeprefix("fastq.")
+        text = f"{at} {record.levelname:<7} {name:<10} {record.process:>7} {record.getMessage()}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         text = safe(text)

@@ -17,7 +17,8 @@ from fastq.child import Child
 from fastq.config import StewardConfig
 from fastq.errors import FastqError
 from fastq.link import Link
-from fastq.observability.exposition import Totals
+from fastq.observability.throttle import throttled
+from fastq.observability.totals import Totals
 from fastq.sql import BY_INDEX
 from fastq.states import CellState
 from fastq.steward.bell import Bell
@@ -97,6 +98,10 @@ class Steward:
 
     async def run(self) -> int:
         """Keep house until the supervisor says TERM, or is gone and the workers too."""
+        async with throttled(log):
+            return await self._keep_house()
+
+    async def _keep_house(self) -> int:
         self._hear()
         loops = [
             self._heartbeat.run,

@@ -7,7 +7,8 @@ from http import HTTPStatus
 
 from fastq import codec
 from fastq.board import Board
-from fastq.observability.exposition import CONTENT_TYPE, Totals, exposition, health
+from fastq.observability.exposition import CONTENT_TYPE, exposition, health
+from fastq.observability.totals import Totals
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.http import Http, Page, Response
 from fastq.steward.leader import Leader
@@ -33,6 +34,7 @@ class Pages:
 
     def metrics(self) -> Response:
         """Return the numbers of this host."""
+        self._totals.observe([self._board.house])
         text = exposition(
             self._board.cells, self._totals, leading=self._leader.leading, beat_age_s=self._heartbeat.age_s
         )

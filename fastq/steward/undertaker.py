@@ -17,15 +17,18 @@ from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from fastq.board import Board, Cell, Word
 from fastq.link import Link
-from fastq.observability.exposition import Totals
+from fastq.observability.outcry import cry
+from fastq.observability.totals import Totals
 from fastq.outcome import after_death, death_of
 from fastq.protocol import reap, upkeep
 from fastq.settlement import LeasedJob, Settlement
-from fastq.states import CellState, ExitCode
+from fastq.states import CellState, ExitCode, Goes
 
 log = logging.getLogger("fastq.steward")
 T = TypeVar("T")
 Running = set[tuple[int, int]]
+End = tuple[LeasedJob, Settlement, bool]
+"""A dead worker's job, where it goes, and whether it ran."""
 
 _TELL_EVERY_S = 60.0
 
@@ -140,11 +143,16 @@ class Undertaker:
 
         """
 
+        ends: list[End] = []
+
         def verdict(job: LeasedJob) -> Settlement:
             ran = running is None or (job.lease, job.ord) in running
-            return after_death(job, running=ran, cause=cause, counts=died)
+            settlement = after_death(job, running=ran, cause=cause, counts=died)
+            ends.append((job, settlement, ran))
+            return settlement
 
         async def attempt(conn: AsyncConnection[Any]) -> int | None:
+            ends.clear()
             try:
                 return await reap.reap(
                     conn,
@@ -162,10 +170,19 @@ class Undertaker:
         except NotNowError:
             self._tell(worker_id)
             raise
+        self._count(ends)
         if back:
             await self._link.call(upkeep.notify)
             self._board.ring_workers()
         return back
+
+    def _count(self, ends: list[End]) -> None:
+        """Count what became of a dead worker's jobs, and tell of those that it was running."""
+        for job, settlement, ran in ends:
+            finished = settlement.goes is Goes.FINISHED
+            self._board.house[Word.FAILED if finished else Word.RETRIED if ran else Word.RETURNED] += 1
+            if ran:
+                cry(log, job, settlement)
 
     def _tell(self, worker_id: int) -> None:
         """Say once in a while what holds up a reap."""

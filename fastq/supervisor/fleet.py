@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from fastq.board import Board, Word
 from fastq.config import SupervisorConfig
+from fastq.observability.totals import Totals
 from fastq.supervisor import cells
 from fastq.supervisor.crew import Crew
 from fastq.supervisor.drain import Limits
@@ -52,6 +53,7 @@ class Fleet:
         self.crew = crew
         self.table = SlotTable(config.processes, config.cpus, policy)
         self.post = Post()
+        self.totals = Totals()
         self.was_ready = False
         self._burst = config.burst
         self._limits = limits
@@ -138,6 +140,7 @@ class Fleet:
         cell = self.board.cells[worker.cell]
         was_ready = worker.ready_at is not None or cells.was_ready(cell)
         progressed = cells.progressed(cell)
+        self.totals.observe([cell])  # before it is called dead: then the steward may clear it
         clean = cells.close(self.board, cell, end)
         self.was_ready |= was_ready or clean
         life = Life(

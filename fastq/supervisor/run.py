@@ -15,6 +15,7 @@ from fastq.board import Board
 from fastq.child import ChildEntry
 from fastq.config import SupervisorConfig
 from fastq.errors import UsageError
+from fastq.observability.totals import in_words
 from fastq.states import ExitCode
 from fastq.supervisor import cells, drain, report
 from fastq.supervisor.crew import Crew
@@ -61,6 +62,7 @@ class Supervisor:
             self.open()
             while self.drain.phase is not Phase.DONE:
                 self.step()
+            self._tell_totals()
         finally:
             self.close()
         return self.exit_code
@@ -93,6 +95,13 @@ class Supervisor:
     def exit_code(self) -> int:
         """What the process exits with, as far as it is known."""
         return int(drain.exit_code(self._codes) if self._verdict is None else self._verdict)
+
+    def _tell_totals(self) -> None:
+        """Say how the jobs of all workers ended, the steward's verdicts on those that died included."""
+        totals = self.fleet.totals
+        totals.observe([self._board.house])
+        if self.fleet.was_ready:
+            log.info("all have ended: %s", in_words(totals.sum()))
 
     def _patience_s(self, now: float) -> float:
         moments = [self.drain.deadline, self.fleet.post.next_fill()]

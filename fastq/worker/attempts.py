@@ -81,13 +81,15 @@ class Attempts:
             if not ctx.completed:
                 self.failed(batch, key, row, exc, ctx)
                 return SETTLED
-            log.exception("%s %s raised after it had completed in its own transaction", row[TASK], ctx.id)
+            text = "job %s of %s raised after it had completed in its own transaction"
+            log.exception(text, ctx.id, ctx.task, extra={"per": ctx.task})
             return None
         finally:
             deadlines[number] = NO_DEADLINE
             del self._contexts[number]
         if ctx.completed and isinstance(result, Next):
-            log.error("%s %s is completed by its own transaction: its next step is not taken", row[TASK], ctx.id)
+            text = "job %s of %s is completed by its own transaction: its next step is not taken"
+            log.error(text, ctx.id, ctx.task, extra={"per": ctx.task})
             return None
         return result
 
@@ -130,6 +132,7 @@ class Attempts:
         keep_s = self._runners[row[TASK]].policy.keep_s
         if keep_s is None and not isinstance(result, Next):
             if not (batch.holds and row_holds(row)):
+                log.debug("job %s of %s succeeded", id_of(row), row[TASK])
                 return False
             self._ledger.settle(batch, done(batch.job(key, row)))
             return True
@@ -153,7 +156,7 @@ class Attempts:
         job = batch.job(key, row)
         if key in self._cancelled and not isinstance(exc, Discard):
             error = None if row[TASK] is None else exc
-            self._ledger.settle(batch, cancelled(job, error, self._cancelled.pop(key)))
+            self._ledger.settle(batch, cancelled(job, error, self._cancelled.pop(key)), error)
             return
         runner = self._runners.get(row[TASK])
         if runner is None:
@@ -165,10 +168,9 @@ class Attempts:
         if self.closing and isinstance(exc, asyncio.CancelledError):
             self._ledger.settle(batch, returned(job))
             return
-        log.debug("job %s of %s failed", job.id, job.task, exc_info=exc)
         failure = Failure(error=exc, final=isinstance(exc, PayloadMisfit))
         settlement = after_failure(job, failure, runner.policy)
-        self._ledger.settle(batch, settlement)
+        self._ledger.settle(batch, settlement, exc)
         if settlement.attempt != job.attempt:
             self._tell(self._app.failure_hooks, ctx, exc)
         if settlement.goes is Goes.FINISHED:
@@ -225,4 +227,4 @@ async def _call(hook: Hook, ctx: Context, error: BaseException) -> None:
     else:
         _, failed = await asyncio.to_thread(outcome_of, partial(hook, ctx, error))
     if failed is not None:
-        log.error("a hook failed for job %s of %s", ctx.id, ctx.task, exc_info=failed)
+        log.error("a hook failed for job %s of %s", ctx.id, ctx.task, exc_info=failed, extra={"per": ctx.task})

@@ -117,9 +117,16 @@ class Batch:
 
     def job(self, key: int, row: Row) -> LeasedJob:
         """Return a job as the decisions about it want it."""
+        return self._leased(split_key(key)[1], row)
+
+    def job_at(self, ordinal: int) -> LeasedJob:
+        """Return the job that stands at an ordinal."""
+        return self._leased(ordinal, self._rows[ordinal])
+
+    def _leased(self, ordinal: int, row: Row) -> LeasedJob:
         return LeasedJob(
             lease=self.lease,
-            ord=split_key(key)[1],
+            ord=ordinal,
             id=id_of(row),
             task=row[TASK],
             attempt=row[ATTEMPT],

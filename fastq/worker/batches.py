@@ -110,7 +110,8 @@ class Caller:
                 starts()
             result = await _run(runner, items, ctx, in_thread)
             if isinstance(result, Next):
-                log.error("%s handles batches: what it returns is no next step", runner.task.name)
+                text = "%s handles batches: what it returns is no next step"
+                log.error(text, runner.task.name, extra={"per": runner.task.name})
         except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its jobs' outcome
             return exc
         finally:

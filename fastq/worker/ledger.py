@@ -16,6 +16,7 @@ from time import monotonic
 
 from fastq.board import Cell, Word
 from fastq.link import Link
+from fastq.observability.outcry import cry
 from fastq.protocol import ack, unique
 from fastq.protocol.completion import Place
 from fastq.protocol.ordered import advances
@@ -85,11 +86,16 @@ class Ledger:
         self._finished[batch.lane.slot, batch.lane.segment][batch.lease] = batch
         self._dirty.set()
 
-    def settle(self, batch: Batch, settlement: Settlement) -> None:
-        """Note a job that goes elsewhere than away; its batch is finished only after that was written."""
+    def settle(self, batch: Batch, settlement: Settlement, error: BaseException | None = None) -> None:
+        """Note a job that goes elsewhere than away, and say so; its batch is finished only after that was written.
+
+        `error` is what its run raised, for the log.
+        """
         batch.settled.add(settlement.ord)
         self._settling.append((batch, settlement))
         self._dirty.set()
+        if settlement.goes is not Goes.READY:
+            cry(log, batch.job_at(settlement.ord), settlement, error=error, queue=batch.lane.queue)
 
     async def start_unique(self, batch: Batch, ordinal: int, job: int) -> bool:
         """Give a key back that is held until its job starts; False when the lease is gone: it must not start then."""
@@ -128,7 +134,11 @@ class Ledger:
         if not jobs:
             return
         self._cell.words[Word.LOST] += jobs
-        log.warning("the outcome of %s job(s) was refused: their lease had been taken from this worker", jobs)
+        log.warning(
+            "the outcome of %s job(s) was refused: their lease had been taken from this worker",
+            jobs,
+            extra={"per": "lost"},
+        )
 
     async def run(self) -> None:
         """Write what no claim took along, until cancelled."""

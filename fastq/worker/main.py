@@ -17,12 +17,14 @@ from typing import Any
 import uvloop
 
 from fastq.app import App
-from fastq.board import Word
+from fastq.board import COUNTERS, Word
 from fastq.child import Child
 from fastq.config import WorkerConfig
 from fastq.errors import FastqError
 from fastq.link import Link
 from fastq.loader import load_app
+from fastq.observability.throttle import throttled
+from fastq.observability.totals import in_words
 from fastq.protocol import worker as registry
 from fastq.schema import migrator
 from fastq.sql import BY_INDEX
@@ -77,6 +79,7 @@ class Worker:
         """Open, claim and run jobs until drained; returns the exit code."""
         app = load_app(self._config.target)
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(throttled(log))
             link = Link(self._config.dsn, f"fastq worker {self._config.name}".strip(), SETUP)
             stack.push_async_callback(link.close)
             await migrator.check_async(await link.open())
@@ -212,7 +215,7 @@ class Worker:
         self._end_within(self._config.shutdown_timeout_s + _CANCEL_GRACE_S + _FLUSH_S + _CLOSE_S)
         deadline = asyncio.get_running_loop().time() + self._config.shutdown_timeout_s
         await self._until(deadline, claiming)
-        returned = executor.give_back()
+        executor.give_back()
         await self._until(deadline, asyncio.create_task(ledger.flush(), name="fastq-flush"))
         remaining_s = max(0.0, deadline - asyncio.get_running_loop().time())
         late = not await executor.finish(remaining_s)
@@ -220,9 +223,8 @@ class Worker:
         flushed = await self._until(
             asyncio.get_running_loop().time() + _FLUSH_S, asyncio.create_task(ledger.flush(), name="fastq-last-flush")
         )
-        log.info(
-            "drained: %s job(s) given back unstarted%s", returned, ", some cut off at the deadline" if late else ""
-        )
+        counts = {word: self._cell[word] for word in COUNTERS}
+        log.info("drained: %s%s", in_words(counts), "; some were cut off at the deadline" if late else "")
         if not flushed or stuck:
             # What could not be said or ended stays in its leases: the steward gives it back as soon as we are gone.
             return ExitCode.OVERRAN

@@ -102,7 +102,8 @@ class Runner:
                 raise TimeoutError(f"ran longer than its timeout of {self.soft_s} s") from None
             raise
         if scope.expired():
-            log.warning("job %s of %s ended well, but after its timeout of %s s", ctx.id, ctx.task, self.soft_s)
+            text = "job %s of %s ended well, but after its timeout of %s s"
+            log.warning(text, ctx.id, ctx.task, self.soft_s, extra={"per": ctx.task})
         return result
 
 

@@ -17,7 +17,8 @@ import pytest
 
 import fastq
 from fastq.board import Board, Word
-from fastq.observability.exposition import Totals, exposition
+from fastq.observability.exposition import exposition
+from fastq.observability.totals import Totals
 from fastq.states import CellState, ExitCode
 
 pytestmark = pytest.mark.e2e

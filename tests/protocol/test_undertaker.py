@@ -11,7 +11,7 @@ from scene import Conn, ask, expire, hire, ids_of, jobs_of, put, states, take, u
 
 from fastq.board import Board, Word, running_key
 from fastq.link import Link
-from fastq.observability.exposition import Totals
+from fastq.observability.totals import Totals
 from fastq.protocol import completion
 from fastq.protocol.completion import Place
 from fastq.states import CellState

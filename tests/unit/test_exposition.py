@@ -10,7 +10,8 @@ import pytest
 
 from fastq.board import Board, Cell, Word
 from fastq.errors import UsageError
-from fastq.observability.exposition import Totals, exposition, health
+from fastq.observability.exposition import exposition, health
+from fastq.observability.totals import Totals
 from fastq.states import CellState
 from fastq.steward import http
 from fastq.steward.http import Http, Response, parse_address

@@ -19,4 +19,5 @@ def test_supervisor_imports_nothing_that_cannot_be_forked() -> None:
     assert "fastq.supervisor.run" in loaded
     assert not set(FORBIDDEN) & set(loaded)
     words = {"fastq", "fastq.board", "fastq.child", "fastq.states", "fastq.config", "fastq.errors"}
+    words |= {"fastq.observability", "fastq.observability.totals"}
     assert {name for name in loaded if name.startswith("fastq") and "supervisor" not in name} <= words
