@@ -45,6 +45,7 @@ EVERYTHING: tuple[FaultFunction, ...] = (
     faults.failover,
     faults.deploy,
     faults.deaf,
+    faults.deaf_for_good,
     faults.producer_kill,
 )
 

@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from chaos.fleet import Fleet, signal_all
+from chaos.fleet import Fleet, owners_of, signal_all
+from chaos.proxy import Conversation, Proxy
 
 if TYPE_CHECKING:
     from chaos.stage import Stage
 
 
 THAW_S = 0.05
+RENEWED = 0.7
+"""So much of a lease is left at least, at any time, while its steward renews it five times per lease."""
+
 GIVEN_UP_S = 45.0
 """Until then every client has noticed that nobody answers, and has come back."""
 
@@ -34,6 +38,8 @@ class Fault:
     `lingers_s` is how much longer: a lease ran out while its worker could not know, so that it goes on claiming and
     starting jobs which others have, or will have, too. A process that was stopped knows when it goes on, but for what
     was on its way into a thread.
+    `bites_after_s` is how long a lease holds that nobody can renew: before, nobody else has the jobs.
+    `newest_lease` is that of the last claim before a crash of the database; 0: nobody could be asked.
     """
 
     name: str
@@ -44,7 +50,14 @@ class Fault:
     everyone: bool = False
     repeats: bool = False
     lingers_s: float = 0.0
+    bites_after_s: float = 0.0
+    newest_lease: int = 0
     detail: str = ""
+
+    @property
+    def bites(self) -> float:
+        """From when on it can make jobs run again."""
+        return self.began + self.bites_after_s
 
     def touches(self, pid: int) -> bool:
         """Tell whether it was felt by a process in particular."""
@@ -81,7 +94,7 @@ def _lingers_s(stage: Stage) -> float:
 def _restart(stage: Stage, how: signal.Signals, name: str, *, repeats: bool) -> None:
     if stage.cluster.busy:
         return
-    with happening(stage, name, everyone=True, repeats=repeats):
+    with happening(stage, name, everyone=True, repeats=repeats, newest_lease=stage.newest_lease()):
         stage.cluster.primary.stop(how)
         stage.cluster.primary.start()
 
@@ -101,12 +114,13 @@ def postgres_kill(stage: Stage, rng: random.Random) -> None:
     server = stage.cluster.primary
     if stage.cluster.busy:
         return
+    newest = stage.newest_lease()
     if rng.random() < 0.6:
-        with happening(stage, "postgres kill -9", everyone=True, repeats=True):
+        with happening(stage, "postgres kill -9", everyone=True, repeats=True, newest_lease=newest):
             server.kill()
             server.start()
         return
-    with happening(stage, "backend kill -9", everyone=True, repeats=True):
+    with happening(stage, "backend kill -9", everyone=True, repeats=True, newest_lease=newest):
         with server.connect() as conn:
             rows = conn.execute("select pid from pg_stat_activity where application_name like 'fastq%'").fetchall()
         signal_all([rng.choice(rows)[0]] if rows else [], signal.SIGKILL)
@@ -147,7 +161,7 @@ def failover(stage: Stage, rng: random.Random) -> None:
     """Kill the primary, promote its standby, and let the old primary follow as a new standby."""
     if stage.cluster.busy:
         return
-    with happening(stage, "failover", everyone=True, repeats=True):
+    with happening(stage, "failover", everyone=True, repeats=True, newest_lease=stage.newest_lease()):
         stage.cluster.fail_over()
     stage.cluster.rejoin()
 
@@ -156,8 +170,8 @@ def deaf_for_good(stage: Stage, rng: random.Random) -> None:
     """Let connections fall silent until everybody has left; it is up to the client to give them up."""
     who = rng.choice(sorted(stage.proxies))
     silent = [(proxy, proxy.deafen(rng, rng.choice((0.2, 0.5, 1.0)))) for proxy in stage.proxies[who]]
-    fault = begin(stage, "deaf for good", fleet=stage.seats.get(who), repeats=True)
-    fault.detail = f"{sum(len(some) for _, some in silent)} connections of {who}"
+    fault = begin(stage, "deaf for good", repeats=True)
+    fault.detail = f"{_cut_off(stage, fault, who, silent)} connections of {who}"
     fault.ended = fault.began + GIVEN_UP_S
     for proxy, some in silent:
         stage.at_last.append(partial(proxy.cut, some))
@@ -169,10 +183,9 @@ def deaf(stage: Stage, rng: random.Random) -> None:
     share, heals = rng.choice((0.2, 0.5, 1.0)), rng.random() < 0.5
     lasts_s = rng.uniform(0.5, 2.0) * stage.cell.lease_s
     silent = [(proxy, proxy.deafen(rng, share)) for proxy in stage.proxies[who]]
-    fleet = stage.seats.get(who)
-    count = sum(len(talking) for _, talking in silent)
-    detail = f"{count} connections of {who}, {'heal' if heals else 'break'} after {lasts_s:.1f} s"
-    fault = begin(stage, "deaf", fleet=fleet, repeats=True, lingers_s=_lingers_s(stage), detail=detail)
+    fault = begin(stage, "deaf", repeats=True, lingers_s=_lingers_s(stage))
+    count = _cut_off(stage, fault, who, silent)
+    fault.detail = f"{count} connections of {who}, {'heal' if heals else 'break'} after {lasts_s:.1f} s"
 
     def end() -> None:
         for proxy, talking in silent:
@@ -180,6 +193,18 @@ def deaf(stage: Stage, rng: random.Random) -> None:
         fault.ended = time.monotonic()
 
     stage.later(lasts_s, end)
+
+
+def _cut_off(stage: Stage, fault: Fault, who: str, silent: list[tuple[Proxy, list[Conversation]]]) -> int:
+    """Write down whom silence touches: the workers at these connections, or the fleet of a steward that is at one."""
+    fleet = stage.seats.get(who)
+    ports = {conversation.port for _, some in silent for conversation in some}
+    if fleet is not None:
+        owners = owners_of(ports, [process.pid for process in fleet.processes()])
+        fault.pids = frozenset(owners)
+        if not owners <= set(fleet.workers()):
+            fault.fleet = fleet
+    return len(ports)
 
 
 # -- processes
@@ -251,6 +276,7 @@ def freeze(stage: Stage, rng: random.Random) -> None:
     lingers_s = _lingers_s(stage) if what == "steward" else THAW_S
     fault = begin(stage, "freeze", repeats=True, lingers_s=lingers_s, detail=detail)
     fault.pids, fault.fleet = frozenset(stopped), None if what == "worker" else fleet
+    fault.bites_after_s = RENEWED * stage.cell.lease_s if what == "steward" else 0.0
     signal_all(stopped, signal.SIGSTOP)
 
     def thaw() -> None:

@@ -42,6 +42,28 @@ def processes_of(session: int) -> list[Process]:
     return sorted(found, key=lambda process: process.pid)
 
 
+def owners_of(ports: set[int], pids: Iterable[int]) -> set[int]:
+    """Return which of the processes hold a connection from one of these local ports."""
+    sockets = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if int(words[1].rpartition(":")[2], 16) in ports:
+            sockets.add(f"socket:[{words[9]}]")
+    owners = set()
+    for pid in pids:
+        with suppress(OSError):
+            if any(_leads_to(link) in sockets for link in Path(f"/proc/{pid}/fd").iterdir()):
+                owners.add(pid)
+    return owners
+
+
+def _leads_to(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
 def environment_for(dsn: str, folder: Path) -> dict[str, str]:
     """Return the environment of everything that the harness starts."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "FASTQ_"))}

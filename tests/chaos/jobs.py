@@ -1,6 +1,7 @@
 """The app under chaos. Every run of a job is written to a file of its process, where no database fault reaches it.
 
-A line is `<mark> <number> <monotonic seconds> …`: S started, E ended, F failed on purpose, X ended by an exception.
+A line is `<mark> <number> <monotonic seconds> …`: S started, with attempt, job and lease where the handler knows them,
+E ended, F failed on purpose, X ended by an exception, whose class follows.
 """
 
 from __future__ import annotations
@@ -8,31 +9,24 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from datetime import datetime
 from pathlib import Path
 
 import fastq
+from chaos.kinds import TICK, stumbles
 
-app = fastq.App()
+RETRY = "FASTQ_CHAOS_RETRY_S"
+"""The environment variable with the producers' `enqueue_retry_s`."""
 
-KINDS = (("instant", 50), ("nap", 20), ("threaded", 10), ("booked", 12), ("stumble", 8))
-LIGHT_KINDS = (("instant", 92), ("nap", 2), ("threaded", 2), ("booked", 2), ("stumble", 2))
-LIGHT = 10**12
-"""Numbers from here on are mostly instant jobs."""
+app = fastq.App(enqueue_retry_s=float(os.environ.get(RETRY, "0")))
+
+LIMITED = "limited"
+"""The queue that runs a few at a time."""
 
 RUNS = "FASTQ_CHAOS_RUNS"
 """The environment variable that names the folder to write to."""
 
 _files: dict[int, int] = {}
-
-
-def kind_of(number: int) -> str:
-    """Return what kind of job a number stands for; the same everywhere."""
-    place = number * 2654435761 % 2**32 % 100
-    for kind, share in LIGHT_KINDS if number >= LIGHT else KINDS:
-        if place < share:
-            return kind
-        place -= share
-    raise AssertionError("the shares are less than 100")
 
 
 def note(mark: str, number: int, rest: str = "") -> None:
@@ -45,8 +39,7 @@ def note(mark: str, number: int, rest: str = "") -> None:
 
 
 def _began(ctx: fastq.Context, number: int) -> None:
-    place = getattr(ctx, "place", "")  # not public: only for those who look for the interleaving
-    note("S", number, f"attempt {ctx.attempt} of {ctx.id} {place}".replace(", ", ","))
+    note("S", number, f"{ctx.attempt} {ctx.id} {ctx.place.lease}")  # the lease is not public: only the verdict asks
 
 
 class Stumbled(Exception):
@@ -103,4 +96,75 @@ async def stumble(number: int, ctx: fastq.Context) -> None:
     note("E", number)
 
 
+# -- kinds with rules of their own: rules.py
+
+
+async def _paced(number: int, ctx: fastq.Context) -> None:
+    """Take some milliseconds; fail at the first attempt now and then."""
+    _began(ctx, number)
+    try:
+        await asyncio.sleep(0.002 + number % 5 / 1000)
+    except BaseException as exc:
+        note("X", number, type(exc).__name__)
+        raise
+    if ctx.attempt == 1 and stumbles(number):
+        note("F", number)
+        raise Stumbled
+    note("E", number)
+
+
+@app.task(retries=1000, backoff=0.05, ordered=True)
+async def ordered(number: int, ctx: fastq.Context) -> None:
+    """Run after the one before in its group, and no sooner for failing."""
+    await _paced(number, ctx)
+
+
+@app.task(retries=1000, backoff=0.05)
+async def unique(number: int, ctx: fastq.Context) -> None:
+    """Hold a key until it ends."""
+    await _paced(number, ctx)
+
+
+@app.task(retries=1000, backoff=0.05, queue=LIMITED)
+async def limited(number: int, ctx: fastq.Context) -> None:
+    """Be one of a few."""
+    await _paced(number, ctx)
+
+
+@app.task(retries=1000, backoff=0.05)
+async def reserved(number: int, ctx: fastq.Context) -> None:
+    """Run only if it was committed."""
+    await _paced(number, ctx)
+
+
+@app.task(retries=1000, backoff=0.05, batch=50, queue="batches")
+async def batched(jobs: list[fastq.BatchItem]) -> None:
+    """Do many at once; some of them fail at their first attempt."""
+    for job in jobs:
+        note("S", job.args["number"], f"{job.attempt} {job.id} 0")
+    try:
+        await asyncio.sleep(0.005)
+    except BaseException as exc:
+        for job in jobs:
+            note("X", job.args["number"], type(exc).__name__)
+        raise
+    for job in jobs:
+        number = job.args["number"]
+        if job.attempt == 1 and stumbles(number):
+            note("F", number)
+            job.fail("stumbled")
+        else:
+            note("E", number)
+
+
+@app.cron("*/2 * * * * *")
+@app.task(retries=1000, backoff=0.05)
+async def tick(ctx: fastq.Context) -> None:
+    """Every two seconds, once."""
+    number = TICK + round(datetime.fromisoformat(ctx.headers["scheduled_for"]).timestamp())
+    _began(ctx, number)
+    note("E", number)
+
+
 TASKS = {"instant": instant, "nap": nap, "threaded": threaded, "booked": booked, "stumble": stumble}
+RULED = {"ordered": ordered, "unique": unique, "limited": limited, "batched": batched, "reserved": reserved}

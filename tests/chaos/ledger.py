@@ -6,10 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chaos.kinds import has_rules
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run of a job: `outcome` is E ended, F failed on purpose, X raised, or "" when nothing was said at all."""
+    """One run of a job: `outcome` is E ended, F failed on purpose, X raised, or "" when nothing was said at all.
+
+    `attempt`, `job` and `lease` are 0 where the handler could not know them; `error` is the class of what was raised.
+    """
 
     number: int
     pid: int
@@ -17,6 +22,10 @@ class Run:
     ended: float | None
     outcome: str
     detail: str
+    attempt: int = 0
+    job: int = 0
+    lease: int = 0
+    error: str = ""
 
     def __str__(self) -> str:
         end = "never ended" if self.ended is None else f"{self.outcome} at {self.ended:.3f}"
@@ -25,12 +34,14 @@ class Run:
 
 @dataclass(slots=True)
 class Told:
-    """What was said about enqueues."""
+    """What was said about enqueues. `asked` is when, of jobs of the kinds that have rules of their own."""
 
-    intended: int = 0
+    intended: list[range] = field(default_factory=list)
     acked: set[int] = field(default_factory=set)
     unknown: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
+    duplicate: set[int] = field(default_factory=set)
+    asked: dict[int, float] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
 
 
@@ -45,6 +56,8 @@ class Ledger:
         self.ended: set[int] = set()
         self.failures: Counter[int] = Counter()
         self.raised: Counter[str] = Counter()
+        self.raising: set[int] = set()
+        self.jobs: dict[int, set[int]] = {}
         self.ends = 0
         self.last_end = 0.0
         self.longest_pause_s = 0.0
@@ -73,13 +86,17 @@ class Ledger:
         return data[:whole].decode().splitlines()
 
     def _take_ack(self, line: str) -> None:
-        mark, first, count, _, *why = line.split(" ", 4)
+        mark, first, count, at, *why = line.split(" ", 4)
         numbers = range(int(first), int(first) + int(count))
         match mark:
             case "I":
-                self.told.intended += len(numbers)
+                self.told.intended.append(numbers)
+                if has_rules(numbers.start):
+                    self.told.asked.update(dict.fromkeys(numbers, float(at)))
             case "A":
                 self.told.acked.update(numbers)
+            case "D":
+                self.told.duplicate.update(numbers)
             case "U" | "R":
                 (self.told.unknown if mark == "U" else self.told.refused).update(numbers)
                 self.told.errors[why[0].partition(":")[0]] += 1
@@ -90,12 +107,16 @@ class Ledger:
         match mark:
             case "S":
                 self.starts[number] += 1
+                if job := _known(rest)[1]:
+                    self.jobs.setdefault(number, set()).add(job)
             case "E":
                 self.ended.add(number)
                 self.ends += 1
                 moments.append(float(at))
             case "F" | "X":
                 self.failures[number] += 1
+                if mark == "X":
+                    self.raising.add(number)
                 self.raised[rest[0].strip() if mark == "X" else "Stumbled"] += 1
 
     # -- afterwards
@@ -127,14 +148,22 @@ class Ledger:
         return lines
 
 
+def _known(rest: list[str]) -> tuple[int, int, int]:
+    """Return attempt, job and lease of a start, zeros where it does not say."""
+    words = rest[0].split() if rest else []
+    return (int(words[0]), int(words[1]), int(words[2])) if len(words) == 3 else (0, 0, 0)
+
+
 def _runs_in(path: Path, pid: int, numbers: set[int]) -> list[Run]:
     runs: list[Run] = []
     open_runs: dict[int, tuple[float, str]] = {}
 
     def close(number: int, ended: float | None, outcome: str, why: str = "") -> None:
         began, detail = open_runs.pop(number)
-        more = f"{detail} {why}".strip()
-        runs.append(Run(number=number, pid=pid, began=began, ended=ended, outcome=outcome, detail=more))
+        attempt, job, lease = _known([detail])
+        known = {"attempt": attempt, "job": job, "lease": lease, "error": why.strip() if outcome == "X" else ""}
+        more = f"attempt {attempt} of {job} in lease {lease} {why}".strip() if job else why.strip()
+        runs.append(Run(number=number, pid=pid, began=began, ended=ended, outcome=outcome, detail=more, **known))
 
     for line in path.read_text().splitlines():
         mark, text, at, *rest = line.split(" ", 3)

@@ -1,7 +1,7 @@
 """A process that enqueues under faults and writes down what it was told, in a file that no database fault reaches.
 
-A line is `<mark> <first number> <how many> …`: I intended, A acknowledged (written after the ack), U the outcome is
-unknown, R refused: the call said that nothing was enqueued.
+A line is `<mark> <first number> <how many> …`: I intended, A acknowledged (written after the ack), D a duplicate, U the
+outcome is unknown, R refused: the call said that nothing was enqueued, whatever the reason.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import psycopg
 import uvloop
 
 import fastq
-from chaos.jobs import RUNS, TASKS, app, kind_of
-from fastq.errors import DatabaseUnreachable, FastqError
+from chaos import ruled
+from chaos.jobs import RUNS, TASKS, app
+from chaos.kinds import kind_of
+from fastq.errors import EnqueueOutcomeUnknown, FastqError
 
 PATIENCE_S = 60.0
 _CALLERS = 12
@@ -46,6 +48,7 @@ class Producer:
     def __init__(self, plan: Plan) -> None:
         self.rng = random.Random(plan.seed)
         self.stopping = False
+        self.first = plan.first
         self._plan = plan
         self._next = plan.first
         self._missed = 0
@@ -55,6 +58,7 @@ class Producer:
 
     def write(self, mark: str, first: int, count: int, why: str = "") -> None:
         """Append one line."""
+        why = why.replace("\n", " ")[:200]
         os.write(self._file, f"{mark} {first} {count} {time.monotonic():.6f} {why}\n".encode())
 
     def take(self, count: int) -> range | None:
@@ -77,15 +81,22 @@ class Producer:
         self._missed += 0 if exc is None else len(numbers)
         if exc is None:
             self.write("A", numbers.start, len(numbers))
-        elif isinstance(exc, DatabaseUnreachable):
-            self.write("R", numbers.start, len(numbers), type(exc).__name__)
         else:
-            self.write("U", numbers.start, len(numbers), f"{type(exc).__name__}: {exc}".replace("\n", " ")[:200])
+            self.write(mark_of(exc), numbers.start, len(numbers), f"{type(exc).__name__}: {exc}")
 
     def size(self) -> int:
         """Return for how many jobs the next call is: mostly one."""
         dice = self.rng.random()
         return 1 if dice < 0.85 else self.rng.randint(2, 6) if dice < 0.93 else self.rng.randint(50, 400)
+
+
+class RolledBack(FastqError):
+    """A transaction of our own broke before its commit was sent."""
+
+
+def mark_of(exc: BaseException) -> str:
+    """Return what an error says: every error of fastq's but one says that nothing was enqueued."""
+    return "R" if isinstance(exc, FastqError) and not isinstance(exc, EnqueueOutcomeUnknown) else "U"
 
 
 def spec(number: int, rng: random.Random) -> fastq.JobSpec:
@@ -103,7 +114,10 @@ def spec(number: int, rng: random.Random) -> fastq.JobSpec:
 async def produce(producer: Producer) -> None:
     """Enqueue from several coroutines at once, singly, in bulk, and in transactions of the caller's own."""
     async with app:
+        others = asyncio.create_task(ruled.produce(producer))
         await asyncio.gather(*(_caller(producer) for _ in range(_CALLERS)))
+        producer.stopping = True
+        await others
 
 
 async def _caller(producer: Producer) -> None:
@@ -132,12 +146,15 @@ def _call(numbers: range, rng: random.Random) -> Callable[[], Awaitable[object]]
 
 async def _in_transaction(specs: list[fastq.JobSpec]) -> None:
     async with app.client.connection() as conn:
+        committing = False
         try:
             async with conn.transaction():
                 for job in specs:
                     await app.enqueue(job, conn=conn)
+                committing = True
         except psycopg.Error as exc:
-            raise fastq.EnqueueOutcomeUnknown(f"in a transaction of our own: {exc}") from exc
+            kind = EnqueueOutcomeUnknown if committing else RolledBack
+            raise kind(f"in a transaction of our own: {exc}") from exc
 
 
 # -- synchronous

@@ -12,10 +12,11 @@ _CHUNK = 65536
 
 
 class Conversation:
-    """One client's connection, and the server's behind it."""
+    """One client's connection, from its `port`, and the server's behind it."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.ends = (client, server)
+        self.port: int = client.get_extra_info("peername")[1]
         self.hearing = asyncio.Event()
         self.hearing.set()
 

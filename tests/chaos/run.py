@@ -29,7 +29,10 @@ _COLUMNS = (
     "lost",
     "again",
     "unexplained",
+    "blind",
     "effects≠1",
+    "raised",
+    "rules",
     "failed",
     "leaks",
     "pause s",
@@ -79,7 +82,7 @@ def play(cell: Cell, seed: int, progress: Progress, *, keep: bool = False) -> tu
             conditions = machine.describe(conn)
         stage.play()
         stage.settle()
-        verdict = judge(stage, stage.remains(), seed)
+        verdict = judge(stage.played(), stage.remains())
     finally:
         stage.close()
         _adopt_orphans(yes=False)
@@ -112,7 +115,8 @@ def table(verdicts: list[Verdict]) -> str:
         again = sum(v.repeated.values())
         rate = f"{v.acked / v.load_s:,.0f}" if v.load_s else ""
         figures = [f"{v.acked:,}", rate, sum(v.faults.values()), len(v.lost), again, len(v.unexplained)]
-        figures += [len(v.effects_wrong), len(v.failed), len(v.leaks), f"{v.pause_s:.1f}"]
+        figures += [f"{v.blind:.0%}", len(v.effects_wrong), len(v.raised), len(v.broken), len(v.failed), len(v.leaks)]
+        figures += [f"{v.pause_s:.1f}"]
         rows.append([v.cell, *map(str, figures), "" if v.good else "BAD"])
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     lines = []
@@ -124,7 +128,8 @@ def table(verdicts: list[Verdict]) -> str:
 
 def details(verdict: Verdict) -> str:
     """Return why a cell is bad, and which faults made jobs run again."""
-    lines = [f"{verdict.cell}: ran again: {count} by {cause}" for cause, count in verdict.repeated.most_common()]
+    lines = [f"{verdict.cell}: ended: " + ", ".join(f"{count:,} {kind}" for kind, count in verdict.kinds.most_common())]
+    lines += [f"{verdict.cell}: ran again: {count} by {cause}" for cause, count in verdict.repeated.most_common()]
     lines += [
         f"{verdict.cell}: longest pause {verdict.pause_s:.1f} s around {fault}"
         for fault in verdict.pause[:3]

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,33 +20,26 @@ from chaos.cells import Cell
 from chaos.cluster import Cluster
 from chaos.faults import Fault
 from chaos.fleet import Fleet, environment_for, processes_of, signal_all
-from chaos.jobs import LIGHT
+from chaos.jobs import LIMITED, RETRY
+from chaos.kinds import EACH, LIGHT
 from chaos.ledger import Ledger
 from chaos.proxy import Proxy
+from chaos.rules import MOST_RUNNING
+from chaos.verdict import Played, Remains
+from fastq.protocol import limits
 
 FLOW_JOBS = 100
 PATIENCE_S = 60.0
 SHUTDOWN_S = 10
 EXCUSED_S = 20.0
 STOCK_EVERY_S = 0.5
+RETRY_S = 20.0
+"""The synchronous producer waits so long for a database that is away; the other one is told at once."""
+
 WORKERS = 3
 SEATS = ("A", "B")
-NUMBERS_EACH = 100_000_000
 
 Progress = Callable[["Stage", str], None]
-
-
-@dataclass(slots=True)
-class Remains:
-    """What is left when everybody has gone."""
-
-    rows: dict[str, int] = field(default_factory=dict)
-    details: list[str] = field(default_factory=list)
-    connections: list[str] = field(default_factory=list)
-    processes: list[str] = field(default_factory=list)
-    memory: list[str] = field(default_factory=list)
-    failed: list[tuple[int, str]] = field(default_factory=list)
-    effects: dict[int, int] = field(default_factory=dict)
 
 
 class Stage:
@@ -55,6 +47,7 @@ class Stage:
 
     def __init__(self, cell: Cell, seed: int, folder: Path, progress: Progress) -> None:
         self.cell = cell
+        self.seed = seed
         self.rng = random.Random(f"{seed} {cell.name}")
         self.folder = folder
         self.cluster = Cluster(folder, standby=cell.standby)
@@ -94,6 +87,7 @@ class Stage:
         subprocess.run(command, env=env, check=True, capture_output=True)
         with psycopg.connect(self.cluster.dsn(), autocommit=True) as conn:
             conn.execute("create table effect (number int8 not null, pid int not null)")
+            limits.set_queue(conn, LIMITED, max_running=MOST_RUNNING)
 
     def dsn_of(self, who: str) -> str:
         """Return the DSN that a fleet or the producers get."""
@@ -108,12 +102,12 @@ class Stage:
         return fleet
 
     def _produce(self, *, sync: bool, jobs: int | None = None) -> None:
-        first = (len(self.producers) + 1) * NUMBERS_EACH + (LIGHT if self.cell.light else 0)
+        first = (len(self.producers) + 1) * EACH + (LIGHT if self.cell.light else 0)
         share = self.cell.jobs // 2 if jobs is None else jobs
         command = [sys.executable, "-m", "chaos.producer", "--first", str(first), "--rate", str(self.cell.rate)]
         command += ["--seed", str(self.rng.randrange(2**31)), "--jobs", str(share), *(["--sync"] if sync else [])]
         with (self.folder / f"producer-{first}.log").open("wb") as log:
-            env = environment_for(self.dsn_of("producers"), self.folder)
+            env = environment_for(self.dsn_of("producers"), self.folder) | {RETRY: str(RETRY_S if sync else 0.0)}
             self.producers.append(
                 subprocess.Popen(command, env=env, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
             )
@@ -123,6 +117,13 @@ class Stage:
     def admin(self) -> psycopg.Connection[Any]:
         """Open a superuser's connection to the server that takes writes."""
         return self.cluster.primary.connect()
+
+    def newest_lease(self) -> int:
+        """Return the id of the newest lease, so that a crash can be told what it undid; 0 if nobody answers."""
+        with suppress(psycopg.OperationalError), self.admin() as conn:
+            row = conn.execute("select last_value from fastq.lease_id").fetchone()
+            return int(row[0]) if row else 0
+        return 0
 
     def a_fleet(self) -> Fleet:
         """Return the fleet of a random seat."""
@@ -147,7 +148,8 @@ class Stage:
             owed = self.cell.jobs - len(self.ledger.told.acked) - self._still_owed(except_for=place)
             if owed <= 0:
                 return
-        self._produce(sync=rng.random() < 0.5, jobs=owed)
+        alone = not any(producer.poll() is None and "--sync" not in producer.args for producer in self.producers)
+        self._produce(sync=not alone and rng.random() < 0.5, jobs=owed)
 
     def _still_owed(self, except_for: int) -> int:
         """Return how many jobs the living producers have yet to enqueue."""
@@ -292,8 +294,9 @@ class Stage:
         self._progress(self, "")
         with suppress(psycopg.OperationalError), self.admin() as conn:
             row = conn.execute(
-                "select (select count(*) from fastq.ready) + (select count(*) from fastq.scheduled)"
-                " + (select count(*) from fastq.lease), array(select pid from fastq.worker)"
+                "select (select count(*) from fastq.ready where task <> 'chaos.jobs.tick')"
+                " + (select count(*) from fastq.scheduled) + (select count(*) from fastq.lease),"
+                " array(select pid from fastq.worker)"
             ).fetchone()
             assert row is not None
             living = {pid for fleet in self.fleets for pid in fleet.workers()}
@@ -307,7 +310,8 @@ class Stage:
         self._connections_gone(left)
         with self.admin() as conn:
             for table in ("ready", "lease", "scheduled", "worker", "progress", "unique_key", "leader"):
-                count = conn.execute(f"select count(*) from fastq.{table}".encode()).fetchone()
+                rest = " where task <> 'chaos.jobs.tick'" if table == "ready" else ""  # the clock goes on
+                count = conn.execute(f"select count(*) from fastq.{table}{rest}".encode()).fetchone()
                 left.rows[table] = count[0] if count else -1
             for table in ("lease", "worker", "progress"):
                 rows = conn.execute(f"select to_jsonb(t) - 'batch' from fastq.{table} t limit 5".encode()).fetchall()
@@ -338,6 +342,19 @@ class Stage:
             if not left.connections or time.monotonic() > deadline:
                 return
             time.sleep(0.05)
+
+    def played(self) -> Played:
+        """Return what the verdict asks for."""
+        return Played(
+            cell=self.cell,
+            seed=self.seed,
+            ledger=self.ledger,
+            faults=self.faults,
+            troubles=self.troubles,
+            gave_up=self.gave_up,
+            load_s=self.load_s,
+            rows_of=self.rows_of,
+        )
 
     def rows_of(self, number: int) -> list[str]:
         """Return what the database still knows of a job."""

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-import math
+import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from chaos import rules
+from chaos.cells import Cell
+from chaos.explain import blind_share, explain, is_planned, is_troubled
 from chaos.faults import Fault
-from chaos.jobs import kind_of
+from chaos.kinds import TICK, kind_of
 from chaos.ledger import Ledger, Run
-from chaos.stage import Remains, Stage
 
-UNACKED_S = 2.0
-"""How long a finished job may stay unacknowledged, or be forgotten by a crash of the database afterwards."""
+SAMPLE = 2000
+"""Of so many runs it is asked whether a repeat would be noticed."""
 
 SHOWN = 8
+
+
+@dataclass(slots=True)
+class Remains:
+    """What is left when everybody has gone."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    details: list[str] = field(default_factory=list)
+    connections: list[str] = field(default_factory=list)
+    processes: list[str] = field(default_factory=list)
+    memory: list[str] = field(default_factory=list)
+    failed: list[tuple[int, str]] = field(default_factory=list)
+    effects: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What is known of a cell that has been played; `rows_of` asks the database for what it has of a job."""
+
+    cell: Cell
+    seed: int
+    ledger: Ledger
+    faults: Sequence[Fault] = ()
+    troubles: Sequence[str] = ()
+    gave_up: Counter[str] = field(default_factory=Counter)
+    load_s: float = 0.0
+    rows_of: Callable[[int], list[str]] = lambda _: []
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,6 +61,7 @@ class Verdict:
     refused: int
     runs: int
     retried: int
+    kinds: Counter[str]
     pause_s: float
     pause: list[str]
     lost: list[int]
@@ -39,6 +69,9 @@ class Verdict:
     unexplained: list[int] = field(default_factory=list)
     effects_wrong: list[int] = field(default_factory=list)
     phantoms: list[int] = field(default_factory=list)
+    raised: list[int] = field(default_factory=list)
+    broken: dict[int, str] = field(default_factory=dict)
+    blind: float = 0.0
     failed: list[int] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -48,10 +81,8 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Whether everything held."""
-        return not (
-            self.lost or self.unexplained or self.effects_wrong or self.phantoms or self.failed or self.leaks
-            or self.troubles
-        )  # fmt: skip
+        wrong = (self.lost, self.unexplained, self.effects_wrong, self.phantoms, self.raised, self.broken, self.failed)
+        return not (any(wrong) or self.leaks or self.troubles)
 
     def figures(self) -> dict[str, object]:
         """Return the verdict as one JSON object."""
@@ -68,6 +99,7 @@ class Verdict:
             "refused": self.refused,
             "runs": self.runs,
             "retried": self.retried,
+            "jobs_by_kind": dict(self.kinds),
             "longest_pause_s": round(self.pause_s, 2),
             "lost": len(self.lost),
             "repeated": sum(self.repeated.values()),
@@ -75,6 +107,9 @@ class Verdict:
             "unexplained": len(self.unexplained),
             "effects_wrong": len(self.effects_wrong),
             "phantoms": len(self.phantoms),
+            "raised": len(self.raised),
+            "rules_broken": len(self.broken),
+            "repeats_that_would_be_excused": round(self.blind, 2),
             "failed": len(self.failed),
             "leaks": self.leaks,
             "troubles": self.troubles,
@@ -82,37 +117,46 @@ class Verdict:
         }
 
 
-def judge(stage: Stage, remains: Remains, seed: int) -> Verdict:
+def judge(played: Played, remains: Remains) -> Verdict:
     """Return the verdict on a cell that has been played and has settled."""
-    ledger = stage.ledger
+    ledger, told = played.ledger, played.ledger.told
     done = {n for n in ledger.ended if kind_of(n) != "booked"} | remains.effects.keys()
     verdict = Verdict(
-        cell=stage.cell.name,
-        seed=seed,
-        load_s=stage.load_s,
-        faults=Counter(fault.name for fault in stage.faults),
-        acked=len(ledger.told.acked),
-        unknown=len(ledger.told.unknown),
-        refused=len(ledger.told.refused),
+        cell=played.cell.name,
+        seed=played.seed,
+        load_s=played.load_s,
+        faults=Counter(fault.name for fault in played.faults),
+        acked=len(told.acked),
+        unknown=len(told.unknown),
+        refused=len(told.refused),
         runs=sum(ledger.starts.values()),
         retried=sum(ledger.failures.values()),
+        kinds=Counter(map(kind_of, ledger.ended)),
         pause_s=ledger.longest_pause_s,
         pause=[
             str(f)
-            for f in stage.faults
+            for f in played.faults
             if ledger.paused_at - 2 < f.ended and f.began < ledger.paused_at + ledger.longest_pause_s
         ],
-        lost=sorted(ledger.told.acked - done),
+        lost=sorted(told.acked - done),
         effects_wrong=sorted(n for n, count in remains.effects.items() if count != 1 or kind_of(n) != "booked"),
-        phantoms=sorted(ledger.told.refused & ledger.starts.keys()),
+        phantoms=sorted(_phantoms(ledger)),
+        broken=rules.broken(ledger, played.faults),
         failed=[number for number, _ in remains.failed],
         leaks=leaks_of(remains),
-        troubles=list(stage.troubles),
-        gave_up=dict(stage.gave_up),
+        troubles=list(played.troubles),
+        gave_up=dict(played.gave_up),
     )
-    _judge_repeats(verdict, ledger, stage.faults)
-    _tell(verdict, stage)
+    _judge_runs(verdict, played)
+    _tell(verdict, played)
     return verdict
+
+
+def _phantoms(ledger: Ledger) -> set[int]:
+    """Return what ran though its enqueue said that nothing was enqueued, or was never enqueued at all."""
+    intended = {number for numbers in ledger.told.intended for number in numbers}
+    ran = {number for number in ledger.starts if number < TICK}
+    return (ledger.told.refused & ran) | (ran - intended)
 
 
 def leaks_of(remains: Remains) -> list[str]:
@@ -127,17 +171,26 @@ def leaks_of(remains: Remains) -> list[str]:
     ]
 
 
-def _judge_repeats(verdict: Verdict, ledger: Ledger, faults: Sequence[Fault]) -> None:
+def _judge_runs(verdict: Verdict, played: Played) -> None:
+    """Find the runs that nothing explains, and those that raised what nothing explains."""
+    ledger, faults, lease_s = played.ledger, played.faults, played.cell.lease_s
     often = {number for number, count in ledger.starts.items() if count > 1}
-    for number, runs in ledger.runs(often).items():
+    runs_of = ledger.runs(often | ledger.raising)
+    for number, runs in runs_of.items():
+        if any(run.outcome == "X" and not is_troubled(run, faults) for run in runs):
+            verdict.raised.append(number)
         for run, again in pairwise(runs):
-            if is_expected(run):
+            if is_planned(run, again, faults):
                 continue
-            cause = explain(run, again, faults)
+            cause = explain(run, again, faults, lease_s)
             if cause is None:
                 verdict.unexplained.append(number)
             else:
                 verdict.repeated[f"{cause.name}, {_how(run, cause)}"] += 1
+    rng = random.Random(played.seed)
+    some = rng.sample(sorted(ledger.ended), min(SAMPLE, len(ledger.ended)))
+    sampled = [run for runs in ledger.runs(set(some)).values() for run in runs]
+    verdict.blind = blind_share(sampled, faults, lease_s, rng)
 
 
 def _how(run: Run, cause: Fault) -> str:
@@ -147,58 +200,23 @@ def _how(run: Run, cause: Fault) -> str:
     return "running" if run.ended is None or cause.began < run.ended else "unacknowledged"
 
 
-def is_expected(run: Run) -> bool:
-    """Tell whether another run must follow one: its handler raised, and was not cut off by us."""
-    return run.outcome == "F" or (run.outcome == "X" and not run.detail.endswith("CancelledError"))
-
-
-def explain(run: Run, again: Run, faults: Sequence[Fault]) -> Fault | None:
-    """Return the fault for which a job that ran could run again, or None.
-
-    It has to touch the run's process, or all, before the next run began and before the run's ack was surely down. Or it
-    touched the process of the later run, which had claimed the job before, and started it when it was somebody else's.
-    """
-    until = min(acked_by(run, faults), again.began)
-    for fault in faults:
-        if not fault.repeats:
-            continue
-        if (fault.everyone or fault.touches(run.pid)) and fault.began <= until and _lasts(fault) >= run.began:
-            return fault
-        if fault.touches(again.pid) and fault.lingers_s and fault.began <= again.began <= _lasts(fault):
-            return fault
-    return None
-
-
-def _lasts(fault: Fault) -> float:
-    return fault.ended + fault.lingers_s
-
-
-def acked_by(run: Run, faults: Sequence[Fault]) -> float:
-    """Return until when a run may have been unacknowledged: faults of the database hold its ack back."""
-    if run.ended is None or run.outcome == "X":
-        return math.inf
-    until = run.ended + UNACKED_S
-    for fault in faults:
-        if fault.everyone and fault.began <= until and fault.ended >= run.ended:
-            until = max(until, fault.ended + UNACKED_S)
-    return until
-
-
-def _tell(verdict: Verdict, stage: Stage) -> None:
+def _tell(verdict: Verdict, played: Played) -> None:
     """Write down the story of the first jobs of each kind of failure."""
     for what, numbers in (
         ("lost", verdict.lost),
         ("ran again for no fault", verdict.unexplained),
         ("has not exactly one effect", verdict.effects_wrong),
         ("ran though its enqueue was refused", verdict.phantoms),
+        ("raised for no fault", verdict.raised),
         ("failed for good", verdict.failed),
+        *((why, [number]) for number, why in sorted(verdict.broken.items())[:SHOWN]),
     ):
         shown = sorted(set(numbers))[:SHOWN]
-        runs = stage.ledger.runs(set(shown))
+        runs = played.ledger.runs(set(shown))
         for number in shown:
-            lines = [f"{kind_of(number)} {number} {what}", *stage.ledger.acks(number)]
-            lines += [str(run) for run in runs[number]] + stage.rows_of(number)
-            verdict.stories.append("\n    ".join([*lines, *_near(runs[number], stage.faults)]))
+            lines = [f"{kind_of(number)} {number} {what}", *played.ledger.acks(number)]
+            lines += [str(run) for run in runs[number]] + played.rows_of(number)
+            verdict.stories.append("\n    ".join([*lines, *_near(runs[number], played.faults)]))
 
 
 def _near(runs: list[Run], faults: Sequence[Fault]) -> list[str]:
