@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fastq.job import JobRef as JobRef
     from fastq.job import JobSpec as JobSpec
     from fastq.job import Next as Next
+    from fastq.observability.runs import LogFields as LogFields
     from fastq.outcome import Discard as Discard
     from fastq.outcome import Retry as Retry
     from fastq.outcome import Snooze as Snooze
@@ -62,6 +63,7 @@ _HOMES = {
     "JobRef": "job",
     "JobSpec": "job",
     "Next": "job",
+    "LogFields": "observability.runs",
     "Discard": "outcome",
     "Retry": "outcome",
     "Snooze": "outcome",

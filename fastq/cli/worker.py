@@ -96,6 +96,7 @@ def answer(start: Start) -> dict[str, object]:
 @click.option("--health-addr", help="Serve /health on HOST:PORT or :PORT.")
 @click.option("--dry-run", is_flag=True, help="Check the app and the database, say what would run, and exit.")
 @log_options
+@click.option("--log-all", is_flag=True, help="Write all lines in this format, also where the app has set up logging.")
 def worker(**options: Any) -> int:
     """Run the supervisor and its workers for the app TARGET, given as module:attr.
 
@@ -114,7 +115,7 @@ def worker(**options: Any) -> int:
     if options["queues"] and options["exclude_queues"]:
         raise UsageError("give -Q/--queues or -X/--exclude-queues, not both: -Q leaves all others out already")
     cpus = _cpus(options["cpus"])
-    logs.configure(format=options["log_format"], level=options["log_level"])
+    logs.configure(format=options["log_format"], level=options["log_level"], everything=options["log_all"])
     checked = preflight(_entry("fastq.cli.worker:answer", _start(options)))
     if checked["source"] == "embedded":
         from fastq import embedded

@@ -15,6 +15,7 @@ from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
 from fastq.errors import LeaseLost, UsageError
 from fastq.job import Next
+from fastq.observability.runs import Run, enter, kept
 from fastq.outcome import Discard, Failure, RetryPolicy, after_failure, cancelled, done, next_step, returned, succeeded
 from fastq.protocol.completion import Place
 from fastq.settlement import LeasedJob, Settlement
@@ -68,7 +69,7 @@ class Attempts:
 
         async def in_thread(work: Callable[[], Any]) -> Any:
             running[number] = -key
-            return await self._threads.run(work, starts)
+            return await self._threads.run(kept(work), starts)
 
         try:
             if ctx.unique is not None:
@@ -218,6 +219,8 @@ def _with_checkpoint(job: LeasedJob, ctx: Context) -> LeasedJob:
 
 async def _call(hook: Hook, ctx: Context, error: BaseException) -> None:
     """Call a hook and log what it raises: in a task of its own, SystemExit would end the process."""
+    run = Run(job_id=ctx.id, task=ctx.task, queue=ctx.queue, attempt=ctx.attempt)
+    enter(lambda: run)
     failed: BaseException | None = None
     if asyncio.iscoroutinefunction(hook):
         try:

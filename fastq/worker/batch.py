@@ -8,6 +8,7 @@ from operator import length_hint
 from typing import Any
 
 from fastq.board import KEY_ORDINAL_BITS, split_key
+from fastq.observability.runs import Run
 from fastq.protocol.claim import Lane
 from fastq.settlement import LeasedJob
 
@@ -145,10 +146,10 @@ class Batch:
         """Let a job that waits never start: no task has the name None, so the slot that takes it settles it."""
         self._rows[ordinal][TASK] = None
 
-    def describe(self, ordinal: int) -> str:
-        """Return which job stands at an ordinal, for people."""
+    def run_at(self, ordinal: int, *, jobs: int = 1) -> Run:
+        """Return the run of the job at an ordinal, or of a call of so many `jobs` from there on."""
         row = self._rows[ordinal]
-        return f"job {id_of(row)} of {row[TASK]}"
+        return Run(job_id=id_of(row), task=row[TASK], queue=self.lane.queue, attempt=row[ATTEMPT] + 1, jobs=jobs)
 
     def newly_done(self, running: set[int]) -> list[int]:
         """Return the ordinals that finished and were not yet said to the database; `running` are the keys taken now."""

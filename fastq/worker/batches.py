@@ -13,6 +13,7 @@ from fastq.batch_item import BatchItem
 from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
 from fastq.job import Next
+from fastq.observability.runs import kept
 from fastq.states import JobState
 from fastq.worker.attempts import Attempts
 from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, PAYLOAD, TASK, Batch, Row, id_of, meta_of
@@ -100,7 +101,7 @@ class Caller:
 
         async def in_thread(work: Callable[[], Any]) -> Any:
             cell.running[number] = -first
-            return await self._threads.run(work, starts)
+            return await self._threads.run(kept(work), starts)
 
         cell.spans[number] = pairs[-1][0] - first
         try:

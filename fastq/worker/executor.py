@@ -13,6 +13,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +21,7 @@ from msgspec.structs import astuple
 
 from fastq.app import App
 from fastq.board import Cell, split_key
+from fastq.observability.runs import Run, enter
 from fastq.outcome import exhausted, returned
 from fastq.worker.attempts import Attempts
 from fastq.worker.batch import TASK, Batch, Row
@@ -128,9 +130,9 @@ class Executor:
 
     def _start_slot(self) -> None:
         number = self._numbers.pop()
-        slot = asyncio.get_running_loop().create_task(
-            self._serve(number), name=f"fastq-slot-{number}", context=contextvars.Context()
-        )
+        context = contextvars.Context()
+        context.run(enter, partial(self._run_of, number))
+        slot = asyncio.get_running_loop().create_task(self._serve(number), name=f"fastq-slot-{number}", context=context)
         self._slots.add(slot)
         slot.add_done_callback(self._slot_ended)
 
@@ -282,11 +284,14 @@ class Executor:
 
     def describe(self, slot: asyncio.Task[Any]) -> str | None:
         """Return what a slot is running, for people; None if nothing, or if it is no slot. Any thread may ask."""
-        if slot not in self._slots:
-            return None
-        lease, ordinal = split_key(abs(self._cell.running[int(slot.get_name().rpartition("-")[2])]))
+        run = self._run_of(int(slot.get_name().rpartition("-")[2])) if slot in self._slots else None
+        return None if run is None else f"job {run.job_id} of {run.task}"
+
+    def _run_of(self, number: int) -> Run | None:
+        """Return what slot `number` is running; None if nothing. Any thread may ask."""
+        lease, ordinal = split_key(abs(self._cell.running[number]))
         batch = self._ledger.open.get(lease)
-        return None if batch is None else batch.describe(ordinal)
+        return None if batch is None else batch.run_at(ordinal, jobs=1 + self._cell.spans[number])
 
     def cancel_job(self, key: int) -> None:
         """End the run of a job that somebody cancelled, or see to it that it never starts; nothing if it is through."""

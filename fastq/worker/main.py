@@ -23,6 +23,8 @@ from fastq.config import WorkerConfig
 from fastq.errors import FastqError
 from fastq.link import Link
 from fastq.loader import load_app
+from fastq.observability import logs
+from fastq.observability.runs import task_factory
 from fastq.observability.throttle import throttled
 from fastq.observability.totals import in_words
 from fastq.protocol import worker as registry
@@ -78,6 +80,7 @@ class Worker:
     async def run(self) -> int:
         """Open, claim and run jobs until drained; returns the exit code."""
         app = load_app(self._config.target)
+        logs.adopt()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(throttled(log))
             link = Link(self._config.dsn, f"fastq worker {self._config.name}".strip(), SETUP)
@@ -86,6 +89,7 @@ class Worker:
             await stack.enter_async_context(app.serving(self._config.dsn))
             state = await stack.enter_async_context(app.lifespan(app)) if app.lifespan else None
             loop = asyncio.get_running_loop()
+            loop.set_task_factory(task_factory)
             loop.add_signal_handler(signal.SIGTERM, self._drain.set)
             if not await self._register(link):
                 return ExitCode.OK

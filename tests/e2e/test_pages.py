@@ -19,6 +19,7 @@ pytestmark = pytest.mark.e2e
     ("page", "says"),
     [
         ("docs/batches.md", "one request for 500 documents"),
+        ("docs/logging.md", "INFO charging 99 cents [orders.charge "),
         ("docs/retention.md", "receipt 7"),
         ("docs/arguments.md", "10.90 Speed.FAST b'\\x00\\xff'"),
     ],
