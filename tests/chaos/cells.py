@@ -14,7 +14,7 @@ class Cell:
 
     `seconds` is how long faults happen; 0: until `jobs` were enqueued and nearly all have run. `every_s` is the pause
     between two faults, `most` ends a cell after so many. Each of the two producers aims at `rate` jobs per second;
-    `light` asks for mostly instant ones.
+    `light` asks for mostly instant ones. `strangers` lets people in who put and call what the types allow.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Cell:
     lease_s: float = 20.0
     standby: bool = False
     proxied: bool = False
+    strangers: bool = False
 
 
 EVERYTHING: tuple[FaultFunction, ...] = (
@@ -65,6 +66,7 @@ _ALL = (
     Cell(name="deploy-storm", faults=(faults.deploy,), every_s=0.1, seconds=180.0, most=20),
     Cell(name="deaf", faults=(faults.deaf,), proxied=True, every_s=4.0, lease_s=4.0, seconds=40.0),
     Cell(name="deaf-for-good", faults=(faults.deaf_for_good,), proxied=True, every_s=8.0, lease_s=4.0, seconds=40.0),
+    Cell(name="strangers", faults=(), strangers=True, seconds=600.0, rate=200.0, lease_s=6.0),
     Cell(name="mix", faults=EVERYTHING, standby=True, proxied=True, seconds=60.0, lease_s=8.0),
     Cell(
         name="million",

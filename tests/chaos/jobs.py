@@ -11,9 +11,10 @@ import os
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import fastq
-from chaos.kinds import TICK, stumbles
+from chaos.kinds import STRANGE, TICK, stumbles
 
 RETRY = "FASTQ_CHAOS_RETRY_S"
 """The environment variable with the producers' `enqueue_retry_s`."""
@@ -164,6 +165,16 @@ async def tick(ctx: fastq.Context) -> None:
     number = TICK + round(datetime.fromisoformat(ctx.headers["scheduled_for"]).timestamp())
     _began(ctx, number)
     note("E", number)
+
+
+@app.task(retries=1, backoff=0.05)
+async def stranger(tag: int, ctx: fastq.Context, value: Any = None) -> None:
+    """What strangers enqueue: every second one fails, so that what they wrote beside it is written again."""
+    _began(ctx, STRANGE + tag)
+    if tag % 2:
+        note("F", STRANGE + tag)
+        raise Stumbled
+    note("E", STRANGE + tag)
 
 
 TASKS = {"instant": instant, "nap": nap, "threaded": threaded, "booked": booked, "stumble": stumble}

@@ -10,6 +10,9 @@ LIGHT = 10**12
 TICK = 10**13
 """From here on: an occurrence of the schedule, by its second."""
 
+STRANGE = 10**14
+"""From here on: what strangers enqueued, by their tag."""
+
 EACH = 100_000_000
 """So many numbers has a producer; its kinds with rules of their own have so many of them each:"""
 
@@ -24,7 +27,7 @@ KEY_RUN = 4
 def kind_of(number: int) -> str:
     """Return what kind of job a number stands for."""
     if number >= TICK:
-        return "tick"
+        return "tick" if number < STRANGE else "strange"
     if part := number % EACH // PART:
         return RULED[part - 1]
     place = number * 2654435761 % 2**32 % 100

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from chaos import silence
 from chaos.cells import CELLS, Cell
 from chaos.stage import Stage
 from chaos.verdict import Verdict, judge
@@ -81,8 +82,8 @@ def play(cell: Cell, seed: int, progress: Progress, *, keep: bool = False) -> tu
         with stage.admin() as conn:
             conditions = machine.describe(conn)
         stage.play()
-        stage.settle()
-        verdict = judge(stage.played(), stage.remains())
+        silence.settle(stage)
+        verdict = judge(stage.played(), silence.remains(stage))
     finally:
         stage.close()
         _adopt_orphans(yes=False)

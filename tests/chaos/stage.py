@@ -16,16 +16,18 @@ from typing import Any
 
 import psycopg
 
+from chaos import silence
 from chaos.cells import Cell
 from chaos.cluster import Cluster
+from chaos.crowd import Crowd
 from chaos.faults import Fault
-from chaos.fleet import Fleet, environment_for, processes_of, signal_all
+from chaos.fleet import Fleet, environment_for, signal_all
 from chaos.jobs import LIMITED, RETRY
 from chaos.kinds import EACH, LIGHT
 from chaos.ledger import Ledger
 from chaos.proxy import Proxy
 from chaos.rules import MOST_RUNNING
-from chaos.verdict import Played, Remains
+from chaos.verdict import Played
 from fastq.protocol import limits
 
 FLOW_JOBS = 100
@@ -38,12 +40,11 @@ RETRY_S = 20.0
 
 WORKERS = 3
 SEATS = ("A", "B")
-
 Progress = Callable[["Stage", str], None]
 
 
 class Stage:
-    """Sets a cell up, plays it, and says what remains. `open play settle remains close`."""
+    """Sets a cell up and plays it; silence.py has what comes after. `open play close`."""
 
     def __init__(self, cell: Cell, seed: int, folder: Path, progress: Progress) -> None:
         self.cell = cell
@@ -64,7 +65,8 @@ class Stage:
         self._stock_at = 0.0
         self._timers: list[tuple[float, Callable[[], object]]] = []
         self._progress = progress
-        self._shared_before = _shared_memory()
+        self.shared_before = silence.shared_memory()
+        self.crowd = Crowd(folder, seed) if cell.strangers else None
 
     # -- setting up
 
@@ -80,6 +82,9 @@ class Stage:
             self.wait(f"{fleet.name} to get ready", partial(_is_ready, fleet))
         for sync in (False, True):
             self._produce(sync=sync)
+        if self.crowd is not None:
+            with self.admin() as conn:
+                self.crowd.open(conn, self.cluster.dsn())
 
     def _migrate(self) -> None:
         command = [sys.executable, "-m", "fastq", "migrate"]
@@ -209,7 +214,7 @@ class Stage:
             if time.monotonic() >= next_at:
                 self._injure()
                 next_at = max(next_at + self.cell.every_s, time.monotonic() + 0.05)
-            self._progress(self, "")
+            self.show()
             time.sleep(0.02)
         self.load_s = time.monotonic() - began
 
@@ -220,7 +225,7 @@ class Stage:
     def _injure(self) -> None:
         """Let one fault happen: another one, if that which was drawn cannot happen right now."""
         before = len(self.faults)
-        for _ in range(20):
+        for _ in range(20 if self.cell.faults else 0):
             fault = self.rng.choice(self.cell.faults)
             self._progress(self, fault.__name__)
             fault(self, self.rng)
@@ -264,84 +269,18 @@ class Stage:
         else:
             self.troubles.append(f"supervisor {name} left by itself with exit code {code}")
 
-    # -- the silence after
-
-    def settle(self) -> None:
-        """Heal everything, let everything acknowledged run, and let everybody leave in good order."""
+    def heal(self) -> None:
+        """Let everything end that a fault has begun."""
         while self._timers or self.cluster.busy:
             self.tend()
-            self._progress(self, "")
+            self.show()
             time.sleep(0.02)
-        for producer in self.producers:
-            if producer.poll() is None:
-                producer.send_signal(signal.SIGTERM)
-        self.wait("the producers to end", lambda: all(p.poll() is not None for p in self.producers))
-        self.wait("all jobs to be done", self._drained)
-        for fleet in self.fleets:
-            if fleet.alive:
-                fleet.term()
-        for fleet in self.seats.values():
-            if self.wait(f"{fleet.name} to leave", partial(_has_left, fleet), SHUTDOWN_S + 20.0):
-                code = fleet.process.returncode
-                if code:
-                    self.troubles.append(f"{fleet.name} left with exit code {code} at the end")
-        self.wait("orphans to leave", lambda: not any(fleet.processes() for fleet in self.fleets), SHUTDOWN_S + 20.0)
-        for do in self.at_last:
-            do()
 
-    def _drained(self) -> bool:
-        """Tell whether nothing is left to do, and every worker row belongs to a living worker."""
+    def show(self) -> None:
+        """Show where we are."""
         self._progress(self, "")
-        with suppress(psycopg.OperationalError), self.admin() as conn:
-            row = conn.execute(
-                "select (select count(*) from fastq.ready where task <> 'chaos.jobs.tick')"
-                " + (select count(*) from fastq.scheduled) + (select count(*) from fastq.lease),"
-                " array(select pid from fastq.worker)"
-            ).fetchone()
-            assert row is not None
-            living = {pid for fleet in self.fleets for pid in fleet.workers()}
-            return row[0] == 0 and set(row[1]) <= living
-        return False
 
-    def remains(self) -> Remains:
-        """Look for what was left behind, while the database still runs."""
-        self.ledger.read()
-        left = Remains()
-        self._connections_gone(left)
-        with self.admin() as conn:
-            for table in ("ready", "lease", "scheduled", "worker", "progress", "unique_key", "leader"):
-                rest = " where task <> 'chaos.jobs.tick'" if table == "ready" else ""  # the clock goes on
-                count = conn.execute(f"select count(*) from fastq.{table}{rest}".encode()).fetchone()
-                left.rows[table] = count[0] if count else -1
-            for table in ("lease", "worker", "progress"):
-                rows = conn.execute(f"select to_jsonb(t) - 'batch' from fastq.{table} t limit 5".encode()).fetchall()
-                left.details += [f"{table} {row[0]}" for row in rows]
-            left.details += [str(row[0]) for row in conn.execute("select now()")] if left.details else []
-            rings = conn.execute("select count(*) from fastq.ring").fetchone()
-            left.rows["missing ring"] = 1 - (rings[0] if rings else 0)
-            left.failed = conn.execute(
-                "select (payload->>'number')::int8, meta::text from fastq.finished order by 1"
-            ).fetchall()
-            left.effects = dict(conn.execute("select number, count(*) from effect group by 1").fetchall())
-        for fleet in self.fleets:
-            left.processes += [f"{process} of {fleet.name}" for process in fleet.processes()]
-        for producer in self.producers:
-            left.processes += [f"{process} of a producer" for process in processes_of(producer.pid)]
-        left.memory = sorted(_shared_memory() - self._shared_before)
-        return left
-
-    def _connections_gone(self, left: Remains) -> None:
-        query = "select application_name || ' ' || coalesce(state, '') || ' ' || left(query, 60) from pg_stat_activity"
-        deadline = time.monotonic() + 10.0
-        while True:
-            with self.admin() as conn:
-                rows = conn.execute(
-                    f"{query} where application_name like 'fastq%' and pid <> pg_backend_pid()".encode()
-                )
-                left.connections = [row[0] for row in rows.fetchall()]
-            if not left.connections or time.monotonic() > deadline:
-                return
-            time.sleep(0.05)
+    # -- afterwards
 
     def played(self) -> Played:
         """Return what the verdict asks for."""
@@ -353,17 +292,8 @@ class Stage:
             troubles=self.troubles,
             gave_up=self.gave_up,
             load_s=self.load_s,
-            rows_of=self.rows_of,
+            rows_of=partial(silence.rows_of, self),
         )
-
-    def rows_of(self, number: int) -> list[str]:
-        """Return what the database still knows of a job."""
-        with self.admin() as conn:
-            found = conn.execute(
-                "select id, state, attempt, worker, meta::text from fastq.job where payload->>'number' = %s",
-                [str(number)],
-            ).fetchall()
-        return [f"row {row}" for row in found]
 
     def close(self) -> None:
         """End everything, whatever happened. May be called twice."""
@@ -373,6 +303,8 @@ class Stage:
         for producer in self.producers:
             producer.kill()
             producer.wait()
+        if self.crowd is not None:
+            self.crowd.close()
         for proxies in self.proxies.values():
             for proxy in proxies:
                 proxy.close()
@@ -384,17 +316,7 @@ def _is_ready(fleet: Fleet) -> bool:
     return fleet.ready() >= WORKERS
 
 
-def _has_left(fleet: Fleet) -> bool:
-    return not fleet.alive
-
-
 def _opened(port: int) -> Proxy:
     proxy = Proxy(lambda: port)
     proxy.open()
     return proxy
-
-
-def _shared_memory() -> set[str]:
-    """Return what lies in the system's shared memory, but for other PostgreSQL servers' own."""
-    folder = Path("/dev/shm")
-    return {entry.name for entry in folder.iterdir() if not entry.name.startswith("PostgreSQL.")}

@@ -1,0 +1,151 @@
+"""The strangers of a cell, from the harness's side: their logins, their process, and what became of what they put."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import conninfo
+
+from chaos.fleet import Fleet, environment_for
+from chaos.kinds import STRANGE
+from chaos.ledger import Ledger
+from chaos.strangers import PUTS_JOBS, TASK
+
+if TYPE_CHECKING:
+    from chaos.stage import Stage
+
+ROLES = Path(__file__).parents[2] / "docs" / "roles.md"
+SHOWN = 10
+
+LEFT = """
+select substring(payload::text from '"tag" ?: ?(\\d+)')::int8, %s from fastq.{} where payload::text like '%%"tag"%%'
+"""
+STUCK = f"""
+select 'ready', to_jsonb(r.*) - 'payload' - 'meta' from fastq.ready r where slot = 0 and task = '{TASK}'
+union all
+select 'scheduled', to_jsonb(s.*) - 'payload' - 'meta' from fastq.scheduled s
+where slot = 0 and task = '{TASK}' and reason <> 'reserved' and run_at < now()
+"""
+WITHOUT_REASON = f"""
+select to_jsonb(f.*) - 'payload' from fastq.finished f
+where task = '{TASK}' and state = 'failed' and coalesce(meta::text, '') not like '%%"message"%%'
+"""
+
+
+class Crowd:
+    """Starts the strangers, stops them, and looks for what they have broken. `open stop settle close`."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._folder = folder
+        self._seed = seed
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def open(self, conn: psycopg.Connection[Any], dsn: str) -> None:
+        """Create the roles as the page says, a login in each, and let the strangers in; `dsn` is the owner's."""
+        script = re.search(r"<!-- roles -->\n\s*```sql\n(.*?)```", ROLES.read_text(), re.DOTALL)
+        assert script is not None
+        conn.execute(script[1].encode())
+        logins = {"owner": dsn}
+        for role in ("worker", "producer"):
+            conn.execute(f"create role strange_{role} login password 'chaos' in role fastq_{role}".encode())
+            logins[role] = conninfo.make_conninfo(dsn, user=f"strange_{role}")
+        command = [sys.executable, "-m", "chaos.strangers", "--logins", json.dumps(logins), "--seed", str(self._seed)]
+        with (self._folder / "strangers-said.log").open("wb") as log:
+            env = environment_for(dsn, self._folder)
+            self._process = subprocess.Popen(
+                command, env=env, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def stop(self) -> list[str]:
+        """Send them home; return what was wrong with themselves."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        if code := self._process.wait(60):
+            said = (self._folder / "strangers-said.log").read_text()[-1500:]
+            return [f"the strangers ended with exit code {code}: {said}"]
+        return []
+
+    def close(self) -> None:
+        """End them, whatever happened."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    # -- afterwards
+
+    def settle(self, stage: Stage) -> list[str]:
+        """Wait until all their jobs that can run have run; return what they have broken."""
+        with stage.admin() as conn:
+            stage.wait("the strangers' jobs to end", lambda: not conn.execute(STUCK.encode()).fetchone())
+            stage.ledger.read()
+            return self.troubles(conn, stage.ledger, stage.fleets, 2 + len(stage.fleets[0].workers()))
+
+    def troubles(self, conn: psycopg.Connection[Any], ledger: Ledger, fleets: list[Fleet], size: int) -> list[str]:
+        """Return what they have broken; a fleet in which nobody died has had so many processes."""
+        found = [
+            f"{len(fleet.known) - size} processes of {fleet.name} were replaced: {_died(fleet)}"
+            for fleet in fleets
+            if len(fleet.known) > size
+        ]
+        found += _shown("stuck", conn.execute(STUCK.encode()).fetchall())
+        found += _shown("failed without a reason", conn.execute(WITHOUT_REASON.encode()).fetchall())
+        found += _shown("vanished", sorted(self.vanished(conn, ledger)))
+        try:
+            conn.execute("select state, count(*), max(run_at), max(enqueued_at) from fastq.job group by 1").fetchall()
+        except psycopg.Error as exc:
+            found.append(f"fastq.job cannot be read: {exc}")
+        return found + self._unreadable(conn)
+
+    def vanished(self, conn: psycopg.Connection[Any], ledger: Ledger) -> set[str]:
+        """Return the attempts that put a job which is neither anywhere nor has ended well."""
+        kept = {n - STRANGE for n in ledger.ended if n >= STRANGE}
+        for table in (*PUTS_JOBS, "finished"):
+            kept |= {row[0] for row in conn.execute(LEFT.replace("%s", "1").format(table).replace("%%", "%").encode())}
+        gone = set()
+        for line in self._lines():
+            tag, _, target, outcome = line.split(" ", 3)
+            puts = target.startswith((*PUTS_JOBS, "enqueue("))
+            if puts and outcome == "accepted" and int(tag) not in kept:
+                gone.add(line)
+        return gone
+
+    def counts(self) -> Counter[str]:
+        """Return what came of their attempts, by role."""
+        return Counter(
+            f"{role} {outcome.split()[0]}" for _, role, _, outcome in (x.split(" ", 3) for x in self._lines())
+        )
+
+    def _lines(self) -> list[str]:
+        return [line for line in (self._folder / "strangers.log").read_text().splitlines() if line.count(" ") >= 3]
+
+    def _unreadable(self, conn: psycopg.Connection[Any]) -> list[str]:
+        """Return the commands that people look with, and that fail."""
+        env = environment_for(conninfo.make_conninfo(conn.info.dsn, password="chaos"), self._folder)
+        failed = []
+        for words in (("status",), ("status", "--json"), ("jobs", "list", "--limit", "1000"), ("workers", "list")):
+            command = [sys.executable, "-m", "fastq", *words]
+            done = subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", check=False)
+            if done.returncode:
+                failed.append(f"fastq {' '.join(words)} ended with {done.returncode}: {done.stderr[-600:]}")
+        return failed
+
+
+def _died(fleet: Fleet) -> str:
+    """Return what their last words were, and how often."""
+    lines = fleet.log.read_text(errors="replace").splitlines()
+    told = Counter(
+        line.strip()[:200] for line in lines if re.match(r"\s*[\w.]+(Error|Exception|Violation|\w{6,}): ", line)
+    )
+    return " | ".join(f"{count} x {line}" for line, count in told.most_common(SHOWN))
+
+
+def _shown(what: str, rows: list[Any]) -> list[str]:
+    return [f"{len(rows)} {what}"] * bool(rows) + [f"{what}: {str(row)[:300]}" for row in rows[:SHOWN]]
