@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf, isnan
 from typing import Any, TypedDict
 
-from fastq.backoff import Backoff, Exponential
+from fastq.backoff import RETRIES, Backoff, Exponential
 from fastq.settlement import NO_PAYLOAD, LeasedJob, Settlement
 from fastq.states import Goes, JobState
 
@@ -81,7 +81,7 @@ class RetryPolicy:
     `keep_payload`: whether they are kept with their arguments.
     """
 
-    retries: int = 3
+    retries: int = RETRIES
     backoff: Backoff = field(default_factory=Exponential)
     keep_s: float | None = None
     keep_failed_s: float = inf

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
 from fastq.app.durations import lasting_s, positive_s
-from fastq.backoff import Backoff, Exponential, as_backoff
+from fastq.backoff import RETRIES, Backoff, Exponential, as_backoff
 from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE
 from fastq.context import Context
 from fastq.cron import Schedule, Timing, catch_up_of
@@ -57,8 +57,8 @@ class Registry:
         name: str | None = None,
         queue: str = DEFAULT_QUEUE,
         priority: int = DEFAULT_PRIORITY,
-        retries: int = 3,
-        backoff: Backoff | float | None = None,
+        retries: int = RETRIES,
+        backoff: Backoff | timedelta | float | None = None,
         timeout: float | timedelta | None = None,
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
@@ -75,8 +75,8 @@ class Registry:
         name: str | None = None,
         queue: str = DEFAULT_QUEUE,
         priority: int = DEFAULT_PRIORITY,
-        retries: int = 3,
-        backoff: Backoff | float | None = None,
+        retries: int = RETRIES,
+        backoff: Backoff | timedelta | float | None = None,
         timeout: float | timedelta | None = None,
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
@@ -96,8 +96,8 @@ class Registry:
         name: str | None = None,
         queue: str = DEFAULT_QUEUE,
         priority: int = DEFAULT_PRIORITY,
-        retries: int = 3,
-        backoff: Backoff | float | None = None,
+        retries: int = RETRIES,
+        backoff: Backoff | timedelta | float | None = None,
         timeout: float | timedelta | None = None,
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
@@ -116,7 +116,8 @@ class Registry:
             queue: the queue its jobs go to.
             priority: 0 (first) to 9 (last).
             retries: how often a failed job is tried again: at most retries + 1 runs.
-            backoff: seconds, or a function of the attempt's number giving seconds; exponential with jitter by default.
+            backoff: seconds, a timedelta, `Exponential`, `Linear`, or a function of the failed attempt's number giving
+                seconds. By default `Exponential()`: five retries outlast ten minutes; see docs/retries.md.
             timeout: seconds after which a run is cancelled and counts as failed; a function in a thread cannot be
                 cancelled and runs on.
             hard_timeout: seconds after which the worker process that runs the job is killed, and the job charged with

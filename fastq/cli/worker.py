@@ -24,6 +24,7 @@ class Start:
 def answer(start: Start) -> dict[str, object]:
     """Import the app and look at the database, in a child of its own: the preflight."""
     from fastq import database
+    from fastq.backoff import in_words
     from fastq.config import find_dsn
     from fastq.loader import load_app
     from fastq.schema import migrator
@@ -38,7 +39,8 @@ def answer(start: Start) -> dict[str, object]:
     with database.connect(dsn, "fastq preflight") as conn:
         migrator.check(conn)
         slots = migrator.slots(conn)
-    return {"dsn": dsn, "source": source, "slots": slots, "tasks": sorted(app.tasks)}
+    tasks = {name: in_words(task.policy.retries, task.policy.backoff) for name, task in sorted(app.tasks.items())}
+    return {"dsn": dsn, "source": source, "slots": slots, "tasks": tasks}
 
 
 @click.command()
@@ -174,6 +176,7 @@ class Plan:
                 f"processes  {self.supervisor.processes}, " + (f"pinned to CPUs {cpus}" if cpus else "not pinned"),
                 f"each       {config.concurrency} jobs at once, {config.threads} threads, batches of {config.batch_size}",  # noqa: E501
                 f"queues     {', '.join(config.queues) or 'all'}",
+                *_retries(checked["tasks"]),
             ]
         )
 
@@ -188,6 +191,14 @@ class Plan:
         if self.supervisor.reload:
             _start_watcher()
         return Supervisor(self.supervisor, board, workers, steward).run()
+
+
+def _retries(tasks: dict[str, str]) -> list[str]:
+    """Return when failed jobs are tried again: a line for each schedule, with its tasks."""
+    lines = [
+        f"{', '.join(name for name in tasks if tasks[name] == when)}: {when}" for when in dict.fromkeys(tasks.values())
+    ]
+    return [f"{'' if number else 'retries':<10} {line}" for number, line in enumerate(lines)]
 
 
 def _start_watcher() -> None:

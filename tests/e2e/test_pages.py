@@ -20,6 +20,7 @@ pytestmark = pytest.mark.e2e
     [
         ("docs/batches.md", "one request for 500 documents"),
         ("docs/logging.md", "INFO charging 99 cents [orders.charge "),
+        ("docs/retries.md", "https://example.com/hook took it at attempt 3"),
         ("docs/retention.md", "receipt 7"),
         ("docs/arguments.md", "10.90 Speed.FAST b'\\x00\\xff'"),
     ],
@@ -27,12 +28,6 @@ pytestmark = pytest.mark.e2e
 def test_every_block_does_what_the_page_says(reader: Reader, page: str, says: str) -> None:
     """Files, commands and workers of the page run in its order, as typed."""
     assert any(says in text for text in [reader.follow(block) for block in blocks(page)])
-
-
-@pytest.mark.parametrize("page", ["docs/batches.md", "docs/retention.md", "docs/arguments.md", "docs/coming_from.md"])
-def test_commands_in_the_text_exist(page: str) -> None:
-    """Every command and option that a page names is one that `fastq` has."""
-    test_readme.test_commands_in_the_text_exist(page)
 
 
 def test_the_examples_do_what_they_say(reader: Reader) -> None:

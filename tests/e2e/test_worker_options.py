@@ -154,6 +154,19 @@ def test_dry_run_says_what_would_run(db: Db) -> None:
     assert one(db, "select count(*) from fastq.worker") == 0
 
 
+def test_dry_run_says_when_failed_jobs_run_again(db: Db) -> None:
+    """A line for each schedule, with the tasks that have it: each wait, and after how long a job is given up."""
+    more = "@app.task(retries=0)\nasync def once(): ...\n@app.task(retries=2, backoff=60)\nasync def twice(): ...\n"
+    Path("jobs.py").write_text(f"{JOBS}\n{more}")
+    done = worker("jobs:app", "--dry-run")
+    default = "5, after 2-3 s, 8-12 s, 32-48 s, 2.13-3.2 min, 8.53-12.8 min; given up after 11.4-17.1 min"
+    assert done.stdout.splitlines()[-3:] == [
+        f"retries    jobs.mail, jobs.note: {default}",
+        "           jobs.once: none",
+        "           jobs.twice: 2, after 60 s, 60 s; given up after 2 min",
+    ]
+
+
 def test_environment_twins_set_options(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """FASTQ_WORKER_PROCESSES is -p, and the command line goes before it; FASTQ_DSN (set here) is the database."""
     monkeypatch.setenv("FASTQ_WORKER_PROCESSES", "3")
