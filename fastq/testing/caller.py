@@ -32,7 +32,7 @@ class CallerThread(Threads):
     def serve(self) -> None:
         """Run handlers until closed. Interrupted, it cancels what the loop runs."""
         try:
-            self._serve()
+            self._serve(0)
         except BaseException:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._task.cancel)  # type: ignore[union-attr]

@@ -101,7 +101,7 @@ class Executor:
         if self._suspects or self._alone or self.doubted:
             return 0
         if self._all_sync:
-            return max(0, self._threads.size - self._threads.busy)
+            return max(0, self._threads.limit - self._threads.busy)
         if self._threads.full:
             return 0
         return self._concurrency - self.busy

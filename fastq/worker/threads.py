@@ -5,6 +5,8 @@ came back since it last looked. Each run has a fresh context, so that what it se
 
 An exception comes back as a value, never as a future's: futures refuse StopIteration, and who awaits one would wait for
 ever.
+
+As many threads take jobs as their work is worth: all of them while they wait, one where they compute on one CPU.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
+
+from fastq.worker.cpu_demand import CpuMeter, cpus_of_this_process, threads_worth
+
+_FIRST_LOOK_S, _LOOK_EVERY_S = 0.01, 0.1
 
 Work = Callable[[], Any]
 Outcome = tuple[Any, BaseException | None]
@@ -64,10 +70,13 @@ class _Run:
 
 
 class Threads:
-    """A fixed number of threads, started on first use."""
+    """At most `size` threads, started on first use; those numbered below `limit` take jobs, the others rest."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, least: int | None = None) -> None:
         self.size = size
+        self.limit = self._least = min(size, cpus_of_this_process() if least is None else least)
+        self._meter: CpuMeter | None = None
+        self._room = threading.Condition()
         self._queue: SimpleQueue[_Run | None] = SimpleQueue()
         self._back: deque[tuple[_Run, Outcome]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -77,8 +86,8 @@ class Threads:
 
     @property
     def full(self) -> bool:
-        """Whether more jobs wait for a thread than there are threads."""
-        return self.busy >= 2 * self.size
+        """Whether more jobs wait for a thread than there are threads that take any."""
+        return self.busy >= 2 * self.limit
 
     async def run(self, work: Work, starts: Work) -> Any:
         """Run `work` in a thread; `starts` is called there just before.
@@ -86,8 +95,11 @@ class Threads:
         Cancelled before it started, it never starts. A thread cannot be cancelled: after that, it runs to its end.
         """
         run = _Run(work, starts, self._loop.create_future())
-        if len(self._started) < self.size and self.busy >= len(self._started):
+        if len(self._started) < self.limit and self.busy >= len(self._started):
             self._start()
+        if self._meter is None and self._least < self.size:
+            self._meter = CpuMeter()
+            self._loop.call_later(_FIRST_LOOK_S, self._look)
         self.busy += 1
         self._queue.put(run)
         try:
@@ -111,12 +123,30 @@ class Threads:
             with suppress(asyncio.CancelledError):
                 return await run.future
 
+    def _look(self) -> None:
+        """Let fewer threads take jobs, or more; every now and then while there are any."""
+        if self._meter is None or not self.busy:
+            self._meter = None
+            return
+        demand = self._meter.look([thread.native_id or 0 for thread in self._started])
+        waiting = self.busy > self.limit
+        self._let(threads_worth(self.limit, demand, waiting=waiting, least=self._least, most=self.size))
+        while len(self._started) < min(self.limit, self.busy):
+            self._start()
+        self._loop.call_later(_LOOK_EVERY_S, self._look)
+
+    def _let(self, limit: int) -> None:
+        with self._room:
+            self.limit = limit
+            self._room.notify_all()
+
     def _start(self) -> None:
-        thread = threading.Thread(target=self._serve, name=f"fastq-thread-{len(self._started)}", daemon=True)
+        number = len(self._started)
+        thread = threading.Thread(target=self._serve, args=(number,), name=f"fastq-thread-{number}", daemon=True)
         self._started.append(thread)
         thread.start()
 
-    def _serve(self) -> None:
+    def _serve(self, number: int) -> None:
         while (run := self._queue.get()) is not None:
             if run.taken():
                 continue
@@ -127,6 +157,9 @@ class Threads:
                     self._loop.call_soon_threadsafe(self._deliver)
                 except RuntimeError:
                     return
+            if number >= self.limit:
+                with self._room:
+                    self._room.wait_for(lambda: number < self.limit)
 
     def _deliver(self) -> None:
         # The flag falls before the deque is emptied: an outcome appended meanwhile is delivered now or wakes us again.
@@ -139,5 +172,7 @@ class Threads:
 
     def close(self) -> None:
         """Let the threads end after what they are doing; does not wait for them."""
+        self._meter = None
+        self._let(self.size)
         for _ in self._started:
             self._queue.put(None)
