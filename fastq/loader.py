@@ -31,11 +31,10 @@ def load_app(target: str) -> App:
         if exc.name is not None and (module_name == exc.name or module_name.startswith(exc.name + ".")):
             raise TargetError(f"there is no module {exc.name!r} to import from {here}") from None
         raise TargetError(f"importing {module_name!r} failed: it needs the module {exc.name!r}") from exc
-    except Exception as exc:
-        where = traceback.extract_tb(exc.__traceback__)[-1]
-        raise TargetError(
-            f"importing {module_name!r} failed: {type(exc).__name__}: {exc} ({where.filename}:{where.lineno})"
-        ) from exc
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # a SystemExit is the module's, and no reason for ours
+        raise TargetError(f"importing {module_name!r} failed: {_told(exc)}") from exc
     found: object = module
     for part in (attr or "app").split("."):
         found = getattr(found, part, None)
@@ -44,3 +43,16 @@ def load_app(target: str) -> App:
         hint = f"; it has {', '.join(f'{module_name}:{name}' for name in apps)}" if apps else ""
         raise TargetError(f"{module_name!r} has no fastq.App named {attr or 'app'!r}{hint}")
     return found
+
+
+def _told(exc: BaseException) -> str:
+    """Return what an import died of, and where."""
+    if isinstance(exc, SyntaxError):
+        return f"{type(exc).__name__}: {exc.msg} ({exc.filename}:{exc.lineno})"
+    try:
+        text = str(exc)
+    except Exception:  # noqa: BLE001 - an exception that cannot be told is still one
+        text = "its text cannot be made"
+    what = f"it called sys.exit({exc.code!r})" if isinstance(exc, SystemExit) else f"{type(exc).__name__}: {text}"
+    where = traceback.extract_tb(exc.__traceback__)[-1]
+    return f"{what} ({where.filename}:{where.lineno})"

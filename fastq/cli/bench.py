@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from fastq.bench.scenarios import SCENARIOS, Scenario
-from fastq.cli.options import Seconds, dsn_option, json_option
+from fastq.cli.options import dsn_option, json_option
+from fastq.cli.values import Seconds
 from fastq.terminal.speech import answer, say
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -73,7 +74,7 @@ def _plan_options(scenarios: Sequence[Scenario]) -> Callable[[_Function], _Funct
             show_default=True,
             help="Repetitions; medians are reported.",
         ),
-        click.option("--duration", type=Seconds(), help="How long it is measured. " + _defaults(seconds)),
+        click.option("--duration", type=Seconds(1, 7 * 86400), help="How long it is measured. " + _defaults(seconds)),
         click.option(
             "--payload-bytes",
             type=click.IntRange(30, 1_000_000),

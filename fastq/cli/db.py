@@ -10,6 +10,7 @@ import click
 
 from fastq.cli.options import json_option
 from fastq.cli.steering import write
+from fastq.cli.values import Text
 from fastq.terminal.speech import say
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _base_option = click.option(
     "--base",
     envvar="FASTQ_HOME",
+    type=Text(),
     metavar="DIR",
     help="The server's directory.  [default: /var/lib/fastq for root, else ~/.local/share/fastq]",
 )

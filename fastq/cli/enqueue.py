@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastq.cli.options import Seconds, dsn_option, json_option
-from fastq.cli.steering import write
+from fastq.cli.options import dsn_option, json_option
+from fastq.cli.steering import apart, write
+from fastq.cli.values import Name, Seconds
 from fastq.terminal.speech import say
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Moment(click.ParamType[datetime]):
     show_default=True,
     help="A bad line: enqueue nothing and exit 2, or report it, leave it out, go on and exit 0.",
 )
-@click.option("--queue", help="Default: the task's.")
+@click.option("--queue", type=Name(), help="Default: the task's.")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 (first) to 9 (last). Default: the task's.")
 @click.option("--at", type=Moment(), help="Run at this time; without an offset it is in this machine's time zone.")
 @click.option("--delay", type=Seconds(), help="Run after this time: 90, 30s, 5m, 2h, 1d.")
@@ -79,8 +80,7 @@ def enqueue(target: str, task: str, **options: Any) -> int:
 
     if options["args"] is not None and options["jsonl"] is not None:
         raise UsageError("give --args for one job or --jsonl for many, not both")
-    if options["at"] is not None and options["delay"] is not None:
-        raise UsageError("give --at or --delay, not both")
+    apart({"--at": options["at"], "--delay": options["delay"] is not None})
     app = load_app(target)
     app.dsn = options["dsn"] or app.dsn
     found = app.find_task(task)

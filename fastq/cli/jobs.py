@@ -9,6 +9,7 @@ import click
 
 from fastq.cli.options import dsn_option, json_option
 from fastq.cli.steering import moment, steering, sure, write
+from fastq.cli.values import Name, Text
 from fastq.states import JobState
 from fastq.terminal.speech import complain, say
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _STATES = click.Choice([state.value for state in JobState])
 _MESSAGE_MOST = 60
+LIMIT_MOST = 1_000_000_000
 _HEADER = ("ID", "STATE", "QUEUE", "TASK", "ATTEMPT", "SINCE OR AT", "LAST ERROR")
 _IDS = click.argument("ids", metavar="[ID]…", nargs=-1, type=click.IntRange(1, 2**63 - 1))
 
@@ -26,9 +28,13 @@ _IDS = click.argument("ids", metavar="[ID]…", nargs=-1, type=click.IntRange(1,
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --state, --queue, --task and --error."""
     for option in (
-        click.option("--error", metavar="TEXT", help="Those with this text in an error's type, message or traceback."),
-        click.option("--task", metavar="NAME", help="Those of the task with this full name."),
-        click.option("--queue", metavar="NAME", help="Those of this queue."),
+        click.option(
+            "--error",
+            type=Text(),
+            help="Those with this text in an error's type, message or traceback.",
+        ),
+        click.option("--task", type=Name(), help="Those of the task with this full name."),
+        click.option("--queue", type=Name(), help="Those of this queue."),
         click.option("--state", type=_STATES, multiple=True, help="Those in this state; may be given several times."),
     ):
         command = option(command)
@@ -41,7 +47,7 @@ def steering_options(command: Callable[..., Any]) -> Callable[..., Any]:
         json_option,
         dsn_option,
         click.option("--yes", is_flag=True, help="Do not ask."),
-        click.option("--limit", type=click.IntRange(1), help="So many at most."),
+        click.option("--limit", type=click.IntRange(1, LIMIT_MOST), help="So many at most."),
         click.option("--all", is_flag=True, help="All for which it can be done."),
         filter_options,
         _IDS,
@@ -57,7 +63,7 @@ def jobs() -> None:
 
 @jobs.command("list")
 @filter_options
-@click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="So many at most.")
+@click.option("--limit", type=click.IntRange(1, LIMIT_MOST), default=50, show_default=True, help="So many at most.")
 @dsn_option
 @json_option
 def list_(limit: int, dsn: str | None, json: bool, **options: Any) -> None:
@@ -295,7 +301,7 @@ def describe(job: JobInfo) -> str:
     rows += [("error", _told(error)) for error in job.errors]
     lines = [f"job {job.id}  {state}", *(f"  {name:<9} {_inside(value)}" for name, value in rows)]
     if job.errors and (traceback := job.errors[-1].get("traceback")):
-        lines += ["", *traceback.rstrip().splitlines()]
+        lines += ["", str(traceback).rstrip()]
     return "\n".join(lines)
 
 

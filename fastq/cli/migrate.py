@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fastq.cli.options import dsn_option
+from fastq.terminal.speech import say
 
 
 @click.command()
@@ -15,10 +16,12 @@ from fastq.cli.options import dsn_option
 def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
     """Bring the schema up to date. Forward only; safe to run twice, and from two hosts at once."""
     from fastq import database
+    from fastq.cli.steering import apart
     from fastq.config import find_dsn
     from fastq.schema import migrator
     from fastq.schema.files import newest
 
+    apart({"--check": check, "--sql": sql, "--slots": slots})
     if sql:
         if dsn is None:
             click.echo(migrator.script(), nl=False)
@@ -29,7 +32,7 @@ def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
     with database.connect(database.server(find_dsn(dsn)), "fastq migrate") as conn:
         if check:
             migrator.check_all(conn)
-            click.echo(f"the schema is at {newest()}, as this fastq needs it")
+            say(f"the schema is at {newest()}, as this fastq needs it")
             return
-        applied = migrator.migrate(conn, slots=slots, report=click.echo)
-        click.echo(f"the schema is at {newest()}" + ("" if applied else "; nothing to do"))
+        applied = migrator.migrate(conn, slots=slots, report=say)
+        say(f"the schema is at {newest()}" + ("" if applied else "; nothing to do"))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastq.cli.options import Number, Rate, dsn_option, json_option, rate_text
+from fastq.cli.options import dsn_option, json_option
 from fastq.cli.steering import steering, sure, write
+from fastq.cli.values import WEIGHT_MOST, Name, Number, Rate, rate_text
 from fastq.terminal.speech import say
 
-_NAMES = click.argument("names", metavar="QUEUE…", nargs=-1, required=True)
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+_NAMES = click.argument("names", metavar="QUEUE…", type=Name(), nargs=-1, required=True)
 
 
 @click.group()
@@ -40,11 +44,11 @@ def list_(dsn: str | None, json: bool) -> None:
 @json_option
 def pause(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
     """Stop the whole fleet from claiming jobs of a queue; what was claimed runs on, and enqueueing goes on."""
-    from fastq.job import check_name
     from fastq.protocol.queues import pause
 
     with steering(dsn, "queues pause") as conn:
-        changed = {name: pause(conn, check_name("a queue's name", name)) for name in names}
+        _note_strangers(conn, names)
+        changed = {name: pause(conn, name) for name in names}
     if json:
         write({"queues": [{"name": name, "paused": True, "changed": did} for name, did in changed.items()]})
         return
@@ -61,6 +65,7 @@ def resume(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
     from fastq.protocol.queues import resume
 
     with steering(dsn, "queues resume") as conn:
+        _note_strangers(conn, names)
         changed = {name: resume(conn, name) for name in names}
     if json:
         write({"queues": [{"name": name, "paused": False, "changed": did} for name, did in changed.items()]})
@@ -74,7 +79,11 @@ def resume(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
 @click.option("--max-running", type=Number(0), help="So many jobs run at a time, in the whole fleet; `none` lifts it.")
 @click.option("--max-running-per-group", type=Number(0), help="So many jobs of each group; `none` lifts it.")
 @click.option("--rate", type=Rate(), help="So many jobs start per time: 100/s, 30/m, 5/h; `none` lifts it.")
-@click.option("--weight", type=Number(1), help="Its share of the claims beside other queues; `none`: what workers say.")
+@click.option(
+    "--weight",
+    type=Number(1, WEIGHT_MOST),
+    help="Its share of the claims beside other queues; `none`: what workers say.",
+)
 @dsn_option
 @json_option
 def set_(names: tuple[str, ...], dsn: str | None, json: bool, **options: Any) -> None:
@@ -84,12 +93,12 @@ def set_(names: tuple[str, ...], dsn: str | None, json: bool, **options: Any) ->
     """
     from dataclasses import asdict
 
-    from fastq.job import check_name
     from fastq.protocol.limits import set_queue
 
     changes = {name: None if value == "none" else value for name, value in options.items() if value is not None}
     with steering(dsn, "queues set") as conn:
-        now = [asdict(set_queue(conn, check_name("a queue's name", name), **changes)) for name in names]
+        _note_strangers(conn, names)
+        now = [asdict(set_queue(conn, name, **changes)) for name in names]
     if json:
         write({"queues": now})
         return
@@ -115,9 +124,26 @@ def purge(names: tuple[str, ...], yes: bool, dsn: str | None, json: bool) -> Non
 
     sure(f"Delete all waiting jobs of {', '.join(names)}?", "nothing was deleted", yes=yes)
     with steering(dsn, "queues purge") as conn:
+        _note_strangers(conn, names)
         deleted = {name: purge(conn, name) for name in names}
     if json:
         write({"deleted": sum(deleted.values()), "queues": [{"name": n, "deleted": d} for n, d in deleted.items()]})
         return
     for name, jobs in deleted.items():
         say(f"deleted {jobs:,} waiting job{'s' * (jobs != 1)} of {name}")
+
+
+def _note_strangers(conn: Connection[Any], names: tuple[str, ...]) -> None:
+    """Say which queues nobody knows of yet. It is no error: a queue may be paused or limited before its first job."""
+    from difflib import get_close_matches
+
+    from fastq.protocol.survey import QUEUES_MOST, survey
+
+    known = {queue.name for queue in survey(conn).queues}
+    if len(known) >= QUEUES_MOST:
+        return
+    for name in names:
+        if name not in known:
+            alike = get_close_matches(name, known, 1)
+            hint = f"; did you mean {alike[0]!r}?" if alike else ""
+            say(f"note: {name!r} is new here: no job stands in it, nothing was set for it{hint}", err=True)

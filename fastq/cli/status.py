@@ -97,13 +97,14 @@ def _counts(queue: QueueSurvey) -> dict[str, Count]:
         "retrying": queue.retrying,
         "waiting": queue.waiting,
         "failed": queue.failed,
+        "kept": queue.kept,
     }
 
 
 def queue_table(queues: Sequence[QueueSurvey]) -> str:
-    """Return the queues for people; jobs of ordered groups have their column where some wait."""
-    ordered = any(queue.waiting.jobs for queue in queues)
-    states = [state for state in _counts(queues[0]) if ordered or state != "waiting"]
+    """Return the queues for people; jobs of ordered groups, and kept ones, have their column where there are some."""
+    some = {state for queue in queues for state, count in _counts(queue).items() if count.jobs}
+    states = [state for state in _counts(queues[0]) if state in some or state not in ("waiting", "kept")]
     header = ("QUEUE", *map(str.upper, states), "OLDEST READY")
     return table(header, [_queue_row(queue, states) for queue in queues])
 
@@ -121,8 +122,9 @@ def _number(count: Count) -> str:
 
 
 def _worker_row(worker: WorkerSurvey) -> list[str]:
-    told = worker.counters or {}
-    numbers = [f"{told[name]:,}" if name in told else "?" for name in ("running", *_COUNTERS)]
+    told = worker.counters if isinstance(worker.counters, dict) else {}
+    counts = (told.get(name) for name in ("running", *_COUNTERS))
+    numbers = [f"{count:,}" if isinstance(count, int) else "?" for count in counts]
     left = "expired" if worker.left_s <= 0 else duration(worker.left_s)
     return [worker.host, str(worker.pid), worker.name or "-", duration(worker.age_s), left, *numbers]
 

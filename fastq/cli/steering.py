@@ -29,6 +29,20 @@ def steering(dsn: str | None, name: str) -> Iterator[Connection[Any]]:
             yield conn
 
 
+def apart(given: dict[str, Any]) -> None:
+    """Refuse options that cannot stand together.
+
+    Raises:
+        UsageError: more than one of them was given.
+
+    """
+    from fastq.errors import UsageError
+
+    names = [name for name, value in given.items() if value]
+    if len(names) > 1:
+        raise UsageError(f"give {' or '.join(names)}, not {'both' if len(names) == 2 else 'all of them'}")
+
+
 def sure(question: str, otherwise: str, *, yes: bool) -> None:
     """Ask before something is lost, unless `yes`.
 

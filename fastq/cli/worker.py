@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from fastq.cli.options import Bytes, Queues, Seconds, dsn_option, log_options
+from fastq.cli.options import dsn_option, log_options
+from fastq.cli.values import Bytes, Milliseconds, Name, Names, Queues, Seconds, Text
 from fastq.terminal.speech import say
 
 
@@ -19,6 +20,8 @@ class Start:
     target: str
     dsn: str | None
     addresses: tuple[str, ...] = ()
+    listen_dsn: str | None = None
+    max_memory_bytes: int | None = None
 
 
 def answer(start: Start) -> dict[str, object]:
@@ -32,15 +35,33 @@ def answer(start: Start) -> dict[str, object]:
 
     for address in start.addresses:
         parse_address(address)
+    if start.listen_dsn is not None:
+        database.parameters(start.listen_dsn, "fastq preflight")
     app = load_app(start.target)
+    if start.max_memory_bytes is not None:
+        _weigh(start.max_memory_bytes)
     found = find_dsn(start.dsn or app.dsn)
     source = "--dsn" if start.dsn else "App(dsn=…)" if app.dsn else found.source.value
     dsn = database.reachable(found)
     with database.connect(dsn, "fastq preflight") as conn:
         migrator.check(conn)
         slots = migrator.slots(conn)
+    queues = sorted({task.defaults.queue for task in app.tasks.values()})
     tasks = {name: in_words(task.policy.retries, task.policy.backoff) for name, task in sorted(app.tasks.items())}
-    return {"dsn": dsn, "source": source, "slots": slots, "tasks": tasks}
+    return {"dsn": dsn, "source": source, "slots": slots, "tasks": tasks, "queues": queues}
+
+
+def _weigh(most_bytes: int) -> None:
+    """Refuse a bound that a worker exceeds before its first job: it would be replaced again and again."""
+    from fastq.errors import UsageError
+    from fastq.worker import main as all_that_a_worker_needs  # noqa: F401
+    from fastq.worker.memory import resident_bytes
+
+    if (held := resident_bytes()) >= most_bytes:
+        raise UsageError(
+            f"--max-memory-per-child: a worker of this app holds {held / 2**20:.0f} MB before its first job;"
+            f" {most_bytes / 2**20:.1f} MB would have it replaced for ever"
+        )
 
 
 @click.command()
@@ -65,21 +86,21 @@ def answer(start: Start) -> dict[str, object]:
 )
 @click.option(
     "--prefetch-ms",
-    type=click.FloatRange(0, 60_000),
+    type=Milliseconds(0, 60_000),
     default=10.0,
     show_default=True,
     help="Work to keep claimed ahead.",
 )
 @click.option("-Q", "--queues", type=Queues(), help="Only these queues, with weights: mail:3,default:1.")
-@click.option("-X", "--exclude-queues", type=Queues(), help="All queues but these.")
+@click.option("-X", "--exclude-queues", type=Names(), help="All queues but these.")
 @click.option("--pin/--no-pin", default=True, show_default=True, help="Pin each process to a CPU.")
-@click.option("--cpus", help="The CPUs to pin to, like 0-3,6. Default: all that are left to us.")
+@click.option("--cpus", type=Text(), help="The CPUs to pin to, like 0-3,6. Default: all that are left to us.")
 @click.option(
-    "--lease", type=Seconds(), default=30.0, show_default=True, help="How long a dead host's jobs stay taken."
+    "--lease", type=Seconds(0.5, 86400), default=30.0, show_default=True, help="How long a dead host's jobs stay taken."
 )
 @click.option(
     "--shutdown-timeout",
-    type=Seconds(),
+    type=Seconds(0.1, 7 * 86400),
     default=30.0,
     show_default=True,
     help="How long a drain waits for running jobs.",
@@ -88,14 +109,20 @@ def answer(start: Start) -> dict[str, object]:
 @click.option("--max-memory-per-child", type=Bytes(), help="Replace a process that uses more, like 512M.")
 @click.option("--burst", is_flag=True, help="Exit when nothing is left to do.")
 @click.option("--reload", is_flag=True, help="Replace the workers when a Python file changes (development).")
-@click.option("--name", default="", help="What this fleet member is called in `fastq status`.")
+@click.option("--name", type=Name(), help="What this fleet member is called in `fastq status`.")
 @click.option("--listen/--no-listen", default=True, show_default=True, help="LISTEN for new jobs; poll only, if not.")
-@click.option("--listen-dsn", help="Where to LISTEN, when --dsn leads through a pooler: the server itself.")
 @click.option(
-    "--poll-interval", type=Seconds(), default=1.0, show_default=True, help="The longest pause between looks when idle."
+    "--listen-dsn", type=Text(), help="Where to LISTEN, when --dsn leads through a pooler: the server itself."
 )
-@click.option("--metrics-addr", help="Serve Prometheus metrics on HOST:PORT or :PORT.")
-@click.option("--health-addr", help="Serve /health on HOST:PORT or :PORT.")
+@click.option(
+    "--poll-interval",
+    type=Seconds(0.01, 3600),
+    default=1.0,
+    show_default=True,
+    help="The longest pause between looks when idle.",
+)
+@click.option("--metrics-addr", type=Text(), help="Serve Prometheus metrics on HOST:PORT or :PORT.")
+@click.option("--health-addr", type=Text(), help="Serve /health on HOST:PORT or :PORT.")
 @click.option("--dry-run", is_flag=True, help="Check the app and the database, say what would run, and exit.")
 @log_options
 @click.option("--log-all", is_flag=True, help="Write all lines in this format, also where the app has set up logging.")
@@ -124,6 +151,7 @@ def worker(**options: Any) -> int:
 
         checked["dsn"] = embedded.ensure()  # this process holds the server's lease now, and its children with it
         say(embedded.describe(embedded.status()), err=True)
+    _warn_of_strangers(options, checked)
     plan = _plan(options, checked, cpus)
     if options["dry_run"]:
         say(plan.describe(checked))
@@ -133,7 +161,28 @@ def worker(**options: Any) -> int:
 
 def _start(options: dict[str, Any]) -> Start:
     addresses = (options["metrics_addr"], options["health_addr"])
-    return Start(target=options["target"], dsn=options["dsn"], addresses=tuple(filter(None, addresses)))
+    return Start(
+        target=options["target"],
+        dsn=options["dsn"],
+        addresses=tuple(filter(None, addresses)),
+        listen_dsn=options["listen_dsn"],
+        max_memory_bytes=options["max_memory_per_child"],
+    )
+
+
+def _warn_of_strangers(options: dict[str, Any], checked: dict[str, Any]) -> None:
+    """Say which queues were named that no task of the app has as its own: a typo waits in silence."""
+    import logging
+
+    known = checked["queues"]
+    for option, names in (("-Q/--queues", options["queues"]), ("-X/--exclude-queues", options["exclude_queues"])):
+        if strange := [name for name in names or () if name not in known]:
+            logging.getLogger("fastq.worker").warning(
+                "%s names %s, which no task of the app has as its queue; they have %s",
+                option,
+                ", ".join(map(repr, strange)),
+                ", ".join(map(repr, known)) or "none",
+            )
 
 
 def _cpus(given: str | None) -> tuple[int, ...]:
@@ -242,7 +291,7 @@ def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...
             burst=options["burst"],
             max_jobs=options["max_jobs_per_child"],
             max_memory_bytes=options["max_memory_per_child"],
-            name=options["name"],
+            name=options["name"] or "",
         ),
         steward=StewardConfig(
             dsn=checked["dsn"],

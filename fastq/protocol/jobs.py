@@ -243,8 +243,7 @@ async def sweep_cancellations(conn: AsyncConnection[Any], *, limit: int = MARKS_
 def _info(row: Row) -> JobInfo:
     job, state, queue, priority, group_key, task, attempt, enqueued_at, run_at, *rest = row
     claimed_at, finished_at, expires_at, worker, payload, result, meta, cancelling = rest
-    args, rarer = _decoded(payload), _decoded(meta) or {}
-    unique_key, unique_until = rarer.get("unique") or (None, None)
+    args, rarer = _decoded(payload), _Rarer(_decoded(meta))
     return JobInfo(
         id=job,
         task=task,
@@ -256,18 +255,31 @@ def _info(row: Row) -> JobInfo:
         enqueued_at=enqueued_at,
         run_at=run_at,
         finished_at=finished_at,
-        errors=tuple(rarer.get("errors", ())),
-        headers=rarer.get("headers"),
+        errors=rarer.errors,
+        headers=rarer.headers,
         group_key=group_key,
         claimed_at=claimed_at,
         expires_at=expires_at,
         worker=worker,
         result=_decoded(result),
-        crashes=rarer.get("crashes", 0),
+        crashes=rarer.crashes,
         cancelling=cancelling,
-        unique_key=unique_key,
-        unique_until=unique_until,
+        unique_key=rarer.unique[0],
+        unique_until=rarer.unique[1],
     )
+
+
+class _Rarer:
+    """What stands in a job's meta, as far as it is what it should be: the column takes any JSON."""
+
+    def __init__(self, meta: Any) -> None:
+        known = meta if isinstance(meta, dict) else {}
+        errors, headers, crashes = known.get("errors"), known.get("headers"), known.get("crashes")
+        unique = known.get("unique")
+        self.errors = tuple(e for e in errors if isinstance(e, dict)) if isinstance(errors, list) else ()
+        self.headers = headers if isinstance(headers, dict) else None
+        self.crashes = crashes if isinstance(crashes, int) else 0
+        self.unique = unique if isinstance(unique, list) and len(unique) == 2 else (None, None)
 
 
 def _decoded(text: str | None) -> Any:

@@ -20,8 +20,11 @@ COUNT_MOST = 100_000
 """So many ready jobs of a segment, and so many waiting or failed ones, are counted one by one: about 10 ms."""
 
 _COUNTED = (JobState.READY, JobState.RUNNING, JobState.SCHEDULED, JobState.RETRYING, JobState.WAITING)
+KEPT = "kept"
+"""What the jobs that ended otherwise than by failing, and are kept, are counted as together."""
+
 _COUNT_LEAST = 1000
-_QUEUES_MOST = 1000
+QUEUES_MOST = 1000
 _WORKERS_MOST = 1000
 _SAMPLE_PAGES = 2000
 
@@ -42,8 +45,8 @@ class Count:
 class QueueSurvey:
     """One queue.
 
-    `running` are claimed jobs, `waiting` those behind others of their ordered group; `oldest_s` tells how long ago the
-    oldest ready job was enqueued.
+    `running` are claimed jobs, `waiting` those behind others of their ordered group, `kept` those that succeeded, were
+    discarded or cancelled and are kept; `oldest_s` tells how long ago the oldest ready job was enqueued.
     """
 
     name: str
@@ -54,6 +57,7 @@ class QueueSurvey:
     retrying: Count
     waiting: Count
     failed: Count
+    kept: Count
     oldest_s: float | None
 
 
@@ -118,13 +122,13 @@ class _Tally:
 
     def queues(self) -> tuple[QueueSurvey, ...]:
         names = sorted(self.counts.keys() | self.paused.keys())
-        states = (*_COUNTED, JobState.FAILED)
+        states = (*_COUNTED, JobState.FAILED, KEPT)
         return tuple(
             QueueSurvey(
                 name=name,
                 paused=self.paused.get(name, False),
                 oldest_s=self.oldest.get(name),
-                **{state.value: self.counts[name][state] for state in states},
+                **{str(state): self.counts[name][state] for state in states},
             )
             for name in names
         )
@@ -151,18 +155,18 @@ def _queues(conn: Connection[Any], slots: int, cap: int) -> tuple[QueueSurvey, .
     for state, queue, jobs, more in conn.execute(statement("survey_waiting"), {"cap": cap, "slots": slots}):
         tally.add(state, queue, Count(jobs, exact=not more))
         if more:
-            alone = state in (JobState.FAILED, JobState.WAITING)
+            alone = state in (JobState.FAILED, JobState.WAITING, KEPT)
             capped |= {state} if alone else {JobState.SCHEDULED.value, JobState.RETRYING.value}
     if not tally.exact:
         rows = conn.execute(statement("survey_sample"), {"pages": _SAMPLE_PAGES}).fetchall()
         tally.estimate(rows, capped - {JobState.READY.value})
-    for name, paused in conn.execute(statement("survey_queues"), {"limit": _QUEUES_MOST}):
+    for name, paused in conn.execute(statement("survey_queues"), {"limit": QUEUES_MOST}):
         tally.paused[name] = paused
     return tally.queues()
 
 
 def _ready(conn: Connection[Any], tally: _Tally, slot: int, cap: int) -> None:
-    params = {"slot": slot, "cap": cap, "floor": _COUNT_LEAST, "queues": _QUEUES_MOST}
+    params = {"slot": slot, "cap": cap, "floor": _COUNT_LEAST, "queues": QUEUES_MOST}
     for queue, jobs, capped, oldest_s in conn.execute(over_segments("survey_ready"), params):
         tally.add(JobState.READY, queue, Count(jobs, exact=not capped))
         if oldest_s is not None:

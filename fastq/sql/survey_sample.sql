@@ -31,8 +31,7 @@ seen as (
   select s.reason, s.queue, 100 / (select h.scheduled from share h)
   from fastq.scheduled s tablesample system ((select h.scheduled from share h))
   union all
-  select f.state, f.queue, 100 / (select h.finished from share h)
+  select case f.state when 'failed' then 'failed' else 'kept' end, f.queue, 100 / (select h.finished from share h)
   from fastq.finished f tablesample system ((select h.finished from share h))
-  where f.state = 'failed'
 )
 select e.state, e.queue, sum(e.weight)::int8 as jobs from seen e group by e.state, e.queue

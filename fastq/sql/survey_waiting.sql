@@ -1,5 +1,5 @@
--- Count the jobs that wait for a time (scheduled, retrying, reserved), for others of their group (waiting), and those that
--- failed for good, by queue.
+-- Count the jobs that wait for a time (scheduled, retrying, reserved), for others of their group (waiting), those that
+-- failed for good, and those that are kept otherwise (succeeded, discarded, cancelled), by queue.
 -- Each of them looks at one row more than `cap` at most; `capped` says that there were more.
 -- Locks: none. Index: none for scheduled and line (scans that end at `cap`), finished_by_state. Caller: protocol.survey.
 select w.reason as state, w.queue, count(*) as jobs, sum(count(*)) over () > %(cap)s as capped
@@ -18,3 +18,15 @@ from (
   limit %(cap)s + 1
 ) f
 group by f.queue
+union all
+select 'kept', k.queue, count(*), sum(count(*)) over () > %(cap)s
+from (
+  select d.queue
+  from generate_series(0, %(slots)s - 1) as n(slot)
+  cross join unnest(array['succeeded', 'discarded', 'cancelled']) as s(state)
+  cross join lateral (
+    select d.queue, d.finished_at from fastq.finished d where d.slot = n.slot and d.state = s.state
+    order by d.finished_at limit %(cap)s + 1) d
+  limit %(cap)s + 1
+) k
+group by k.queue

@@ -124,7 +124,7 @@ def test_at_takes_iso_times(db: Db, monkeypatch: pytest.MonkeyPatch, at: str) ->
         (["anything", "--at", "2031-05-01T07:00Z", "--delay", "1"], "not both"),
         (["anything", "--at", "tomorrow"], "is not a time like"),
         (["anything", "--jsonl", "missing.jsonl"], "does not exist"),
-        (["anything", "--queue", ""], "queue must be 1 to 255 printable characters"),
+        (["anything", "--queue", ""], "Invalid value for '--queue': it is empty"),
     ],
 )
 def test_mistake_is_one_sentence_and_exit_2(db: Db, args: list[str], says: str) -> None:

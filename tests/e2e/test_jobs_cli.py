@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -243,3 +244,21 @@ def test_the_example_does_what_it_says(reader: Reader) -> None:
     said = reader.follow(Block("run: own server, until done steering.charge", "fastq worker steering:app\n"))
     assert "charged order 1" in said
     assert reader.follow(Block("run: own server", "python steering.py retry\n")) == "retried 1\n"
+
+
+def test_whatever_stands_in_meta_is_shown_as_far_as_it_makes_sense(db: Db) -> None:
+    """The column takes any JSON; one strange row hides no other."""
+    strange = ["[1]", '"text"', '{"errors": 5}', '{"errors": [1, {"type": 7, "traceback": 8}], "crashes": "x"}']
+    strange += ['{"unique": "x", "headers": [1]}']
+    for number, meta in enumerate(strange, 1):
+        with suppress(psycopg.errors.CheckViolation):  # what the door refuses cannot be shown
+            db.execute(
+                "insert into fastq.finished"
+                " (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, meta)"
+                " values (0, %s, 'failed', 4, 4, 1000, 'default', '', 't', %s)",
+                [number, meta],
+            )
+    known = [job["id"] for job in told("jobs", "list")["jobs"]]
+    assert len(fastq("jobs", "list").stdout.splitlines()) == 1 + len(known)
+    for job in known:
+        assert fastq("jobs", "show", str(job)).stdout.startswith(f"job {job}  failed")

@@ -40,6 +40,16 @@ def test_pause_and_resume_say_what_they_changed(db: Db) -> None:
     fastq("queues", "pause", "", code=2)
 
 
+@pytest.mark.parametrize("act", ["pause", "resume", "set", "purge"])
+def test_queue_that_nobody_knows_gets_a_note(db: Db, act: str) -> None:
+    """A typo in a queue's name is no error, since a queue can be paused before its first job, but it is said."""
+    put_ready(db, queue="mail")
+    more = ["--yes"] if act == "purge" else []
+    assert "note: 'mial' is new here" in (done := fastq("queues", act, "mial", *more)).stderr
+    assert "did you mean 'mail'?" in done.stderr
+    assert fastq("queues", act, "mail", *more).stderr == ""
+
+
 def test_purge_deletes_what_waits_once_it_is_sure(db: Db) -> None:
     """Not without --yes; what runs, is kept or is of other queues stays."""
     running, failed, other = put_running(db), put_failed(db, queue="mail"), put_ready(db)

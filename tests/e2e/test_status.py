@@ -82,8 +82,24 @@ def test_every_state_is_counted_by_queue(db: Db) -> None:
     assert 0 <= mail.pop("oldest_s") < 60
     assert mail == {
         "name": "mail", "paused": False, "exact": True,
-        "ready": 3, "running": 2, "scheduled": 1, "retrying": 2, "waiting": 0, "failed": 2,
+        "ready": 3, "running": 2, "scheduled": 1, "retrying": 2, "waiting": 0, "failed": 2, "kept": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["discarded", "succeeded", "cancelled"])
+def test_kept_job_is_a_job(db: Db, state: str) -> None:
+    """A queue with nothing but jobs that are kept is shown, with how many; nobody says that there are none."""
+    assert "KEPT" not in status().stdout
+    db.execute(
+        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
+        " select 0, n, %s, 4, 1, 0, 'mail', '', 't' from generate_series(1, 3) n",
+        [state],
+    )
+    shown = status().stdout
+    assert "No jobs" not in shown
+    header, mail = shown.splitlines()[:2]
+    assert mail[: header.index("KEPT") + len("KEPT")].endswith(" 3")
+    assert queue_of(db, "mail", count_most=1000).kept == Count(3)
 
 
 def test_lines_of_ordered_groups(db: Db) -> None:
@@ -125,6 +141,19 @@ def test_workers_and_leader_are_shown(db: Db) -> None:
     assert "leader  here:1" in shown
     told = json.loads(status("--json").stdout)
     assert (told["leader"], told["schema"], told["workers"][0]["counters"]) == ("here:1", newest(), counters)
+
+
+def test_counters_of_another_make_are_unknown(db: Db) -> None:
+    """Whatever stands in a worker's row, status shows it."""
+    for number, counters in enumerate(["[1]", '{"running": "x", "claimed": null}', '"text"'], 1):
+        db.execute(
+            "insert into fastq.worker (slot, id, host, pid, name, expires_at, counters)"
+            " values (0, %s, 'here', 77, 'blue', now() + interval '20s', %s)",
+            [number, counters],
+        )
+    done = status()
+    assert done.returncode == 0
+    assert done.stdout.count(" ?") == 3 * 7
 
 
 def test_missing_schema_is_exit_4(empty_dsn: str) -> None:

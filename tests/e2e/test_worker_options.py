@@ -87,6 +87,15 @@ def fill(db: Db, task: str, jobs: int, queue: str = "default") -> None:
 # -- what it refuses
 
 
+UNSPEAKABLE = """
+class Unspeakable(Exception):
+    def __str__(self):
+        raise ValueError
+
+raise Unspeakable
+"""
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -110,12 +119,36 @@ def fill(db: Db, task: str, jobs: int, queue: str = "default") -> None:
         (["./jobs.py"], "TARGET is module:attr, such as jobs:app for the app of jobs.py, not './jobs.py'"),
         (["jobs.py"], "TARGET is module:attr"),
         (["jobs:app()"], "TARGET is module:attr"),
+        (["leaves:app"], "importing 'leaves' failed: it called sys.exit(3) ("),
+        (["torn:app"], "importing 'torn' failed: SyntaxError: "),
+        (["unspeakable:app"], "importing 'unspeakable' failed: Unspeakable: its text cannot be made ("),
+        (["cancelled:app"], "importing 'cancelled' failed: CancelledError: "),
+        (["jobs:app", "-Q", "mail:x"], "'mail:x' is not a queue, or a queue and a weight"),
+        (["jobs:app", "-Q", "mail;default"], "several are separated by commas"),
+        (["jobs:app", "-Q", ""], "it names no queue"),
+        (["jobs:app", "-X", "mail:3"], "has a weight"),
+        (["jobs:app", "--max-memory-per-child", "1K"], "would have it replaced for ever"),
+        (["jobs:app", "--max-memory-per-child", "9M"], "MB before its first job"),
+        (["jobs:app", "--prefetch-ms", "nan"], "is not a number"),
+        (["jobs:app", "--lease", "0"], "'--lease': 0 is less than 0.5 seconds"),
+        (["jobs:app", "--lease", "1000d"], "'--lease': 1000d is more than"),
+        (["jobs:app", "--shutdown-timeout", "0"], "'--shutdown-timeout': 0 is less"),
+        (["jobs:app", "--poll-interval", "9" * 400], "'--poll-interval'"),
+        (["jobs:app", "--cpus", ""], "'--cpus': it is empty"),
+        (["jobs:app", "--dsn", ""], "'--dsn': it is empty"),
+        (["jobs:app", "--metrics-addr", ""], "'--metrics-addr': it is empty"),
+        (["jobs:app", "--listen-dsn", "garbage", "--dry-run"], "the DSN is neither"),
+        (["jobs:app", "--name", "a\nb"], "'--name': 'a\\nb' is not a name"),
     ],
 )
 def test_mistake_is_one_sentence_and_exit_2(dsn: str, args: list[str], says: str) -> None:
     """A person's mistake is said without a traceback, before anything is forked."""
     Path("broken.py").write_text("1 / 0")
     Path("needs.py").write_text("import not_installed")
+    Path("leaves.py").write_text("import sys; sys.exit(3)")
+    Path("torn.py").write_text("def (:")
+    Path("cancelled.py").write_text("import asyncio; raise asyncio.CancelledError")
+    Path("unspeakable.py").write_text(UNSPEAKABLE)
     done = worker(*args)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
@@ -143,6 +176,14 @@ def test_newer_schema_is_exit_4(db: Db) -> None:
 
 
 # -- what it says
+
+
+def test_queue_that_no_task_has_is_warned_of(db: Db) -> None:
+    """A typo after -Q or -X would wait in silence; it is no error, since jobs can be enqueued into any queue."""
+    for option in ("-Q", "-X"):
+        done = worker("jobs:app", "--dry-run", option, "mial,default")
+        assert done.returncode == 0
+        assert "names 'mial', which no task of the app has as its queue; they have 'default'" in done.stderr
 
 
 def test_dry_run_says_what_would_run(db: Db) -> None:

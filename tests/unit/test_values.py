@@ -11,7 +11,7 @@ import pytest
 
 from fastq.cli.enqueue import Moment
 from fastq.cli.main import cli
-from fastq.cli.options import Bytes, Queues, Seconds
+from fastq.cli.values import Bytes, Milliseconds, Name, Names, Number, Queues, Rate, Seconds, Text
 
 pytestmark = pytest.mark.unit
 
@@ -22,7 +22,9 @@ pytestmark = pytest.mark.unit
         (Queues(), "mail:3,default:1", {"mail": 3, "default": 1}),
         (Queues(), "mail", {"mail": 1}),
         (Queues(), " mail:2 , , a:b:4", {"mail": 2, "a:b": 4}),
-        (Queues(), "tenant:x", {"tenant:x": 1}),
+        (Queues(), "tenant:x:1", {"tenant:x": 1}),
+        (Names(), "mail, default,mail", ("mail", "default")),
+        (Names(), "tenant:x", ("tenant:x",)),
         (Seconds(), "90", 90.0),
         (Seconds(), "1.5", 1.5),
         (Seconds(), "250ms", 0.25),
@@ -48,6 +50,33 @@ def test_text_becomes_a_value(kind: click.ParamType, text: Any, value: object) -
     [
         (Queues(), "mail:0"),
         (Queues(), ":3"),
+        (Queues(), "mail:x"),
+        (Queues(), "mail:-1"),
+        (Queues(), "mail:"),
+        (Queues(), "mail;default"),
+        (Queues(), "mail\x1b[31m"),
+        (Queues(), "mail,mail:3"),
+        (Queues(), "mail:99999999"),
+        (Queues(), ""),
+        (Queues(), ","),
+        (Names(), "mail:3"),
+        (Names(), "mail;default"),
+        (Names(), " "),
+        (Text(), ""),
+        (Text(), " "),
+        (Name(), ""),
+        (Name(), "a\nb"),
+        (Name(), "x" * 256),
+        (Milliseconds(0, 10), "nan"),
+        (Seconds(0.5, 60), "0"),
+        (Seconds(0.5, 60), "2m"),
+        (Seconds(most=60), "9" * 400),
+        (Number(0), "-1"),
+        (Number(1, 10), "11"),
+        (Rate(), "0/s"),
+        (Rate(), "0.001/h"),
+        (Bytes(), "0"),
+        (Bytes(), "9" * 5000),
         (Seconds(), "-1"),
         (Seconds(), "soon"),
         (Seconds(), "5 m"),
