@@ -17,7 +17,7 @@ _LAST = (Goes.FINISHED, Goes.DONE)
 
 async def ack(conn: AsyncConnection[Any], *, slot: int, worker: int, leases: list[int]) -> set[int]:
     """Delete leases whose jobs are all finished; returns those that were still ours."""
-    params = {"slot": slot, "worker": worker, "leases": leases}
+    params = {"slot": slot, "worker": worker, "leases": sorted(leases)}
     cur = await conn.execute(statement("ack_leases"), params, prepare=True)
     return {row[0] for row in await cur.fetchall()}
 

@@ -75,7 +75,7 @@ async def claim(
         "group_key": lane.group_key,
         "low": low,
         "limit": limit,
-        "acks": acks,
+        "acks": sorted(acks),
         "unknown": unknown,
         "max_bytes": MAX_BATCH_BYTES,
     }
@@ -109,7 +109,7 @@ async def claim_groups(
         "lows": [low for _, low in groups],
         "share": share,
         "limit": limit,
-        "acks": acks,
+        "acks": sorted(acks),
         "unknown": unknown,
         "max_bytes": MAX_BATCH_BYTES,
     }

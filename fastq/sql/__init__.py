@@ -6,6 +6,7 @@ for the number of a segment: `statement(name, segment)` gives the text for one; 
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import LiteralString
@@ -40,6 +41,17 @@ def over_segments(name: str) -> LiteralString:
     """Return `name`.sql for every segment at once, joined by union all."""
     parts = [f"({statement(name, segment)})" for segment in range(SEGMENTS)]
     return "\nunion all\n".join(parts)
+
+
+@cache
+def numbered(text: LiteralString) -> tuple[bytes, tuple[str, ...]]:
+    """Return a statement with its parameters as $1, $2 …, and their names in this order, for a raw cursor.
+
+    That spares psycopg the conversion, which it does not remember of texts as long as a look over all segments: 0.1 ms.
+    """
+    order = tuple(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    raw = re.sub(r"%\((\w+)\)s", lambda found: f"${order.index(found[1]) + 1}", text)
+    return raw.replace("%%", "%").encode(), order
 
 
 def names() -> list[str]:

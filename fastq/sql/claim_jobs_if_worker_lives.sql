@@ -1,6 +1,6 @@
 -- Claim up to `limit` jobs of one lane of one segment: out of ready, into one lease row, packed as one json array.
 -- Also deletes the leases in `acks`, whose jobs are all finished, as ack_leases does: one round trip for both. They must
--- be of this segment.
+-- be of this segment, and in order.
 -- A batch ends before it passes `max_bytes` (its first job always comes along).
 -- A paused queue gives nothing.
 -- Fence: nothing is claimed when the worker's row is gone or its time has run out; the key-share lock makes a reaper wait for this statement.
@@ -10,7 +10,9 @@ with alive as materialized (
   select w.expires_at > now() as in_time from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s for key share
 ),
 acked as (
-  delete from fastq.lease_{segment} l where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s)
+  delete from fastq.lease_{segment} l
+  where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s::int8[])
+    and l.id between (%(acks)s::int8[])[1] and (%(acks)s::int8[])[cardinality(%(acks)s::int8[])]
   returning l.id
 ),
 forgotten as (

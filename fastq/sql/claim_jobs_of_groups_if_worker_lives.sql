@@ -8,7 +8,9 @@ with alive as materialized (
   select w.expires_at > now() as in_time from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s for key share
 ),
 acked as (
-  delete from fastq.lease_{segment} l where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s)
+  delete from fastq.lease_{segment} l
+  where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s::int8[])
+    and l.id between (%(acks)s::int8[])[1] and (%(acks)s::int8[])[cardinality(%(acks)s::int8[])]
   returning l.id
 ),
 forgotten as (

@@ -21,6 +21,8 @@ held as materialized (
   select l.id, l.queue, l.priority, l.group_key, l.batch, l.done
   from fastq.lease l
   where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(lease)s)
+    and l.id between (select min(a.id) from unnest(%(lease)s::int8[]) a(id))
+                 and (select max(a.id) from unnest(%(lease)s::int8[]) a(id))
   order by l.id
   for no key update
 ),
@@ -37,7 +39,9 @@ job as materialized (
 marked as (
   update fastq.lease l set done = l.done || m.ords
   from (select j.lease, array_agg(j.ord) as ords from job j group by j.lease) m
-  where l.slot = %(slot)s and l.id = any (%(lease)s) and l.id = m.lease
+  where l.slot = %(slot)s and l.id = m.lease and l.id = any (%(lease)s)
+    and l.id between (select min(a.id) from unnest(%(lease)s::int8[]) a(id))
+                 and (select max(a.id) from unnest(%(lease)s::int8[]) a(id))
 ),
 free as materialized (
   select k.key, k.job

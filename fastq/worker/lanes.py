@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import TypeVar
 
 from fastq.protocol.claim import Lane
-from fastq.protocol.discover import BEYOND_ALL
+from fastq.protocol.stretches import BEYOND_ALL
 from fastq.sql import SEGMENTS
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from fastq.protocol.claim import Lane
-from fastq.protocol.discover import BEYOND_ALL
+from fastq.protocol.stretches import BEYOND_ALL
 from fastq.sql import SEGMENTS
 from fastq.worker.lanes import MOST_LAG_S, MOST_QUIET, MOST_TURNS, Lanes, share_of
 
