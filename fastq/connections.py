@@ -1,16 +1,21 @@
 """The connection of psycopg's inside what callers hold: Django's connections, SQLAlchemy's connections and sessions.
 
-Their transaction is begun in their own way first, so that they know of it and their commit is a commit.
+Their transaction is begun in their own way first, so that they know of it and their commit is a commit. It has its
+settings again after whatever is done on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 import psycopg
+from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
+from psycopg.pq import TransactionStatus
 
 from fastq.errors import UsageError
+from fastq.session import ENCODING
 
 
 class Holder(Protocol):
@@ -76,3 +81,54 @@ def _not_one(conn: object) -> UsageError:
         f"conn is {conn!r:.100}: it must be a connection of psycopg's, Django's or SQLAlchemy's, or a session,"
         " asynchronous in asynchronous calls; nothing was enqueued"
     )
+
+
+# -- transactions on it
+
+
+@asynccontextmanager
+async def all_or_none(conn: AsyncConnection[Any]) -> AsyncIterator[None]:
+    """Give a transaction, or a savepoint in the caller's.
+
+    psycopg's transaction() commits what it began itself. A connection that is not in autocommit mode begins with its
+    first statement, here one of nothing, so that the commit is left to the caller.
+    """
+    if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
+        await AsyncCursor(conn).execute(b"")
+    async with conn.transaction():
+        yield
+
+
+@contextmanager
+def all_or_none_sync(conn: Connection[Any]) -> Iterator[None]:
+    """As all_or_none, on a synchronous connection."""
+    if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
+        Cursor(conn).execute(b"")
+    with conn.transaction():
+        yield
+
+
+@asynccontextmanager
+async def in_utf8(conn: AsyncConnection[Any]) -> AsyncIterator[None]:
+    """Let jobs be written on a caller's connection whose client encoding cannot hold every character."""
+    theirs = conn.info.parameter_status("client_encoding")
+    if theirs == ENCODING:
+        yield
+        return
+    async with all_or_none(conn):  # with its end, or its savepoint's, the encoding goes
+        await AsyncCursor(conn).execute(f"set local client_encoding = '{ENCODING}'".encode())
+        yield
+        await AsyncCursor(conn).execute(f"set local client_encoding = '{theirs}'".encode())
+
+
+@contextmanager
+def in_utf8_sync(conn: Connection[Any]) -> Iterator[None]:
+    """As in_utf8, on a synchronous connection."""
+    theirs = conn.info.parameter_status("client_encoding")
+    if theirs == ENCODING:
+        yield
+        return
+    with all_or_none_sync(conn):
+        Cursor(conn).execute(f"set local client_encoding = '{ENCODING}'".encode())
+        yield
+        Cursor(conn).execute(f"set local client_encoding = '{theirs}'".encode())

@@ -6,8 +6,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import psycopg
@@ -15,8 +15,9 @@ from psycopg import conninfo
 
 from fastq import embedded
 from fastq.config import Dsn, DsnSource
-from fastq.errors import DatabaseUnreachable, UsageError
+from fastq.errors import DatabaseUnreachable, SchemaError, UsageError
 from fastq.schema import migrator
+from fastq.session import ENCODING, Session, greeting, session
 from fastq.sql import statement
 
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
@@ -61,7 +62,7 @@ def parameters(dsn: str, application: str) -> dict[str, Any]:
     if "@" in str(given.get("host") or "")[1:]:
         raise UsageError("the DSN's host has an @ in it: percent-encode the @ of the password as %40")
     ours = {"application_name": application, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE}
-    return {**ours, **given}
+    return {**ours, **given, "client_encoding": ENCODING}
 
 
 def connect(dsn: str, application: str = "fastq") -> Connection:
@@ -69,11 +70,17 @@ def connect(dsn: str, application: str = "fastq") -> Connection:
 
     Raises:
         DatabaseUnreachable: nobody answers, or lets us in.
+        SchemaError: the database's encoding cannot hold jobs.
 
     """
     try:
         conn = Connection.connect(**parameters(dsn, application), autocommit=True)
-        conn.pooled = _is_another(conn, conn.execute(statement("greet_server")).fetchone())
+        try:
+            _check_encoding(conn)
+            _greeted(conn, conn.execute(statement("greet_server"), greeting(conn.info.backend_pid)).fetchone())
+        except BaseException:
+            conn.close()
+            raise
     except psycopg.OperationalError as exc:
         raise unreachable(exc) from None
     return conn
@@ -83,19 +90,36 @@ async def connect_async(dsn: str, application: str = "fastq") -> AsyncConnection
     """As `connect`, asynchronous."""
     try:
         conn = await AsyncConnection.connect(**parameters(dsn, application), autocommit=True)
-        conn.session = (conn.info.backend_pid, time.monotonic())
-        conn.pooled = _is_another(conn, await (await conn.execute(statement("greet_server"))).fetchone())
+        try:
+            _check_encoding(conn)
+            conn.let_in = (conn.info.backend_pid, time.monotonic())
+            answer = await conn.execute(statement("greet_server"), greeting(conn.info.backend_pid))
+            _greeted(conn, await answer.fetchone())
+        except BaseException:
+            await conn.close()
+            raise
     except psycopg.OperationalError as exc:
         raise unreachable(exc) from None
     return conn
 
 
-def _is_another(conn: Connection | AsyncConnection, found: tuple[Any, ...] | None) -> bool:
-    """Tell whether the session is not of the process that answered the login; prepares nothing then."""
-    pooled = found is not None and found[0] != conn.info.backend_pid
-    if pooled:
+def _check_encoding(conn: Connection | AsyncConnection) -> None:
+    """Refuse a database that cannot hold every character of a job: others would be lost, or stop who reads them."""
+    encoding = conn.info.parameter_status("server_encoding")
+    if encoding not in {None, ENCODING}:
+        raise SchemaError(
+            f"the database {conn.info.dbname!r} has the encoding {encoding}, and jobs need {ENCODING}; nothing was"
+            f" written: use a database made by `create database … encoding '{ENCODING}' template template0`"
+        )
+
+
+def _greeted(conn: Connection | AsyncConnection, answer: tuple[Any, ...] | None) -> None:
+    """Note what the session is like; through a pooler nothing is prepared."""
+    assert answer is not None, "greet_server returns one row"
+    process, theirs = answer[:2]
+    conn.session = session(pooled=process != conn.info.backend_pid, theirs=theirs or {})
+    if conn.session.pooled:
         conn.prepare_threshold = None
-    return pooled
 
 
 def unreachable(exc: BaseException) -> DatabaseUnreachable:
@@ -107,7 +131,7 @@ class Connection(psycopg.Connection[Any]):
     """A synchronous connection that loses its patience inside `answering`."""
 
     patience_s: float | None = None
-    pooled = False
+    session = Session()
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for the server as psycopg does, if need be with a bound."""
@@ -118,10 +142,8 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
     """As Connection, asynchronous."""
 
     patience_s: float | None = None
-    pooled = False
-    """Whether a pooler is in between, which may run each transaction in another session: none keeps any state."""
-
-    session = (0, 0.0)
+    session = Session()
+    let_in = (0, 0.0)
     """The server's process, and when it had let us in, by time.monotonic()."""
 
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
@@ -135,10 +157,37 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
             watch.cancel()
 
 
+def as_ours(conn: psycopg.AsyncConnection[Any]) -> AbstractAsyncContextManager[None]:
+    """Let statements of ours on a connection of ours find the settings that they need: through a pooler, that may take
+    a transaction.
+    """
+    assert isinstance(conn, AsyncConnection)
+    return _ours(conn) if conn.session.transaction else nullcontext()
+
+
+@asynccontextmanager
+async def _ours(conn: AsyncConnection) -> AsyncIterator[None]:
+    async with conn.transaction():
+        await conn.execute(conn.session.transaction.encode())
+        yield
+
+
+@contextmanager
+def as_ours_sync(conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """As as_ours, on a synchronous connection."""
+    assert isinstance(conn, Connection)
+    if not conn.session.transaction:
+        yield
+        return
+    with conn.transaction():
+        conn.execute(conn.session.transaction.encode())
+        yield
+
+
 async def end_session(conn: AsyncConnection, lost: AsyncConnection) -> None:
     """End the session behind a connection that was given up, if the server still has it; not through a pooler."""
-    pid, opened_at = lost.session
-    if not (lost.pooled or conn.pooled):
+    pid, opened_at = lost.let_in
+    if not (lost.session.pooled or conn.session.pooled):
         age_s = time.monotonic() - opened_at - _CLOCKS_APART_S
         with answering(conn), suppress(psycopg.errors.InsufficientPrivilege):
             await conn.execute(statement("end_session"), {"pid": pid, "age_s": age_s})

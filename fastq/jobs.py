@@ -9,6 +9,7 @@ from typing import TypeVar
 import psycopg
 
 from fastq.client import AsyncClient, SyncClient, Use, fate
+from fastq.database import as_ours, as_ours_sync
 from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
 from fastq.protocol import jobs
 from fastq.protocol.jobs import Cancelled, Cancelling, JobFilter, JobInfo, Request, states_of
@@ -217,10 +218,11 @@ class Jobs:
     async def _ask(self, request: Request[T]) -> T:
         async with self._client().connection(Use.SLOW) as conn:
             with told():
-                return await jobs.carry_out(conn, request)
+                async with as_ours(conn):
+                    return await jobs.carry_out(conn, request)
 
     def _ask_sync(self, request: Request[T]) -> T:
-        with self._sync_client().connection(Use.SLOW) as conn, told():
+        with self._sync_client().connection(Use.SLOW) as conn, told(), as_ours_sync(conn):
             return jobs.carry_out_sync(conn, request)
 
 

@@ -58,9 +58,9 @@ class Link:
 
         """
         conn = await database.connect_async(self._dsn, self._application)
-        if self._setup and not conn.pooled:
+        if self._setup and not conn.session.pooled:
             await conn.execute(self._setup.encode())
-        if conn.pooled and not Link._told:
+        if conn.session.pooled and not Link._told:
             Link._told = True
             log.info("a pooler is in between: settings go along with each transaction, nothing is prepared")
         if self._lost is not None:
@@ -104,10 +104,12 @@ class Link:
         async with self._turn:  # no statement may fall into another operation's transaction, nor into its patience
             conn = await self.open_or_kept()
             with database.answering(conn, self.answer_s):
-                if not (conn.pooled and self._setup):
+                local = filter(None, (conn.session.transaction, self._setup.replace("set ", "set local ")))
+                settings = "; ".join(local) if conn.session.pooled else ""
+                if not settings:
                     return await operation(conn)
                 async with conn.transaction():
-                    await conn.execute(self._setup.replace("set ", "set local ").encode())
+                    await conn.execute(settings.encode())
                     return await operation(conn)
 
     async def _try_revive(self) -> None:

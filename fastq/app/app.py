@@ -13,6 +13,7 @@ from fastq.app.registry import Lifespan, Registry
 from fastq.client import Use
 from fastq.completing import completing
 from fastq.config import CONNECTION_IDLE_S, CONNECTIONS_MOST, PAYLOAD_LIMIT_BYTES, PoolConfig, ProducerConfig
+from fastq.database import as_ours
 from fastq.errors import JobFailed, LeaseLost
 from fastq.job import JobRef, JobSpec
 from fastq.jobs import Jobs
@@ -79,7 +80,7 @@ class App(Registry, Enqueueing):
         pause_s = _RESULT_PAUSE_S[0]
         async with asyncio.timeout(timeout_s):
             while True:
-                async with self.client.connection(Use.BRIEF) as conn:
+                async with self.client.connection(Use.BRIEF) as conn, as_ours(conn):
                     ending = await find_ending(conn, slot=0, job=job)
                 if ending is not None:
                     break
@@ -92,6 +93,6 @@ class App(Registry, Enqueueing):
 
     async def save_checkpoint(self, place: Place, value: str) -> None:
         """Keep a running job's checkpoint; see `Context.checkpoint`."""
-        async with self.client.connection(Use.BRIEF) as conn:
+        async with self.client.connection(Use.BRIEF) as conn, as_ours(conn):
             if not await completion.save_checkpoint(conn, place, value):
                 raise LeaseLost("the job was taken from this worker; its checkpoint was not written")

@@ -10,7 +10,7 @@ from fastq import database
 from fastq.app.connected import Connected
 from fastq.app.durations import positive_s
 from fastq.client import Use
-from fastq.connections import AnyAsyncConnection, AnyConnection, inside, inside_async
+from fastq.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
 from fastq.errors import ReservationGone, UsageError
 from fastq.job import JobIds, JobRef, JobSpec
 from fastq.jobs import told
@@ -131,10 +131,13 @@ class Enqueueing(Connected):
 
     async def _carry_out(self, request: Request[T], conn: AnyAsyncConnection | None) -> T:
         if conn is not None:
-            return await carry_out(await inside_async(conn), request)
+            theirs = await inside_async(conn)
+            async with in_utf8(theirs):
+                return await carry_out(theirs, request)
         async with self.client.connection(Use.SLOW) as own:
             with told(), database.answering(own):
-                return await carry_out(own, request)
+                async with database.as_ours(own):
+                    return await carry_out(own, request)
 
     def reserve_sync(
         self, spec: JobSpec, *, expires: float | timedelta = RESERVED_S, conn: AnyConnection | None = None
@@ -157,8 +160,10 @@ class Enqueueing(Connected):
 
     def _carry_out_sync(self, request: Request[T], conn: AnyConnection | None) -> T:
         if conn is not None:
-            return carry_out_sync(inside(conn), request)
-        with self.sync_client.connection(Use.SLOW) as own, told(), database.answering(own):
+            theirs = inside(conn)
+            with in_utf8_sync(theirs):
+                return carry_out_sync(theirs, request)
+        with self.sync_client.connection(Use.SLOW) as own, told(), database.answering(own), database.as_ours_sync(own):
             return carry_out_sync(own, request)
 
     # -- enqueue, from synchronous code

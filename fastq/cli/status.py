@@ -38,7 +38,8 @@ def status(dsn: str | None, json: bool) -> None:
     with database.connect(database.reachable(find_dsn(dsn)), "fastq status") as conn:
         migrator.check(conn)
         try:
-            seen = survey(conn)
+            with database.as_ours_sync(conn):
+                seen = survey(conn)
         except psycopg.Error as exc:
             raise FastqError(f"PostgreSQL did not answer: {str(exc).strip()}") from None
     answer(codec.dumps(as_dict(seen))) if json else say(render(seen))

@@ -25,7 +25,7 @@ def steering(dsn: str | None, name: str) -> Iterator[Connection[Any]]:
 
     with database.connect(database.reachable(find_dsn(dsn)), f"fastq {name}") as conn:
         migrator.check(conn)
-        with told():
+        with told(), database.as_ours_sync(conn):
             yield conn
 
 

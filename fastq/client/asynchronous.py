@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import AsyncConnection
 
+from fastq import database
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import AsyncPool, Use
 from fastq.config import ProducerConfig
-from fastq.database import answering
+from fastq.connections import in_utf8
+from fastq.database import answering, as_ours
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobIds, JobSpec
 from fastq.protocol import copying, enqueue, reserve, unique, upkeep
@@ -69,7 +71,7 @@ class AsyncClient:
         finally:
             await self._pool.close()
 
-    def connection(self, use: Use = Use.HELD) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+    def connection(self, use: Use = Use.HELD) -> AbstractAsyncContextManager[database.AsyncConnection]:
         """Give a connection of the client's own, in autocommit mode.
 
         Raises:
@@ -141,7 +143,8 @@ class AsyncClient:
         async with self._pool.connection(use) as conn:
             try:
                 with answering(conn):
-                    return await attempt(conn)
+                    async with as_ours(conn):
+                        return await attempt(conn)
             except psycopg.Error as exc:
                 if exc.sqlstate == fate.READ_ONLY:
                     await conn.close()  # the next one may find the new primary
@@ -158,18 +161,19 @@ class AsyncClient:
 
     async def enqueue_in(self, conn: AsyncConnection[Any], spec: JobSpec) -> int:
         """Enqueue a job on the caller's connection, as part of its transaction if it has one."""
-        (job_id,) = await enqueue.insert_lines(conn, [Line(spec, self._limit_bytes)])
+        async with in_utf8(conn):
+            (job_id,) = await enqueue.insert_lines(conn, [Line(spec, self._limit_bytes)])
         await ask(conn, "notify_workers")
         return job_id
 
     async def enqueue_apart(self, spec: JobSpec, conn: AsyncConnection[Any] | None) -> Placed:
         """Enqueue a unique or ordered job: on its own, because it may have to wait for who is just taking the key."""
         apart = Apart(spec, self._limit_bytes)
-        placed = await (
-            self._apart_in_time(lambda own: enqueue.insert_apart(own, apart, patience=unique.PATIENCE))
-            if conn is None
-            else enqueue.insert_apart(conn, apart)
-        )
+        if conn is None:
+            placed = await self._apart_in_time(lambda own: enqueue.insert_apart(own, apart, patience=unique.PATIENCE))
+        else:
+            async with in_utf8(conn):
+                placed = await enqueue.insert_apart(conn, apart)
         if not placed.duplicate and not spec.options.waits:
             if conn is None:
                 self.wake()
@@ -181,7 +185,8 @@ class AsyncClient:
         """Reserve a job; it may have to wait for who is just taking its unique key."""
         body = enqueue.payload(spec, self._limit_bytes)
         if conn is not None:
-            return await carry_out(conn, reserve.reserve(spec, body, expires_s=expires_s))
+            async with in_utf8(conn):
+                return await carry_out(conn, reserve.reserve(spec, body, expires_s=expires_s))
         request = reserve.reserve(spec, body, expires_s=expires_s, patience=unique.PATIENCE)
         return await self._apart_in_time(lambda own: carry_out(own, request))
 
@@ -209,14 +214,16 @@ class AsyncClient:
         patience = unique.PATIENCE if conn is None else None
         text = copying.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
-            ids = await copying.put_jobs(conn, specs, text, slot=0, progress=progress)
+            async with in_utf8(conn):
+                ids = await copying.put_jobs(conn, specs, text, slot=0, progress=progress)
             await ask(conn, "notify_workers")
             return ids
         async with AsyncExitStack() as stack:
             own = await self._in_time(lambda: stack.enter_async_context(self._pool.connection(Use.HELD)))
             stack.enter_context(answering(own))
             try:
-                ids = await copying.put_jobs(own, specs, text, slot=0, progress=progress)
+                async with as_ours(own):
+                    ids = await copying.put_jobs(own, specs, text, slot=0, progress=progress)
             except psycopg.Error as exc:
                 if text.reading:  # it is not ours: the iterable raised it
                     raise

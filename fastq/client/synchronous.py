@@ -16,7 +16,8 @@ from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import SyncPool, Use
 from fastq.config import ProducerConfig
-from fastq.database import answering
+from fastq.connections import in_utf8_sync
+from fastq.database import answering, as_ours_sync
 from fastq.errors import DatabaseUnreachable
 from fastq.job import JobIds, JobSpec
 from fastq.protocol import copying, enqueue, reserve, unique
@@ -64,11 +65,12 @@ class SyncClient:
         line = Line(spec, self._limit_bytes)
         if conn is None:
             return self._in_time(lambda: self._on(Use.BRIEF, lambda own: self._insert(own, line)))
-        (job_id,) = enqueue.insert_lines_sync(conn, [line])
+        with in_utf8_sync(conn):
+            (job_id,) = enqueue.insert_lines_sync(conn, [line])
         ask_sync(conn, "notify_workers")
         return job_id
 
-    def _insert(self, conn: database.Connection, line: Line) -> int:
+    def _insert(self, conn: Connection[Any], line: Line) -> int:
         (job_id,) = enqueue.insert_lines_sync(conn, [line])
         self._notify(conn)
         return job_id
@@ -81,7 +83,8 @@ class SyncClient:
             if not placed.duplicate and not spec.options.waits:
                 self.wake()
             return placed
-        placed = enqueue.insert_apart_sync(conn, apart)
+        with in_utf8_sync(conn):
+            placed = enqueue.insert_apart_sync(conn, apart)
         if not placed.duplicate and not spec.options.waits:
             ask_sync(conn, "notify_workers")
         return placed
@@ -90,18 +93,19 @@ class SyncClient:
         """Reserve a job; it may have to wait for who is just taking its unique key."""
         body = enqueue.payload(spec, self._limit_bytes)
         if conn is not None:
-            return carry_out_sync(conn, reserve.reserve(spec, body, expires_s=expires_s))
+            with in_utf8_sync(conn):
+                return carry_out_sync(conn, reserve.reserve(spec, body, expires_s=expires_s))
         request = reserve.reserve(spec, body, expires_s=expires_s, patience=unique.PATIENCE)
         return self._apart_in_time(lambda own: carry_out_sync(own, request))
 
-    def _apart_in_time(self, attempt: Callable[[database.Connection], Placed]) -> Placed:
+    def _apart_in_time(self, attempt: Callable[[Connection[Any]], Placed]) -> Placed:
         return self._in_time(lambda: self._on(Use.SLOW, attempt))
 
-    def _on(self, use: Use, attempt: Callable[[database.Connection], T]) -> T:
+    def _on(self, use: Use, attempt: Callable[[Connection[Any]], T]) -> T:
         """Return what `attempt` does on a connection; its errors say what became of the jobs."""
         with self._pool.connection(use) as own:
             try:
-                with answering(own):
+                with answering(own), as_ours_sync(own):
                     return attempt(own)
             except psycopg.Error as exc:
                 if exc.sqlstate == fate.READ_ONLY:
@@ -118,14 +122,16 @@ class SyncClient:
         patience = unique.PATIENCE if conn is None else None
         text = copying.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
-            ids = copying.put_jobs_sync(conn, specs, text, slot=0, progress=progress)
+            with in_utf8_sync(conn):
+                ids = copying.put_jobs_sync(conn, specs, text, slot=0, progress=progress)
             ask_sync(conn, "notify_workers")
             return ids
         with ExitStack() as stack:
             own = self._in_time(lambda: stack.enter_context(self._pool.connection(Use.HELD)))
             stack.enter_context(answering(own))
             try:
-                ids = copying.put_jobs_sync(own, specs, text, slot=0, progress=progress)
+                with as_ours_sync(own):
+                    ids = copying.put_jobs_sync(own, specs, text, slot=0, progress=progress)
             except psycopg.Error as exc:
                 if text.reading:  # it is not ours: the iterable raised it
                     raise
@@ -145,7 +151,7 @@ class SyncClient:
                     raise fate.given_up(exc) from None
                 time.sleep(min(left_s, full_jitter_s(failures)))
 
-    def _notify(self, conn: database.Connection, *, always: bool = False) -> None:
+    def _notify(self, conn: Connection[Any], *, always: bool = False) -> None:
         """Wake the fleet unless that was just done. The jobs are there already, whatever becomes of it."""
         with self._lock:
             due = always or time.monotonic() - self._notified_at > NOTIFY_EVERY_S

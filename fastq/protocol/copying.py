@@ -15,6 +15,7 @@ from typing import Any
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 
 from fastq import codec
+from fastq.connections import all_or_none, all_or_none_sync
 from fastq.errors import ArgumentError
 from fastq.job import JobIds, JobSpec, Options
 from fastq.protocol import ordered, unique
@@ -24,8 +25,6 @@ from fastq.protocol.enqueue import (
     LINES_MOST,
     Line,
     Progress,
-    all_or_none,
-    all_or_none_sync,
     check_numbers,
     insert_lines,
     insert_lines_sync,

@@ -5,14 +5,14 @@ Encoding is pure; drivers are thin. See `copying` for many jobs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
-from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
-from psycopg.pq import TransactionStatus
+from psycopg import AsyncConnection, Connection
 
 from fastq import codec
+from fastq.connections import all_or_none, all_or_none_sync
 from fastq.errors import ArgumentError, PayloadTooLarge
 from fastq.job import JobSpec, Options
 from fastq.protocol import ordered, unique
@@ -125,28 +125,6 @@ def insert_lines_sync(conn: Connection[Any], lines: list[Line], *, slot: int = 0
     statements = list(line_statements(lines, slot))
     with all_or_none_sync(conn) if len(statements) > 1 else nullcontext():
         return _scatter(lines, [(ask_sync(conn, name, params)[0], places) for name, params, places in statements])
-
-
-@asynccontextmanager
-async def all_or_none(conn: AsyncConnection[Any]) -> AsyncIterator[None]:
-    """Give a transaction, or a savepoint in the caller's.
-
-    psycopg's transaction() commits what it began itself. A connection that is not in autocommit mode begins with its
-    first statement, here one of nothing, so that the commit is left to the caller.
-    """
-    if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
-        await AsyncCursor(conn).execute(b"")
-    async with conn.transaction():
-        yield
-
-
-@contextmanager
-def all_or_none_sync(conn: Connection[Any]) -> Iterator[None]:
-    """As all_or_none, on a synchronous connection."""
-    if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
-        Cursor(conn).execute(b"")
-    with conn.transaction():
-        yield
 
 
 def _scatter(lines: list[Line], inserted: list[tuple[int, list[int]]]) -> list[int]:

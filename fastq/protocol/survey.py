@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from psycopg import Connection, IsolationLevel
+from psycopg import Connection
+from psycopg.pq import TransactionStatus
 
 from fastq.sql import over_segments, statement
 from fastq.states import JobState
@@ -135,14 +137,12 @@ class _Tally:
 
 
 def survey(conn: Connection[Any], *, count_most: int = COUNT_MOST) -> Survey:
-    """Look at the whole, in one read-only snapshot. The connection must be idle."""
-    conn.isolation_level, conn.read_only = IsolationLevel.REPEATABLE_READ, True
-    try:
-        with conn.transaction():
-            fleet = _fleet(conn)
-            return Survey(queues=_queues(conn, fleet.slots, count_most), workers=_workers(conn), fleet=fleet)
-    finally:
-        conn.isolation_level = conn.read_only = None
+    """Look at the whole, in one read-only snapshot. In a transaction it must come first."""
+    idle = conn.info.transaction_status == TransactionStatus.IDLE
+    with conn.transaction() if idle else nullcontext():
+        conn.execute("set transaction isolation level repeatable read, read only")
+        fleet = _fleet(conn)
+        return Survey(queues=_queues(conn, fleet.slots, count_most), workers=_workers(conn), fleet=fleet)
 
 
 def _queues(conn: Connection[Any], slots: int, cap: int) -> tuple[QueueSurvey, ...]:

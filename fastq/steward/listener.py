@@ -35,7 +35,7 @@ class Listener:
             try:
                 conn = await database.connect_async(self._dsn, "fastq listener")
                 async with conn:
-                    if conn.pooled:
+                    if conn.session.pooled:
                         log.warning(
                             "a pooler is in between, NOTIFY does not come through, workers poll: see --listen-dsn"
                         )

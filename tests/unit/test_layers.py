@@ -18,7 +18,7 @@ PACKAGE = Path(fastq.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"errors", "states"},
-    {"config", "backoff", "settlement", "codec", "child", "board", "cron"},
+    {"config", "backoff", "settlement", "codec", "child", "board", "cron", "session"},
     {"job", "outcome", "arguments", "batch_item", "connections"},
     {"terminal"},
     {"sql", "observability", "embedded"},
