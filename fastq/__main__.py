@@ -9,6 +9,7 @@ from fastq.cli import early
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    early.open_streams()
     early.catch_interrupt()
     if wrong := early.stranger():
         sys.stderr.write(f"fastq: {wrong}\n")

@@ -1,4 +1,4 @@
-"""What comes before the command line itself, before anything slow is imported: Ctrl-C, and whose files these are.
+"""What comes before the command line itself, and before slow imports: streams, Ctrl-C, and whose files these are.
 
 Imports only the standard library, and little of it.
 """
@@ -12,6 +12,20 @@ import sys
 from types import FrameType
 
 STOPPED = 130
+
+
+def open_streams() -> None:
+    """Lead stdin, stdout and stderr to nowhere where they were closed, as by `2>&-`.
+
+    Otherwise the next file or socket would get the free number, and what is meant for stderr would be written there.
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free, so this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, "w" if fd else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def catch_interrupt() -> None:

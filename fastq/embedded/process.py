@@ -50,18 +50,24 @@ def serves_by_ps(pid: int, data: Path) -> bool:
     return not state.startswith("Z") and f"postgres -D {data} -c " in arguments
 
 
-def die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None]:
     """Return what the child calls before exec so that the kernel sends it SIGINT if the keeper dies.
 
     SIGINT is fast shutdown for postgres, and initdb removes its half-made directory. The call comes after setuid,
     which would clear the wish. If the keeper died before it was registered, no signal would ever come: hence
     the look at the parent.
+
+    SIGINT and SIGQUIT, by which such children are stopped, get their default back: in a background job of a shell
+    they are ignored, and a child that has no handler yet would go on.
     """
-    if sys.platform != "linux":
-        return None
-    libc, keeper = ctypes.CDLL(None), os.getpid()
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    keeper = os.getpid()
 
     def register() -> None:
+        for signum in (signal.SIGINT, signal.SIGQUIT):
+            signal.signal(signum, signal.SIG_DFL)
+        if libc is None:
+            return
         libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGINT))
         if os.getppid() != keeper:
             os._exit(1)

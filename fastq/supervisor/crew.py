@@ -39,6 +39,8 @@ class Crew:
         """Take the signals and tie the lifeline."""
         self._lifeline = os.pipe()
         self.signals.open()
+        if names := " and ".join(signum.name for signum in self.signals.ignored):
+            log.info("%s stay ignored, as they were at the start; TERM drains, a second one stops at once", names)
 
     def spawn_worker(self, slot: Slot, held: set[int]) -> Worker | None:
         """Fork a worker for the slot; None when there is no cell or no process to be had."""

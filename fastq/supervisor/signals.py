@@ -27,6 +27,8 @@ WATCHED = (
 )
 # A terminal sends these to the whole process group; only the supervisor may act on them.
 IGNORED_IN_CHILDREN = (signal.SIGINT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
+# A shell has its background jobs ignore these: Ctrl-C and Ctrl-\\ at its terminal are for others. So they stay ignored.
+_LEFT_IGNORED = (signal.SIGINT, signal.SIGQUIT)
 _STDERR_FD = 2
 
 _Handler = Callable[[int, FrameType | None], object] | int
@@ -37,9 +39,13 @@ def _nothing(_signum: int, _frame: FrameType | None) -> None:
 
 
 class SignalPipe:
-    """The watched signals of this process, in order of arrival, between `open` and `close`."""
+    """The watched signals of this process, in order of arrival, between `open` and `close`.
+
+    `ignored` are those that the process was started with as ignored, and that it does not take over.
+    """
 
     def __init__(self) -> None:
+        self.ignored: tuple[signal.Signals, ...] = ()
         self._fds: tuple[int, int] | None = None
         self._before: dict[signal.Signals, _Handler] = {}
         self._wakeup_before = -1
@@ -53,8 +59,10 @@ class SignalPipe:
         self._fds = (read_fd, write_fd)
         self._poll.register(read_fd, select.POLLIN)
         self._wakeup_before = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        self.ignored = tuple(signum for signum in _LEFT_IGNORED if signal.getsignal(signum) is signal.SIG_IGN)
         for signum in WATCHED:
-            self._before[signum] = signal.signal(signum, _nothing) or signal.SIG_DFL
+            if signum not in self.ignored:
+                self._before[signum] = signal.signal(signum, _nothing) or signal.SIG_DFL
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
 
     def wait(self, timeout_s: float) -> list[signal.Signals]:

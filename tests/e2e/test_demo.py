@@ -107,6 +107,27 @@ def test_a_stopped_demo_leaves_nothing(temporary: Path, moment: str, signum: sig
     assert processes_naming(temporary) == []
 
 
+def test_a_demo_in_the_background_leaves_nothing_either(temporary: Path) -> None:
+    """A shell has its background jobs ignore INT and QUIT; what the demo starts can be stopped all the same."""
+
+    def ignore() -> None:
+        for signum in (signal.SIGINT, signal.SIGQUIT):
+            signal.signal(signum, signal.SIG_IGN)
+
+    child = subprocess.Popen(
+        [*DEMO, "--files", "60"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=ignore
+    )
+    assert child.stdout is not None
+    said = read_until(child.stdout.fileno(), "starting workers")  # whose supervisor has no handlers yet
+    child.terminate()
+    said += read_until(child.stdout.fileno(), None)
+    child.stdout.close()
+
+    assert child.wait(60) == 130, said
+    assert list(temporary.iterdir()) == []
+    assert processes_naming(temporary) == []
+
+
 def read_until(terminal: int, words: str | None) -> str:
     """Read what a child writes to its terminal until it wrote some words, or until it has ended."""
     said = ""
