@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import fastq
 
@@ -17,6 +18,6 @@ async def works(n: int, ctx: fastq.Context) -> None:
     await asyncio.sleep(0.002 * (1 + n % 5))
     async with app.client.connection() as conn:
         await conn.execute(
-            "insert into span (job, grp, ran) values (%s, %s, tstzrange(%s, clock_timestamp()))",
-            [ctx.id, str(n % 4), row[0]],
+            "insert into span (job, grp, ran, pid) values (%s, %s, tstzrange(%s, clock_timestamp()), %s)",
+            [ctx.id, str(n % 4), row[0], os.getpid()],
         )
