@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench chaos model
+.PHONY: demo test lint bench chaos model mutants
 .DEFAULT_GOAL := demo
 
 demo: $(INSTALLED)
@@ -35,6 +35,10 @@ chaos: $(INSTALLED)
 # Checks the lease protocol in every interleaving, with SPIN: make model ARGS="--quick" (docs/model.md)
 model: $(INSTALLED)
 	@$(BIN)/python tests/model/model.py $(ARGS)
+
+# Breaks the code on purpose and sees a fast test notice: make mutants ARGS="claim" (tests/mutants)
+mutants: $(INSTALLED)
+	@$(BIN)/python -m tests.mutants.run $(ARGS)
 
 $(INSTALLED): pyproject.toml
 	@set -e; \
