@@ -1,7 +1,7 @@
 """Breaks the code on purpose, one break at a time, and runs the fast tests that should notice: `make mutants`.
 
-mutants.toml has the breaks. Each is applied to a copy of the checkout in a temporary folder; all share a server. A break
-whose text is not found, or found twice, is an error: the code has moved on, and the entry has to follow.
+mutants.toml has the breaks. Each is applied to a copy of the checkout in a temporary folder; all share one server. A
+break whose text is not found, or found twice, is an error: the code has moved on, and the entry has to follow.
 """
 
 from __future__ import annotations

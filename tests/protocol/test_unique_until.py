@@ -125,6 +125,18 @@ async def test_until_finished_is_not_freed_by_the_start(conn: Conn) -> None:
     assert await keys(conn) == {"k": job.id}
 
 
+async def test_for_a_time_also_when_the_handlers_own_transaction_ends_the_job(conn: Conn) -> None:
+    """Its commit completes the job and leaves the key, which is held whatever becomes of the job."""
+    job = await run(conn, unique_until=60)
+    place = Place(0, job.lease, 0)
+    async with conn.transaction():
+        assert await completion.hold(conn, place)
+        await unique.free(conn, slot=0, job=job.id)
+        assert await completion.complete(conn, place)
+    assert await keys(conn) == {"k": job.id}
+    assert (await add(conn))[0].duplicate
+
+
 async def test_for_a_time(conn: Conn) -> None:
     """Held although the job has ended; free when its time is over, although the job still waits."""
     job = await run(conn, unique_until=60)
