@@ -44,14 +44,15 @@ async def truncate(conn: AsyncConnection[Any], emptied: Emptied, *, readers_ms: 
     """Truncate a table if nobody uses it and it is empty; False otherwise. Waits for no writer, hardly for readers."""
     table = emptied.table
     try:
+        async with conn.transaction(force_rollback=True):  # which lets go of the lock, inside another transaction too
+            await conn.execute(statement("probe_writers", table=table))
         async with conn.transaction():
-            await conn.execute(statement("lock_out_writers", table=table))
+            await conn.execute(statement("limit_lock_wait"), {"ms": readers_ms})
+            await conn.execute(statement("lock_out_everybody", table=table))
             # A new statement has a new snapshot: everything that committed before we got the lock is visible now.
             look = await conn.execute(statement("check_table_empty", table=table), {"segment": emptied.segment})
             if await look.fetchone() != (True,):
                 return False
-            await conn.execute(statement("limit_lock_wait"), {"ms": readers_ms})
-            await conn.execute(statement("lock_out_readers", table=table))
             await conn.execute(statement("truncate_table", table=table))
     except LockNotAvailable:
         return False

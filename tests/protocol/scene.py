@@ -149,3 +149,11 @@ async def until_blocked(conn: Conn, waiter: Conn) -> None:
     while (await ask(conn, query, waiter.info.backend_pid))[0][0] is not True:
         assert monotonic() < deadline, "the statement that should wait for a lock does not"
         await asyncio.sleep(0.002)
+
+
+async def until_blocked_or_done(conn: Conn, waiter: Conn, doing: asyncio.Task[Any]) -> None:
+    """Return once `doing`, which `waiter` does, is through or waits for a lock."""
+    blocked = asyncio.create_task(until_blocked(conn, waiter))
+    await asyncio.wait({blocked, doing}, return_when=asyncio.FIRST_COMPLETED)
+    blocked.cancel()
+    await asyncio.wait({blocked})

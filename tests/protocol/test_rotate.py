@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import pytest
-from scene import Conn, ask, hire, ids_of, put, put_many, states, take, until_blocked
+from scene import Conn, ask, hire, ids_of, put, put_many, states, take, until_blocked, until_blocked_or_done
 
 from fastq.job import JobSpec, Options
 from fastq.protocol import ack, discover, enqueue, rotate
@@ -92,6 +94,42 @@ async def test_readers_and_vacuum_are_not_waited_for(conn: Conn, other: Conn, mo
     assert await rotate.truncate(conn, ready(1))
 
 
+class Interrupted:
+    """A connection that lets something happen after its n-th statement."""
+
+    def __init__(self, conn: Conn, moment: int, happen: Callable[[], Awaitable[None]]) -> None:
+        self._conn = conn
+        self._left = moment
+        self._happen = happen
+        self.transaction = conn.transaction
+
+    async def execute(self, *args: Any) -> Any:
+        """Run a statement, and wait for what is to happen then."""
+        cur = await self._conn.execute(*args)
+        self._left -= 1
+        if not self._left:
+            await self._happen()
+        return cur
+
+
+async def test_a_claim_between_any_two_steps_is_no_deadlock(conn: Conn, other: Conn, third: Conn) -> None:
+    """Whenever a claim comes, takes its first lock and waits for its second: it goes on, and so does the truncation."""
+    who, lane = await hire(conn), Lane(0, 1, "default", 4, "")
+    for moment in range(1, 10):
+        await use_up(conn, 1)
+        claiming: list[asyncio.Task[Any]] = []
+
+        async def come(claiming: list[asyncio.Task[Any]] = claiming) -> None:
+            claiming.append(asyncio.create_task(take(third, who, lane=lane)))
+            await until_blocked_or_done(conn, third, claiming[0])
+
+        assert await rotate.truncate(cast("Conn", Interrupted(other, moment, come)), ready(1))
+        if not claiming:
+            break
+        assert (await claiming[0]).batch is None
+    assert moment > 3
+
+
 async def test_a_claim_that_waits_for_truncation_goes_on(conn: Conn, other: Conn, third: Conn) -> None:
     """Claims and inserts that come while a segment is truncated wait for it, and lose nothing."""
     await use_up(conn, 1)
@@ -152,6 +190,19 @@ async def test_the_head_moves_to_an_empty_next_segment_only(conn: Conn) -> None:
     assert await rotate.advance(conn, slot=0, head_bytes=1) is None
     assert await rotate.truncate(conn, ready(0))
     assert await rotate.advance(conn, slot=0, head_bytes=1) == 0
+
+
+async def test_large_payloads_count(conn: Conn) -> None:
+    """The head moves on when its jobs' payloads fill the space that is meant, although they stand beside its rows."""
+    await conn.execute("alter table fastq.ready_0 alter column payload set storage external")
+    try:
+        await put(conn, *['{"text": "%s"}' % ("x" * 10_000)] * 100)
+    finally:
+        await conn.execute("alter table fastq.ready_0 alter column payload set storage extended")
+    assert await size(conn, 0) < 20_000
+    assert await rotate.advance(conn, slot=0, head_bytes=2_000_000) is None
+    assert await rotate.advance(conn, slot=0, head_bytes=1_000_000) == 1
+    assert await rotate.advance(conn, slot=0, head_bytes=1) is None, "the new head has nothing yet"
 
 
 async def test_two_leaders_advance_once(conn: Conn, other: Conn, third: Conn) -> None:

@@ -20,8 +20,8 @@ READ = re.compile(
 WRITTEN = re.compile(rf"\binsert into fastq\.({'|'.join(HOT)})(?:\s+as\s+\w+)?\s*\(([^)]*)\)", re.IGNORECASE)
 
 WHOLE_TABLES = {
-    "lock_out_writers",
-    "lock_out_readers",
+    "probe_writers",
+    "lock_out_everybody",
     "truncate_table",
     "check_table_empty",
     "list_truncatable_tables",
