@@ -70,6 +70,16 @@ def dumps(value: Any) -> bytes:
     return body
 
 
+def nests_at_most(levels: int, body: bytes) -> bool:
+    """Tell whether JSON as `encode` writes it has at most so many arrays and objects around anything."""
+    if body.count(b"[") + body.count(b"{") <= levels:
+        return True
+    layer = [loads(body)]
+    for _ in range(levels):
+        layer = [part for whole in layer for part in _parts(whole) if isinstance(part, (dict, list))]
+    return not layer
+
+
 def check_numbers(args: dict[str, Any]) -> None:
     """Refuse arguments with nan or infinity, which `encode` writes as null; needed only where its text has a null.
 

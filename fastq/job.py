@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES
 from fastq.errors import ArgumentError, UsageError
 
 DELAY_MOST_S = 100 * 366 * 86400
+_TIMES = (datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
+_META_MOST_BYTES, _META_LEVELS = 65536, 100
 UniqueUntil = Literal["finished", "started"] | float
 OnDead = Literal["skip", "block"]
 
@@ -71,8 +73,8 @@ class Options:
             raise UsageError(f"priority must be 0 (first) to 9 (last), not {self.priority!r}")
         if self.delay_s is not None and not 0 <= self.delay_s < DELAY_MOST_S:
             raise UsageError(f"delay must be between 0 seconds and 100 years, not {self.delay_s!r} seconds")
-        if self.run_at is not None and self.run_at.tzinfo is None:
-            raise UsageError("run_at needs a time zone: use datetime.now(timezone.utc) or an aware datetime")
+        if self.run_at is not None:
+            self._check_run_at(self.run_at)
         if self.run_at is not None and self.delay_s is not None:
             raise UsageError("give delay or run_at, not both")
         if self.unique_key is not None:
@@ -82,6 +84,12 @@ class Options:
         if (self.ordered, self.on_dead) != (False, "skip"):
             self._check_order()
         self.meta()
+
+    def _check_run_at(self, run_at: datetime) -> None:
+        if run_at.tzinfo is None:
+            raise UsageError("run_at needs a time zone: use datetime.now(timezone.utc) or an aware datetime")
+        if not _TIMES[0] <= run_at <= _TIMES[1]:
+            raise UsageError(f"run_at must be a time between the years 1 and 9999 in every time zone, not {run_at}")
 
     def _check_order(self) -> None:
         if not isinstance(self.ordered, bool):
@@ -139,9 +147,15 @@ class Options:
         if self.ordered:
             rarer["ordered"] = self.on_dead
         try:
-            return codec.dumps(rarer)
+            written = codec.dumps(rarer)
         except ArgumentError as exc:
             raise UsageError(f"a header {exc}; nothing was enqueued") from None
+        if len(written) > _META_MOST_BYTES or not codec.nests_at_most(_META_LEVELS, written):
+            raise UsageError(
+                f"headers may have {_META_MOST_BYTES // 1024} kB of JSON, nested {_META_LEVELS} levels deep: pass more"
+                " than that as an argument; nothing was enqueued"
+            )
+        return written
 
 
 class JobSpec:

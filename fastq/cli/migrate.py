@@ -36,3 +36,5 @@ def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
             return
         applied = migrator.migrate(conn, slots=slots, report=say)
         say(f"the schema is at {newest()}" + ("" if applied else "; nothing to do"))
+        if applied and migrator.has_grants(conn):
+            say("other roles have rights here: repeat the grants of docs/roles.md for what is new")

@@ -39,7 +39,7 @@ FEW = 256
 class CopyText:
     """Writes specs as COPY text. Most rows are plain and go to ready as they come; rows with rarer columns, or with a
     time to wait for, need a COPY of their own and are kept aside until the chunk ends; so are those with unique keys,
-    which need a statement of their own.
+    or with headers and a time, which need a statement of their own.
     """
 
     def __init__(self, *, slot: int, limit_bytes: int, patience: str | None = None) -> None:
@@ -126,9 +126,9 @@ class CopyText:
 
     def leftovers(self) -> Iterator[tuple[str, bytes]]:
         """Yield (COPY statement, text) for the rows that were kept aside in this chunk."""
-        columns = "slot, enqueued_ms, queue, priority, task, group_key, meta"
+        columns = "slot, enqueued_ms, queue, priority, task, group_key"
         if self._rich:
-            yield f"copy fastq.ready_{self._head} (pos, {columns}, payload) from stdin", self._take(self._rich)
+            yield f"copy fastq.ready_{self._head} (pos, {columns}, meta, payload) from stdin", self._take(self._rich)
         if self._scheduled:
             yield f"copy fastq.scheduled (id, {columns}, run_at, payload) from stdin", self._take(self._scheduled)
 
@@ -157,19 +157,19 @@ class CopyText:
         """Return the fields between position and payload, and the rows that such a row belongs to."""
         if options.ordered:
             self.begins.add((options.queue, options.group_key))
-        if options.apart:
-            return _escape(f"\t{unique.fields(task, options)}").encode(), self._unique
         meta = options.meta().decode()
-        fields = ["", str(self._slot), str(self._now_ms), options.queue, str(options.priority), task]
-        rows = self._plain
-        if options.waits or options.group_key or meta:
-            fields = [_escape(field) for field in (*fields, options.group_key, meta)]
-            fields[-1] = fields[-1] or r"\N"
-            rows = self._rich
+        if options.apart or (options.waits and meta):
+            return _escape(f"\t{unique.fields(task, options)}").encode(), self._unique
+        fields, rows = [str(self._slot), str(self._now_ms), options.queue, str(options.priority), task], self._plain
         if options.waits:
-            fields.append(self._run_at(options).isoformat())
-            rows = self._scheduled
-        return "\t".join([*fields, ""]).encode(), rows
+            fields, rows = [*fields, options.group_key, self._run_at(options).isoformat()], self._scheduled
+        elif options.group_key or meta:
+            fields, rows = [*fields, options.group_key, meta], self._rich
+        if rows is not self._plain:  # those are escaped later, all at once
+            fields = [_escape(field) for field in fields]
+        if rows is self._rich:
+            fields[-1] = fields[-1] or r"\N"
+        return "\t".join(["", *fields, ""]).encode(), rows
 
     def _run_at(self, options: Options) -> datetime:
         if options.run_at is not None:

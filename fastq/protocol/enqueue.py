@@ -67,7 +67,7 @@ def _unwritable(spec: JobSpec, why: ArgumentError) -> ArgumentError:
 
 
 class Line:
-    """One job as the text line that insert_jobs and schedule_jobs take."""
+    """One job as the text line that insert_jobs takes, or put_lines if it waits for a time."""
 
     __slots__ = ("text", "waits")
 
@@ -96,7 +96,7 @@ def _keep_prefix(task: str, options: Options) -> _Prefix:
     if options.waits:
         delay = "" if options.delay_s is None else repr(options.delay_s)
         run_at = "" if options.run_at is None else options.run_at.isoformat()
-        place = f"{delay}\t{run_at}\t{place}"
+        place = f"\t\t\t{delay}\t{run_at}\t{place}"
     if len(_prefixes) >= 1000:
         _prefixes.clear()
     kept = _prefixes[(task, id(options))] = (options, options.waits, place)
@@ -107,10 +107,10 @@ def line_statements(lines: list[Line], slot: int) -> Iterator[tuple[str, dict[st
     """Yield (statement, parameters, places in `lines`) for at most 1024 lines: one, or two if some of them wait."""
     if len(lines) > LINES_MOST:
         raise AssertionError(f"{len(lines)} lines in one statement")
-    for name, waits in (("insert_jobs", False), ("schedule_jobs", True)):
+    for name, waits, more in (("insert_jobs", False, {}), ("put_lines", True, {"patience": None})):
         places = [i for i, line in enumerate(lines) if line.waits is waits]
         if places:
-            yield name, {"slot": slot, "lines": "\n".join([lines[i].text for i in places])}, places
+            yield name, {"slot": slot, "lines": "\n".join([lines[i].text for i in places]), **more}, places
 
 
 async def insert_lines(conn: AsyncConnection[Any], lines: list[Line], *, slot: int = 0) -> list[int]:

@@ -15,6 +15,7 @@ import orjson
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.rows import tuple_row
 
+from fastq import codec
 from fastq.errors import FastqError, UsageError
 from fastq.job import Job
 from fastq.sql import statement
@@ -26,6 +27,7 @@ MARKS_MOST = 1000
 Cancelling = Literal["cancelled", "cancelling"]
 Row = tuple[Any, ...]
 T = TypeVar("T")
+_LEVELS = 200
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]..")
 _WAITING = (JobState.READY, JobState.SCHEDULED, JobState.RETRYING, JobState.RESERVED, JobState.WAITING)
 _KEPT = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED)
@@ -283,12 +285,15 @@ class _Rarer:
 
 
 def _decoded(text: str | None) -> Any:
-    """Return what a JSON text says: with ? for lone surrogates, which PostgreSQL takes; None if nobody can read it."""
+    """Return what a JSON text says: with ? for lone surrogates, which PostgreSQL takes.
+
+    None if nobody can read it, or it nests so deeply that nobody could write it again.
+    """
     if text is None:
         return None
     for attempt in (text, _SURROGATE.sub("?", text)):
         try:
-            return orjson.loads(attempt)
+            return orjson.loads(attempt) if codec.nests_at_most(_LEVELS, attempt.encode()) else None
         except ValueError:
             continue
     return None

@@ -28,7 +28,7 @@ class Placed(NamedTuple):
 
 
 def line(spec: JobSpec, payload: bytes) -> str:
-    """Return a job as the line that insert_unique_jobs takes; it gets the next id."""
+    """Return a job as the line that put_lines takes; it gets the next id."""
     return f"\t{fields(spec.task, spec.options)}{payload.decode()}"
 
 
@@ -50,14 +50,14 @@ async def insert(
     `patience` bounds how long another's open transaction is waited for, like "20s".
     """
     cur = AsyncCursor(conn, row_factory=tuple_row)
-    rows = await (await cur.execute(statement("insert_unique_jobs"), _params(lines, slot, patience))).fetchall()
+    rows = await (await cur.execute(statement("put_lines"), _params(lines, slot, patience))).fetchall()
     return [Placed(*row) for row in rows]
 
 
 def insert_sync(conn: Connection[Any], lines: list[str], *, slot: int = 0, patience: str | None = None) -> list[Placed]:
     """As insert, on a synchronous connection."""
     cur = Cursor(conn, row_factory=tuple_row)
-    rows = cur.execute(statement("insert_unique_jobs"), _params(lines, slot, patience)).fetchall()
+    rows = cur.execute(statement("put_lines"), _params(lines, slot, patience)).fetchall()
     return [Placed(*row) for row in rows]
 
 

@@ -96,6 +96,15 @@ def _state(conn: Connection[Any]) -> State:
     )
 
 
+def has_grants(conn: Connection[Any]) -> bool:
+    """Tell whether others than the owner were given rights on the jobs."""
+    row = conn.execute(
+        "select exists (select from pg_class c cross join lateral aclexplode(c.relacl) a"
+        " where c.relnamespace = 'fastq'::regnamespace and a.grantee <> c.relowner)"
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 def set_slots(conn: Connection[Any], slots: int) -> None:
     """Set the number of slots; it can only grow, because jobs may stand in any slot there ever was."""
     if slots < 1:

@@ -63,7 +63,7 @@ to_ready as (
 ),
 to_scheduled as (
   insert into fastq.scheduled (slot, id, run_at, reason, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
-  select %(slot)s, j.id, now() + j.delay_s * interval '1 second', j.state, j.priority, j.attempt, j.enqueued_ms, j.queue,
+  select %(slot)s, j.id, statement_timestamp() + j.delay_s * interval '1 second', j.state, j.priority, j.attempt, j.enqueued_ms, j.queue,
          j.group_key, j.task, j.payload, j.meta
   from job j
   where j.goes = 'scheduled' and not j.completed

@@ -1,22 +1,70 @@
--- Enqueue from any language, inside the caller's transaction.
+-- Enqueue from any language, inside the caller's transaction. What puts `meta` into a row has the owner's rights and checks it:
+-- producers write none themselves, but into fastq.ready, where a constraint checks it.
 
--- Refuse a payload that workers could not take: too large, or nested so deeply that the batch around it overflows the
--- parser's stack.
-create or replace function fastq.check_payload(caller text, payload text) returns void language plpgsql as $$
+-- Refuse a payload that workers could not take: no object, too large, or nested so deeply that the batch around it overflows
+-- the parser's stack.
+drop function if exists fastq.check_payload(text, text);
+create or replace function fastq.check_payload(caller text, payload json) returns void language plpgsql as $$
 declare
   most int8 := (select value::text::int8 from fastq.setting where name = 'payload_limit_bytes');
+  size int8 := octet_length(payload::text);
 begin
-  if octet_length(payload) > most then
-    raise exception '%: the payload has % bytes; the limit is % (setting payload_limit_bytes)', caller, octet_length(payload), most
+  if json_typeof(payload) is distinct from 'object' then
+    raise exception '%: payload must be a json object of the task''s arguments, not %', caller,
+      coalesce(json_typeof(payload), 'null') using errcode = 'invalid_parameter_value';
+  end if;
+  if size > most then
+    raise exception '%: the payload has % bytes; the limit is % (setting payload_limit_bytes)', caller, size, most
       using errcode = 'invalid_parameter_value';
   end if;
-  if octet_length(payload) > 4096 then
+  if size > 4096 then
     begin
-      perform (repeat('[', 500) || payload || repeat(']', 500))::json;
+      perform (repeat('[', 500) || payload::text || repeat(']', 500))::json;
     exception when statement_too_complex then
       raise exception '%: the payload is nested too deeply', caller using errcode = 'invalid_parameter_value';
     end;
   end if;
+end $$;
+
+-- When a job is due; null: at once. A delay counts from now, not from the beginning of the transaction.
+create or replace function fastq.due_at(caller text, delay interval, run_at timestamptz) returns timestamptz
+language plpgsql as $$
+begin
+  if delay < interval '0' or delay > interval '36600 days' then
+    raise exception '%: delay must be between 0 and 100 years, not %', caller, delay using errcode = 'invalid_parameter_value';
+  end if;
+  if not fastq.is_time(run_at) then
+    raise exception '%: run_at must be a time between the years 1 and 9999, not %', caller, run_at
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return coalesce(run_at, clock_timestamp() + delay);
+end $$;
+
+-- Return the meta of a new job, or refuse what workers could not take.
+create or replace function fastq.check_meta(caller text, meta json) returns json language plpgsql as $$
+begin
+  if not fastq.is_new_meta(meta) then
+    raise exception '%: headers must be a json object of at most 64 kB, nested at most 100 levels deep', caller
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return meta;
+end $$;
+
+-- Return the meta for what a caller has asked for.
+create or replace function fastq.new_meta(
+  caller text, unique_key text, unique_until text, headers json, ordered boolean, on_dead text
+) returns json language plpgsql as $$
+declare
+  meta json := fastq.meta_of(unique_key, unique_until, headers);
+begin
+  if on_dead not in ('skip', 'block') then
+    raise exception '%: on_dead must be skip or block, not %', caller, on_dead using errcode = 'invalid_parameter_value';
+  end if;
+  perform fastq.check_unique(caller, unique_key, unique_until);
+  if ordered then
+    meta := fastq.meta_ordered(meta, on_dead);
+  end if;
+  return fastq.check_meta(caller, case when json_typeof(headers) <> 'object' then headers else meta end);
 end $$;
 
 -- Enqueue one job; returns its id. With a `unique_key` that another job holds it returns that job's id, and nothing is
@@ -36,25 +84,17 @@ create or replace function fastq.enqueue(
   unique_until text        default 'finished',
   ordered      boolean     default false,
   on_dead      text        default 'skip'
-) returns int8 language plpgsql as $$
+) returns int8 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-  due    timestamptz := coalesce(enqueue.run_at, now() + enqueue.delay);
-  put    int8;
+  due    timestamptz := fastq.due_at('fastq.enqueue', enqueue.delay, enqueue.run_at);
+  meta   json := fastq.new_meta('fastq.enqueue', enqueue.unique_key, enqueue.unique_until, enqueue.headers, enqueue.ordered,
+                                enqueue.on_dead);
+  put    int8 := nextval('fastq.pos');
   holder int8;
-  meta   json := fastq.meta_of(enqueue.unique_key, enqueue.unique_until, enqueue.headers);
 begin
-  if json_typeof(enqueue.payload) is distinct from 'object' then
-    raise exception 'fastq.enqueue: payload must be a json object of the task''s arguments, not %',
-      coalesce(json_typeof(enqueue.payload), 'null') using errcode = 'invalid_parameter_value';
-  end if;
-  perform fastq.check_payload('fastq.enqueue', enqueue.payload::text);
-  if enqueue.on_dead not in ('skip', 'block') then
-    raise exception 'fastq.enqueue: on_dead must be skip or block, not %', enqueue.on_dead using errcode = 'invalid_parameter_value';
-  end if;
-  put := nextval('fastq.pos');
+  perform fastq.check_payload('fastq.enqueue', enqueue.payload);
   if enqueue.unique_key is not null then
-    perform fastq.check_unique('fastq.enqueue', enqueue.unique_key, enqueue.unique_until);
     select h.holder into holder
     from fastq.hold_keys(0, array[put], array[enqueue.unique_key], array[enqueue.unique_until], array[enqueue.queue],
                          array[enqueue.priority::int2], array[enqueue.group_key]) h;
@@ -63,25 +103,22 @@ begin
     end if;
   end if;
   if enqueue.ordered then
-    meta := fastq.meta_ordered(meta, enqueue.on_dead);
     insert into fastq.line (slot, pos, run_at, priority, queue, group_key, task, payload, meta)
     values (0, put, due, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload, meta);
     perform fastq.begin_lines(0, array[enqueue.queue], array[enqueue.group_key]);
-    return put;
-  end if;
-  if due is not null and due > now() then
+  elsif due > clock_timestamp() then
     insert into fastq.scheduled (slot, id, run_at, priority, queue, group_key, task, payload, meta)
-    values (0, put, due, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload,
-            meta);
+    values (0, put, due, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload, meta);
   else
     insert into fastq.ready (segment, slot, pos, priority, queue, group_key, task, payload, meta)
-    select r.head, 0, put, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload,
-           meta
+    select r.head, 0, put, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload, meta
     from fastq.ring r where r.slot = 0;
     perform pg_notify('fastq', '');
   end if;
   return put;
 end $$;
+revoke execute on function
+  fastq.enqueue(text, json, text, int, interval, timestamptz, text, json, text, text, boolean, text) from public;
 
 -- Enqueue a json array of payloads for one task; returns how many. `unique_keys` has a key, or null, for each of them;
 -- those whose keys are held are left out.
@@ -92,17 +129,14 @@ create or replace function fastq.enqueue_many(
   priority     int    default 4,
   unique_keys  text[] default null,
   unique_until text   default 'finished'
-) returns int8 language plpgsql as $$
+) returns int8 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   put    int8;
   jobs   int8 := json_array_length(enqueue_many.payloads);
   blocks int8[];
 begin
-  if exists (select from json_array_elements(enqueue_many.payloads) v where json_typeof(v) <> 'object') then
-    raise exception 'fastq.enqueue_many: every payload must be a json object' using errcode = 'invalid_parameter_value';
-  end if;
-  perform fastq.check_payload('fastq.enqueue_many', v::text) from json_array_elements(enqueue_many.payloads) v;
+  perform fastq.check_payload('fastq.enqueue_many', v) from json_array_elements(enqueue_many.payloads) v;
   if enqueue_many.unique_keys is null then
     insert into fastq.ready (segment, slot, priority, queue, task, payload)
     select r.head, 0, enqueue_many.priority, enqueue_many.queue, enqueue_many.task, v
@@ -141,3 +175,74 @@ begin
   perform pg_notify('fastq', '');
   return put;
 end $$;
+revoke execute on function fastq.enqueue_many(text, json, text, int, text[], text) from public;
+
+-- Enqueue up to 1024 jobs that wait for a time, are unique or ordered, given as lines of tab-separated fields: id or nothing,
+-- key or nothing, until (finished, started or seconds), delay in seconds or nothing, run_at or nothing, queue, priority, task,
+-- group_key, meta or nothing, payload. (JSON and names hold no raw tab or newline.)
+-- A job whose key another one holds is left out; one that is ordered goes to its line, which has to be begun then. Returns in
+-- the order of the lines who holds the key, or the job itself, and whether that is another job. Keys that open transactions
+-- are taking or giving back are waited for, at most `patience` where that is given.
+create or replace function fastq.put_lines(slot int4, lines text, patience text default null)
+returns table (job int8, duplicate boolean)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+  if patience is not null then
+    perform set_config('lock_timeout', patience, true);
+  end if;
+  return query
+  with place as materialized (
+    select nextval('fastq.pos') as base, r.head from fastq.ring r where r.slot = put_lines.slot
+  ),
+  line as materialized (
+    select l.n, p.head, coalesce(nullif(l.f[1], '')::int8, p.base + l.n - 1) as id, l.f[2] as key, l.f[3] as until,
+           fastq.due_at('fastq.put_lines', nullif(l.f[4], '')::float8 * interval '1 second', nullif(l.f[5], '')::timestamptz)
+             as run_at,
+           l.f[6] as queue, l.f[7]::int2 as priority, l.f[8] as task, l.f[9] as group_key,
+           fastq.check_meta('fastq.put_lines', nullif(l.f[10], '')::json) as meta, l.f[11]::json as payload
+    from place p cross join lateral (
+      select string_to_array(x.line, E'\t') as f, x.n from string_to_table(put_lines.lines, E'\n') with ordinality as x(line, n)
+    ) l
+  ),
+  asked as materialized (
+    select array_agg(l.id order by l.n) as ids, array_agg(l.key order by l.n) as keys,
+           array_agg(l.until order by l.n) as untils, array_agg(l.queue order by l.n) as queues,
+           array_agg(l.priority order by l.n) as priorities, array_agg(l.group_key order by l.n) as groups
+    from line l
+    where l.key <> ''
+  ),
+  held as materialized (
+    select h.job, h.holder
+    from asked a
+    cross join lateral fastq.hold_keys(put_lines.slot, a.ids, a.keys, a.untils, a.queues, a.priorities, a.groups) h
+    where a.ids is not null
+  ),
+  put as materialized (
+    select l.n, l.head, l.id, l.run_at, l.queue, l.priority, l.task, l.group_key, l.meta, l.payload,
+           coalesce(h.holder, l.id) as holder, fastq.ordered_of(l.meta) is not null as ordered
+    from line l left join held h on h.job = l.id
+  ),
+  to_line as (
+    insert into fastq.line (slot, pos, run_at, queue, priority, task, group_key, meta, payload)
+    select put_lines.slot, p.id, p.run_at, p.queue, p.priority, p.task, p.group_key, p.meta, p.payload
+    from put p
+    where p.holder = p.id and p.ordered
+  ),
+  to_ready as (
+    insert into fastq.ready (segment, slot, pos, queue, priority, task, group_key, meta, payload)
+    select p.head, put_lines.slot, p.id, p.queue, p.priority, p.task, p.group_key, p.meta, p.payload
+    from put p
+    where p.holder = p.id and not p.ordered and p.run_at is null
+  ),
+  to_scheduled as (
+    insert into fastq.scheduled (slot, id, run_at, queue, priority, task, group_key, meta, payload)
+    select put_lines.slot, p.id, p.run_at, p.queue, p.priority, p.task, p.group_key, p.meta, p.payload
+    from put p
+    where p.holder = p.id and not p.ordered and p.run_at is not null
+  )
+  select p.holder, p.holder <> p.id
+  from put p
+  order by p.n;
+end $$;
+revoke execute on function fastq.put_lines(int4, text, text) from public;

@@ -31,12 +31,12 @@ begin
       select coalesce((select r.head from fastq.ring r where r.slot = s), 0), s, g.priority, g.pos, g.enqueued_ms, g.queue,
              g.group_key, g.task, g.payload, g.meta
       from gone g
-      where not g.reserved and (g.run_at is null or g.run_at <= now())
+      where not g.reserved and (g.run_at is null or g.run_at <= clock_timestamp())
     ), to_scheduled as (
       insert into fastq.scheduled (slot, id, run_at, priority, enqueued_ms, queue, group_key, task, payload, meta)
       select s, g.pos, g.run_at, g.priority, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta
       from gone g
-      where not g.reserved and g.run_at > now()
+      where not g.reserved and g.run_at > clock_timestamp()
     )
     select count(*) into moved from gone;
   end if;

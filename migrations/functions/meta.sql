@@ -16,15 +16,23 @@ create or replace function fastq.meta_ordered(meta json, on_dead text) returns j
   select (case when meta is null then '{' else rtrim(left(rtrim(meta::text), -1)) || ',' end || '"ordered":"' || on_dead || '"}')::json
 $$;
 
--- What a job's meta says of its key: [key, until]; null without one. A header with \u0000 makes `->` fail; then the key
--- stands first, because nothing has written the meta anew.
+-- What a job's meta says of its key: [key, until]; null without one, or when that is no key. A header with \u0000 makes `->`
+-- fail; then the key stands first, because nothing has written the meta anew.
 create or replace function fastq.unique_of(meta json) returns json language plpgsql immutable as $$
+declare
+  found json;
 begin
   if meta is null or strpos(meta::text, '"unique"') = 0 then
     return null;
   end if;
-  return meta -> 'unique';
-exception when untranslatable_character or invalid_text_representation then
+  found := meta -> 'unique';
+  if found ->> 0 is null or found ->> 1 not in ('finished', 'started') and (found ->> 1)::interval < interval '0' then
+    return null;
+  end if;
+  return case when json_typeof(found) = 'array' and found ->> 1 is not null then found end;
+exception when invalid_datetime_format or datetime_field_overflow then
+  return null;
+when untranslatable_character or invalid_text_representation then
   return substring(meta::text from '^\s*\{\s*"unique"\s*:\s*(\["(?:[^"\\]|\\.)*",\s*(?:"[^"]*"|[0-9.]+)\])')::json;
 end $$;
 

@@ -7,9 +7,11 @@
 create or replace function fastq.reserve_job(
   slot int4, expires_s float8, delay_s float8, run_at timestamptz, queue text, priority int2, group_key text, task text,
   payload json, meta json, key text, until text, patience text default null
-) returns table (job int8, duplicate boolean) language plpgsql as $$
+) returns table (job int8, duplicate boolean)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
+  perform fastq.check_meta('fastq.reserve_job', reserve_job.meta);
   if patience is not null then
     perform set_config('lock_timeout', patience, true);
   end if;
@@ -34,6 +36,8 @@ begin
   end if;
   return next;
 end $$;
+revoke execute on function fastq.reserve_job(
+  int4, float8, float8, timestamptz, text, int2, text, text, json, json, text, text, text) from public;
 
 -- Reserve a job from any language, inside the caller's transaction; returns its id, for fastq.commit. With a `unique_key` that
 -- another job holds it returns that job's id, and nothing is reserved. `delay` counts from the commit. An ordered job has its
@@ -53,30 +57,20 @@ create or replace function fastq.reserve(
   ordered      boolean     default false,
   on_dead      text        default 'skip'
 ) returns int8 language plpgsql as $$
-declare
-  meta json := fastq.meta_of(reserve.unique_key, reserve.unique_until, reserve.headers);
 begin
-  if reserve.on_dead not in ('skip', 'block') then
-    raise exception 'fastq.reserve: on_dead must be skip or block, not %', reserve.on_dead using errcode = 'invalid_parameter_value';
+  perform fastq.check_payload('fastq.reserve', reserve.payload);
+  perform fastq.due_at('fastq.reserve', reserve.delay, reserve.run_at);
+  if reserve.expires is null or reserve.expires <= interval '0' or reserve.expires > interval '36600 days' then
+    raise exception 'fastq.reserve: expires must be a time greater than 0, of at most 100 years'
+      using errcode = 'invalid_parameter_value';
   end if;
-  if reserve.ordered then
-    meta := fastq.meta_ordered(meta, reserve.on_dead);
-  end if;
-  if json_typeof(reserve.payload) is distinct from 'object' then
-    raise exception 'fastq.reserve: payload must be a json object of the task''s arguments, not %',
-      coalesce(json_typeof(reserve.payload), 'null') using errcode = 'invalid_parameter_value';
-  end if;
-  if reserve.expires is null or reserve.expires <= interval '0' then
-    raise exception 'fastq.reserve: expires must be a time greater than 0' using errcode = 'invalid_parameter_value';
-  end if;
-  perform fastq.check_payload('fastq.reserve', reserve.payload::text);
-  perform fastq.check_unique('fastq.reserve', reserve.unique_key, reserve.unique_until);
   return (
     select r.job
     from fastq.reserve_job(
       0, extract(epoch from reserve.expires)::float8, extract(epoch from reserve.delay)::float8, reserve.run_at, reserve.queue,
       reserve.priority::int2, reserve.group_key, reserve.task, reserve.payload,
-      meta, reserve.unique_key, reserve.unique_until) r);
+      fastq.new_meta('fastq.reserve', reserve.unique_key, reserve.unique_until, reserve.headers, reserve.ordered, reserve.on_dead),
+      reserve.unique_key, reserve.unique_until) r);
 end $$;
 
 -- Put a reserved job into line, or let it wait for its own time: 'committed', 'before' when that was done before, or 'gone'

@@ -7,12 +7,13 @@ begin
   if key = '' or length(key) > 255 or key ~ '[[:cntrl:]]' then
     raise exception '%: unique_key must be 1 to 255 printable characters', caller using errcode = 'invalid_parameter_value';
   end if;
-  if key is not null and (until is null or (until not in ('finished', 'started') and until::interval <= interval '0')) then
-    raise exception '%: unique_until must be finished, started, or a time greater than 0', caller
+  if key is not null and (until is null or (until not in ('finished', 'started')
+                                            and until::interval not between interval '1 microsecond' and interval '36600 days')) then
+    raise exception '%: unique_until must be finished, started, or a time of at most 100 years, not %', caller, until
       using errcode = 'invalid_parameter_value';
   end if;
 exception when invalid_datetime_format or datetime_field_overflow then
-  raise exception '%: unique_until must be finished, started, or a time greater than 0, not %', caller, until
+  raise exception '%: unique_until must be finished, started, or a time of at most 100 years, not %', caller, until
     using errcode = 'invalid_parameter_value';
 end $$;
 

@@ -113,7 +113,8 @@ async def test_every_job_is_found_in_its_state(conn: Conn) -> None:
 async def test_all_that_is_known_of_a_job(conn: Conn) -> None:
     """Arguments, errors, times, place and worker; ready and running."""
     meta = json.dumps({"headers": {"h": 1}, **json.loads(ERRORS), "crashes": 2})
-    (job,) = await put(conn, '{"a": [1, "é"]}', lane=Lane(0, 2, "mail", 3, "g"), attempt=2, meta=meta)
+    (job,) = await put(conn, '{"a": [1, "é"]}', lane=Lane(0, 2, "mail", 3, "g"), attempt=2)
+    await conn.execute("update fastq.ready set id = pos, meta = %s::json", [meta])  # as when a worker has put it back
     who = await hire(conn)
     for state in ("ready", "running"):
         found = await find(conn, job)

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from fastq.errors import SchemaError, UsageError
+from fastq.protocol.jobs import JobFilter, carry_out_sync, survey
 from fastq.schema import files, migrator
 from fastq.schema.files import Definition, Migration
 
@@ -74,7 +75,7 @@ def test_script_builds_the_same_schema(empty_dsn: str, db: Db) -> None:
 
 
 def test_each_function_and_view_is_made_by_one_file(db: Db) -> None:
-    """No file is without one, none is made twice, and there are no others in the schema."""
+    """No file is without one, none is made twice, and the schema has no others but those that its constraints call."""
     made = [thing for d in files.definitions() for thing in d.makes]
     assert all(d.makes for d in files.definitions())
     assert len(made) == len(set(made))
@@ -82,7 +83,7 @@ def test_each_function_and_view_is_made_by_one_file(db: Db) -> None:
         "select 'function ' || proname from pg_proc where pronamespace = 'fastq'::regnamespace"
         " union select 'view ' || viewname from pg_views where schemaname = 'fastq'"
     ).fetchall()
-    assert {row[0] for row in found} == set(made)
+    assert {row[0] for row in found} == {*made, "function is_time", "function is_new_meta"}
 
 
 # -- functions and views
@@ -212,6 +213,21 @@ def old(empty_dsn: str) -> Iterator[Db]:
         yield conn
 
 
+ODD = """
+insert into fastq.ready_1 (pos, task, attempt, enqueued_ms, meta) values (20, 'odd', -3, 9223372036854775807, '[1]');
+insert into fastq.scheduled (slot, id, run_at, task, enqueued_ms, meta) values (0, 21, 'infinity', 'odd', -5, '5');
+insert into fastq.scheduled (slot, id, run_at, task) values (0, 22, '-infinity', 'odd'), (0, 23, '22000-01-01', 'odd');
+insert into fastq.scheduled (slot, id, run_at, reason, task, commit_at, commit_delay)
+  values (0, 24, 'infinity', 'reserved', 'odd', '-infinity', '2000000 days');
+insert into fastq.line (slot, pos, run_at, queue, group_key, task, meta)
+  values (0, 25, 'infinity', 'q', 'odd', 'odd', '"x"');
+insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, meta)
+  values (0, 26, 'failed', 4, -1, -9223372036854775808, 'q', '', 'odd', '[]');
+insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch)
+  values (0, 20, 3, 'q', 4, '', '[[27,"odd",-7,9223372036854775807,{},null,[1]],[28,"odd",1,-1,{},28,{"a":1}]]');
+"""
+
+
 def contents(conn: Db) -> dict[str, Any]:
     """Return all rows of all tables but the bookkeeping of the schema itself, of the view and of the sequences."""
     names = conn.execute(
@@ -260,6 +276,29 @@ def test_schema_7_is_adopted_by_a_script_as_well(old: Db, db: Db) -> None:
     assert contents(old) == before
     assert catalog.read(old) == catalog.read(db)
     assert migrator.migrate(old) == 0
+
+
+def test_rows_that_no_client_can_read_are_set_right(old: Db) -> None:
+    """Times out of every client's range, negative attempts, metas that are no objects: afterwards all can be listed."""
+    old.execute(ODD.encode())
+    migrator.migrate(old)
+    found = old.execute(
+        "select id, attempt, extract(year from enqueued_at)::int, extract(year from run_at)::int, meta::text, run_at"
+        " from fastq.job where task = 'odd' order by id"
+    ).fetchall()
+    assert [row[:5] for row in found] == [
+        (20, 0, 9999, None, None),
+        (21, 0, 1970, 9999, None),
+        (22, 0, found[2][2], 1, None),
+        (23, 0, found[3][2], 9999, None),
+        (24, 0, found[4][2], 9999, None),
+        (25, 0, found[5][2], 9999, None),
+        (26, 0, 1970, None, None),
+        (27, 0, 9999, None, None),
+        (28, 1, 1970, None, '{"a":1}'),
+    ]
+    jobs = carry_out_sync(old, survey(JobFilter(task="odd"), 100))
+    assert sorted(job.id for job in jobs) == list(range(20, 29))
 
 
 def test_workers_of_now_and_then_refuse_what_is_not_theirs(old: Db) -> None:
