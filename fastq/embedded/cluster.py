@@ -13,6 +13,7 @@ from pathlib import Path
 from fastq.embedded import binaries, process, relocate, settings
 from fastq.embedded.binaries import Binaries
 from fastq.embedded.directories import make_base, make_run
+from fastq.embedded.files import create_file, open_file
 from fastq.embedded.identity import Identity, identity_for
 from fastq.embedded.paths import Paths, major_of
 from fastq.errors import EmbeddedError
@@ -67,7 +68,7 @@ def create(paths: Paths, found: Binaries, identity: Identity) -> Path:
     if identity.differs:
         os.chown(unfinished, identity.uid, identity.gid)
     run_initdb(unfinished, found, identity)
-    with (unfinished / "postgresql.conf").open("a") as file:
+    with os.fdopen(open_file(unfinished / "postgresql.conf", os.O_WRONLY | os.O_APPEND), "a") as file:
         file.write(INCLUDE)
         file.flush()
         os.fsync(file.fileno())
@@ -112,9 +113,10 @@ def run_initdb(target: Path, found: Binaries, identity: Identity) -> None:
 def configure(data: Path, identity: Identity) -> None:
     """Write fastq.conf whole or not at all."""
     unfinished = data / f"{settings.FILE_NAME}.new"
-    unfinished.write_text(settings.file_text())
+    fd = create_file(unfinished, settings.file_text().encode())
     if identity.differs:
-        os.chown(unfinished, identity.uid, identity.gid)
+        os.fchown(fd, identity.uid, identity.gid)
+    os.close(fd)
     unfinished.replace(data / settings.FILE_NAME)
 
 
@@ -142,7 +144,8 @@ def clear(data: Path, paths: Paths) -> bool:
 def pid_in(lock_file: Path) -> int | None:
     """Return the pid in the first line, or None."""
     try:
-        first = lock_file.read_text().partition("\n")[0].strip()
+        with os.fdopen(open_file(lock_file, os.O_RDONLY)) as file:
+            first = file.readline().strip()
     except FileNotFoundError:
         return None
     return int(first) if first.isdigit() else None

@@ -12,6 +12,7 @@ import signal
 import time
 from pathlib import Path
 
+from fastq.embedded.files import open_file
 from fastq.embedded.locks import RETRY_S, open_lock, try_lock
 from fastq.errors import EmbeddedError
 
@@ -37,7 +38,7 @@ def give_back(fd: int) -> None:
 def owner(path: Path) -> int | None:
     """Return the pid of the keeper; 0 if the lock is held by somebody without a pid; None if it is free."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_file(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:

@@ -41,8 +41,7 @@ def launch(paths: Paths, binaries: Binaries, *, deadline: float) -> Report:
     if not sys.executable:
         raise EmbeddedError("sys.executable is empty: this Python cannot start a server, set FASTQ_DSN")
     log.trim(paths.log)
-    with paths.log.open("ab", buffering=0) as output:
-        paths.log.chmod(0o600)
+    with os.fdopen(log.append_to(paths.log), "ab", buffering=0) as output:
         # -S: no site, hence no .pth files: half the start-up time. -P: no imports from the current directory.
         child = subprocess.Popen(
             [sys.executable, "-S", "-P", "-m", "fastq.embedded", "keep", str(paths.base), "--detach"],

@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from fastq.embedded.files import open_file
 from fastq.errors import EmbeddedError
 
 RETRY_S = 0.005
@@ -14,7 +15,7 @@ RETRY_S = 0.005
 
 def open_lock(path: Path) -> int:
     """Open the lock file, creating it if need be. Not inherited over exec; a fork shares the lock."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return open_file(path, os.O_RDWR | os.O_CREAT)
 
 
 def try_lock(fd: int, mode: int) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
+
+from fastq.embedded.files import create_file, open_file
 
 MAX_BYTES = 16 * 1024 * 1024
 TAIL_BYTES = 2000
@@ -19,18 +20,27 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def append_to(path: Path) -> int:
+    """Return a descriptor to write at the end of the log; nobody else may read it."""
+    fd = open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.fchmod(fd, 0o600)
+    return fd
+
+
 def trim(path: Path) -> None:
     """Move a log grown too large to log.1: copied and cut, as PostgreSQL keeps it open (for appending)."""
-    if path.exists() and path.stat().st_size > MAX_BYTES:
-        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
-        os.truncate(path, 0)
+    if not path.exists() or path.lstat().st_size <= MAX_BYTES:
+        return
+    with os.fdopen(open_file(path, os.O_RDWR), "r+b") as file:
+        os.close(create_file(path.with_name(f"{path.name}.1"), file.read()))
+        file.truncate(0)
 
 
 def tail(path: Path) -> str:
     """Return the log's last lines."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
             return file.read().decode(errors="replace").strip()
     except FileNotFoundError:
         return "(no log)"

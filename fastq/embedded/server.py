@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastq.embedded import binaries, cluster, keeper_lock, lease
-from fastq.embedded.directories import make_base
+from fastq.embedded.directories import judge, make_base
+from fastq.embedded.files import open_file
 from fastq.embedded.identity import identity_for
 from fastq.embedded.launch import Outcome, launch
 from fastq.embedded.lease import Lease
@@ -102,7 +103,7 @@ def start_detached(base: Base = None) -> str:
     held_before = lease.held(paths := Paths.of(base)) is not None
     dsn = ensure(base)
     with explained(paths):
-        paths.stay.touch(mode=0o600)
+        os.close(open_file(paths.stay, os.O_WRONLY | os.O_CREAT))
     if not held_before:
         lease.drop(paths)
     return dsn
@@ -141,6 +142,7 @@ def stopped(paths: Paths) -> Iterator[bool]:
     if not paths.base.is_dir():
         yield False
         return
+    judge(paths.base)
     paths.stay.unlink(missing_ok=True)
     fd, had_keeper = keeper_lock.take_over(paths.keeper_lock, deadline=time.monotonic() + STOP_TIMEOUT_S)
     try:

@@ -18,7 +18,7 @@ import pytest
 from children import search_path
 
 from fastq import embedded
-from fastq.embedded import binaries, keeper_lock, process
+from fastq.embedded import binaries, keeper_lock, log, process
 from fastq.embedded.paths import Paths
 from fastq.errors import EmbeddedError
 
@@ -110,6 +110,9 @@ def end(base: Path) -> None:
     paths = Paths.of(base)
     data = paths.data()
     embedded.release(base)
+    if ROOT and base.exists():  # a test may have made it somebody else's
+        os.chown(base, 0, 0)
+        base.chmod(0o755)
     embedded.stop(base)
     pids = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()] if Path("/proc").exists() else []
     assert not data or not [pid for pid in pids if process.serves(pid, data)]
@@ -386,6 +389,54 @@ class TestUser:
         child = starter(empty, python=python, env=env, user=4242, group=4242, extra_groups=[], stderr=subprocess.PIPE)
         _, said = child.communicate()
         assert words in said.splitlines()[-1]
+
+
+class TestStrangers:
+    """Directories in which others can put things."""
+
+    @needs_root
+    @pytest.mark.parametrize(("owner", "mode"), [("nobody", 0o755), ("root", 0o777), ("root", 0o1777), ("root", 0o775)])
+    def test_root_uses_no_directory_that_others_can_write_to(self, empty: Path, owner: str, mode: int) -> None:
+        """Whatever they have put there is not looked at: here a log and a lock that lead elsewhere."""
+        victim = empty.with_name(f"{empty.name}-victim")
+        victim.write_text("mine")
+        empty.mkdir()
+        for name in ("log", "keeper.lock", "lease", "stay"):
+            (empty / name).symlink_to(victim)
+        shutil.chown(empty, owner)
+        empty.chmod(mode)
+        before = sorted(empty.iterdir())
+        for action in (embedded.ensure, embedded.hold, embedded.start_detached, embedded.stop, embedded.reset):
+            with pytest.raises(EmbeddedError, match=r"set FASTQ_HOME to a directory of (yours|root's own)"):
+                action(empty)
+        assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("mine", 0o644)
+        assert sorted(empty.iterdir()) == before
+        shutil.rmtree(empty)
+
+    @pytest.mark.parametrize("name", ["lease", "start.lock", "keeper.lock", "log", "stay"])
+    def test_a_link_in_the_place_of_a_file_is_not_followed(self, empty: Path, name: str) -> None:
+        """It is named in one sentence, and what it leads to stays as it is."""
+        victim = empty.with_name(f"{empty.name}-victim")
+        victim.write_text("mine")
+        victim.chmod(0o644)
+        empty.mkdir()
+        (empty / name).symlink_to(victim)
+        with pytest.raises(EmbeddedError, match=rf"{name}: Too many levels of symbolic links"):
+            embedded.start_detached(empty)
+        embedded.release(empty)
+        (empty / name).unlink()
+        embedded.stop(empty)
+        assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("mine", 0o644)
+
+    def test_a_link_in_the_place_of_the_old_log_is_replaced(self, base: Path) -> None:
+        """The log that grew too large goes there, and not where the link leads."""
+        victim = base.with_name(f"{base.name}-victim")
+        victim.write_text("mine")
+        (base / "log").write_bytes(b"x" * (log.MAX_BYTES + 1))
+        (base / "log.1").symlink_to(victim)
+        embedded.ensure(base)
+        assert victim.read_text() == "mine"
+        assert (base / "log.1").lstat().st_size == log.MAX_BYTES + 1
 
 
 def python_for_others() -> tuple[str, dict[str, str]]:
