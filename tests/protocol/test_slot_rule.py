@@ -147,6 +147,7 @@ VALUES = {
     "names": "'{q}'::text[]",
     "first_at": "'{now}'::timestamptz[]",
     "specs": "array['{}']",
+    "values": "'{v}'",
     "stale_s": "60",
     "due_at": "now()",
     "next_at": "now()",
