@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
-from scene import LANE, Conn, ask, hire, ids_of, jobs_of, put, put_many, states, take, until_blocked
+from scene import LANE, Conn, ask, hire, ids_of, jobs_of, put, put_many, states, take
 
 from fastq.outcome import after_death
-from fastq.protocol import claim, discover, reap
+from fastq.protocol import claim, discover
 from fastq.protocol.claim import Lane
 from fastq.settlement import LeasedJob, Settlement
 
@@ -292,69 +292,6 @@ async def test_only_own_leases_are_acknowledged(conn: Conn) -> None:
     got = await take(conn, theirs)
     assert (await take(conn, mine, acks=[got.lease])).acked == []
     assert await ask(conn, "select id from fastq.lease") == [(got.lease,)]
-
-
-# -- the fence
-
-
-async def test_without_a_worker_row_nothing_is_claimed(conn: Conn) -> None:
-    """A worker that was given up claims nothing, leases nothing, and is told so."""
-    (place,) = await put(conn)
-    got = await take(conn, 12345)
-    assert (got.alive, got.batch, got.lease) == (False, None, 0)
-    assert await states(conn) == {place: "ready"}
-    assert not await ask(conn, "select id from fastq.lease")
-
-
-async def test_a_reaper_waits_for_a_claim_in_flight(conn: Conn, other: Conn, third: Conn) -> None:
-    """The jobs of a claim that commits while the reaper waits are given back with the others."""
-    places = await put(conn, "{}", "{}")
-    who = await hire(conn)
-    await take(conn, who, limit=1)
-    async with other.transaction():
-        await take(other, who)
-        reaping = asyncio.create_task(reap.reap(third, slot=0, worker=who, verdict=untouched))
-        await until_blocked(conn, third)
-    assert await reaping == 2
-    assert await states(conn) == dict.fromkeys(places, "ready")
-    assert not await ask(conn, "select id from fastq.lease")
-
-
-async def test_a_claim_behind_the_reaper_claims_nothing(conn: Conn, other: Conn, third: Conn) -> None:
-    """A claim that waits for the reaper finds its worker row gone, and its acks refused."""
-    places = await put(conn, "{}", "{}")
-    who = await hire(conn)
-    held = await take(conn, who, limit=1)
-    async with third.transaction():
-        await reap.reap(third, slot=0, worker=who, verdict=untouched)
-        claiming = asyncio.create_task(take(other, who, acks=[held.lease]))
-        await until_blocked(conn, other)
-    got = await claiming
-    assert (got.alive, got.batch, got.acked) == (False, None, [])
-    assert await states(conn) == dict.fromkeys(places, "ready")
-
-
-async def test_a_claim_behind_a_reaper_that_gave_up_goes_on(conn: Conn, other: Conn, third: Conn) -> None:
-    """When the reaper's transaction fails, the claim that waited for it is as good as ever."""
-    places = await put(conn, "{}", "{}")
-    who = await hire(conn)
-    held = await take(conn, who, limit=1)
-    async with third.transaction(force_rollback=True):
-        await reap.reap(third, slot=0, worker=who, verdict=untouched)
-        claiming = asyncio.create_task(take(other, who, acks=[held.lease]))
-        await until_blocked(conn, other)
-    got = await claiming
-    assert (got.alive, got.acked, ids_of(got)) == (True, [held.lease], places[1:])
-
-
-async def test_a_renewal_does_not_hold_up_claims(conn: Conn, other: Conn) -> None:
-    """A heartbeat in an open transaction lets the claims of its workers pass."""
-    await put(conn)
-    who = await hire(conn)
-    async with other.transaction():
-        await other.execute("update fastq.worker set expires_at = now() + interval '1 hour'")
-        await conn.execute("set lock_timeout = '5s'")
-        assert len(ids_of(await take(conn, who))) == 1
 
 
 # -- what the database believes
