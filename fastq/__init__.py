@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastq.errors import EnqueueOutcomeUnknown as EnqueueOutcomeUnknown
     from fastq.errors import FastqError as FastqError
     from fastq.errors import JobFailed as JobFailed
+    from fastq.errors import JobGone as JobGone
     from fastq.errors import LeaseLost as LeaseLost
     from fastq.errors import NotOpen as NotOpen
     from fastq.errors import PayloadTooLarge as PayloadTooLarge
@@ -52,6 +53,7 @@ _HOMES = {
     "EnqueueOutcomeUnknown": "errors",
     "FastqError": "errors",
     "JobFailed": "errors",
+    "JobGone": "errors",
     "LeaseLost": "errors",
     "NotOpen": "errors",
     "PayloadTooLarge": "errors",

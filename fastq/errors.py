@@ -72,5 +72,9 @@ class JobFailed(FastqError):
         self.error = error
 
 
+class JobGone(FastqError):
+    """The job whose result was awaited is not there: it was deleted, or it ended and is not kept."""
+
+
 class EnqueueOutcomeUnknown(FastqError):
     """The connection broke while an enqueue was being committed: the job may or may not be there."""

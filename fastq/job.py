@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from fastq import codec
 from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES
@@ -179,13 +179,25 @@ class Next:
     spec: JobSpec
 
 
+class Results(Protocol):
+    """Where the results of jobs are waited for: `app.jobs`."""
+
+    async def result(self, job: int, timeout: float | None = None) -> Any:
+        """Wait for a job's end."""
+        ...
+
+    def result_sync(self, job: int, timeout: float | None = None) -> Any:
+        """Wait for a job's end."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class JobRef:
     """An enqueued job: its id, and whether another job already held its unique key."""
 
     id: int
     duplicate: bool = False
-    _await: Callable[[int, float | None], Awaitable[Any]] | None = field(default=None, compare=False, repr=False)
+    _results: Results | None = field(default=None, compare=False, repr=False)
 
     async def result(self, timeout: float | None = None) -> Any:
         """Wait until the job has ended; return what its handler returned.
@@ -194,13 +206,21 @@ class JobRef:
 
         Raises:
             JobFailed: it failed for good, was discarded or cancelled.
+            JobGone: it was deleted.
             TimeoutError: it had not ended within `timeout` seconds.
-            UsageError: the task keeps no results, or the job was enqueued synchronously.
+            UsageError: the task keeps no results.
 
         """
-        if self._await is None:
-            raise UsageError("only a job from `await task.enqueue(…)`, of a task with keep=…, has a result to wait for")
-        return await self._await(self.id, timeout)
+        return await self._kept().result(self.id, timeout)
+
+    def result_sync(self, timeout: float | None = None) -> Any:
+        """As `result`, from synchronous code."""
+        return self._kept().result_sync(self.id, timeout)
+
+    def _kept(self) -> Results:
+        if self._results is None:
+            raise UsageError("only a job of a task with keep=… has a result to wait for")
+        return self._results
 
 
 class JobIds(Sequence[int]):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from math import inf
+from typing import Any, TypeVar
 
 import psycopg
 
 from fastq.client import AsyncClient, SyncClient, Use, fate
 from fastq.database import as_ours, as_ours_sync
 from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
-from fastq.protocol import jobs
+from fastq.protocol import jobs, results
 from fastq.protocol.jobs import Cancelled, Cancelling, JobFilter, JobInfo, Request, states_of
 from fastq.states import JobState
 
@@ -144,7 +147,41 @@ class Jobs:
         """Delete all jobs that fit and do not run; returns how many. Arguments: `retry_many`."""
         return await self._ask(jobs.delete_many(_filter(state, queue, task, error, everything=everything), limit))
 
+    async def result(self, job: int, timeout: float | None = None) -> Any:
+        """Wait until a job has ended; return what its handler returned. Its task has to keep its jobs (``keep=…``).
+
+        Raises:
+            JobFailed: it failed for good, was discarded or cancelled.
+            JobGone: it is not there: it was deleted, or has ended and is not kept.
+            TimeoutError: it had not ended within `timeout` seconds.
+
+        """
+        waiting, answer = results.waiting(job), None
+        async with asyncio.timeout(timeout):
+            while True:
+                try:
+                    step = waiting.send(answer)
+                except StopIteration as end:
+                    return end.value
+                answer = await (asyncio.sleep(step) if isinstance(step, float) else self._ask(step, Use.BRIEF))
+
     # -- the synchronous twins
+
+    def result_sync(self, job: int, timeout: float | None = None) -> Any:
+        """As `result`."""
+        until = inf if timeout is None else time.monotonic() + timeout
+        waiting, answer = results.waiting(job), None
+        while True:
+            try:
+                step = waiting.send(answer)
+            except StopIteration as end:
+                return end.value
+            if not isinstance(step, float):
+                answer = self._ask_sync(step, Use.BRIEF)
+            elif time.monotonic() >= until:
+                raise TimeoutError(f"job {job} had not ended within {timeout} s")
+            else:
+                time.sleep(min(step, max(0.0, until - time.monotonic())))
 
     def get_sync(self, job: int) -> JobInfo | None:
         """As `get`."""
@@ -215,14 +252,14 @@ class Jobs:
 
     # -- asking
 
-    async def _ask(self, request: Request[T]) -> T:
-        async with self._client().connection(Use.SLOW) as conn:
+    async def _ask(self, request: Request[T], use: Use = Use.SLOW) -> T:
+        async with self._client().connection(use) as conn:
             with told():
                 async with as_ours(conn):
                     return await jobs.carry_out(conn, request)
 
-    def _ask_sync(self, request: Request[T]) -> T:
-        with self._sync_client().connection(Use.SLOW) as conn, told(), as_ours_sync(conn):
+    def _ask_sync(self, request: Request[T], use: Use = Use.SLOW) -> T:
+        with self._sync_client().connection(use) as conn, told(), as_ours_sync(conn):
             return jobs.carry_out_sync(conn, request)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -14,15 +13,11 @@ from fastq.client import Use
 from fastq.completing import completing
 from fastq.config import CONNECTION_IDLE_S, CONNECTIONS_MOST, PAYLOAD_LIMIT_BYTES, PoolConfig, ProducerConfig
 from fastq.database import as_ours
-from fastq.errors import JobFailed, LeaseLost
+from fastq.errors import LeaseLost
 from fastq.job import JobRef, JobSpec
 from fastq.jobs import Jobs
 from fastq.protocol import completion
 from fastq.protocol.completion import Place
-from fastq.protocol.results import find_ending
-from fastq.states import JobState
-
-_RESULT_PAUSE_S = (0.005, 0.25)
 
 
 class App(Registry, Enqueueing):
@@ -64,7 +59,7 @@ class App(Registry, Enqueueing):
 
     @property
     def jobs(self) -> Jobs:
-        """Look at jobs and steer them: `get`, `list`, `retry`, `cancel`, `delete`."""
+        """Look at jobs, wait for them and steer them: `get`, `list`, `result`, `retry`, `cancel`, `delete`."""
         return Jobs(lambda: self.client, lambda: self.sync_client)
 
     def completing(self, place: Place) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
@@ -73,23 +68,7 @@ class App(Registry, Enqueueing):
 
     def _ref(self, spec: JobSpec, job: int, duplicate: bool = False) -> JobRef:
         task = self.tasks.get(spec.task)
-        return JobRef(job, duplicate, None if task is None or task.policy.keep_s is None else self.result_of)
-
-    async def result_of(self, job: int, timeout_s: float | None = None) -> Any:
-        """Wait until a job has ended; return what its handler returned. See `JobRef.result`."""
-        pause_s = _RESULT_PAUSE_S[0]
-        async with asyncio.timeout(timeout_s):
-            while True:
-                async with self.client.connection(Use.BRIEF) as conn, as_ours(conn):
-                    ending = await find_ending(conn, slot=0, job=job)
-                if ending is not None:
-                    break
-                await asyncio.sleep(pause_s)
-                pause_s = min(_RESULT_PAUSE_S[1], pause_s * 1.5)
-        if ending.state is JobState.SUCCEEDED:
-            return ending.result
-        why = f": {ending.error['type']}: {ending.error['message']}" if ending.error else ""
-        raise JobFailed(f"job {job} {ending.state}{why}", state=ending.state, error=ending.error)
+        return JobRef(job, duplicate, None if task is None or task.policy.keep_s is None else self.jobs)
 
     async def save_checkpoint(self, place: Place, value: str) -> None:
         """Keep a running job's checkpoint; see `Context.checkpoint`."""

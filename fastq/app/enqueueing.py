@@ -144,7 +144,7 @@ class Enqueueing(Connected):
     ) -> JobRef:
         """As `reserve`, from synchronous code and any thread."""
         own = None if conn is None else inside(conn)
-        return JobRef(*self.sync_client.reserve(spec, _reserved_s(expires), own))
+        return self._ref(spec, *self.sync_client.reserve(spec, _reserved_s(expires), own))
 
     def commit_sync(self, job: JobRef | int, *, conn: AnyConnection | None = None) -> bool:
         """As `commit`, from synchronous code and any thread."""
@@ -172,8 +172,8 @@ class Enqueueing(Connected):
         """As `enqueue`, from synchronous code and any thread."""
         own = None if conn is None else inside(conn)
         if spec.options.apart:
-            return JobRef(*self.sync_client.enqueue_apart(spec, own))
-        return JobRef(self.sync_client.enqueue(spec, own))
+            return self._ref(spec, *self.sync_client.enqueue_apart(spec, own))
+        return self._ref(spec, self.sync_client.enqueue(spec, own))
 
     def enqueue_many_sync(
         self,

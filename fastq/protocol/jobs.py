@@ -147,7 +147,13 @@ def _one(rows: list[Row]) -> Any:
     return rows[0][0]
 
 
-def _of(job: int) -> dict[str, Any]:
+def of(job: int) -> dict[str, Any]:
+    """Return the parameters of a statement about one job.
+
+    Raises:
+        UsageError: that is no id.
+
+    """
     if not isinstance(job, int) or not 0 < job < 2**63:
         raise UsageError(f"a job's id is a number greater than 0, not {job!r:.40}")
     return {"id": job}
@@ -158,17 +164,17 @@ def _of(job: int) -> dict[str, Any]:
 
 def find(job: int) -> Request[JobInfo | None]:
     """Ask for a job by its id; None when it is gone."""
-    return Request("find_job", _of(job), lambda rows: _info(rows[0]) if rows else None)
+    return Request("find_job", of(job), lambda rows: _info(rows[0]) if rows else None)
 
 
 def retry(job: int) -> Request[bool]:
     """Put a job that failed, was discarded or cancelled back into line; False when it is not one."""
-    return Request("retry_job", _of(job), lambda rows: bool(_one(rows)))
+    return Request("retry_job", of(job), lambda rows: bool(_one(rows)))
 
 
 def cancel(job: int) -> Request[Cancelling | None]:
     """Cancel a job; None when it ended otherwise, or is gone."""
-    return Request("cancel_job", _of(job), lambda rows: cast("Cancelling | None", _one(rows)))
+    return Request("cancel_job", of(job), lambda rows: cast("Cancelling | None", _one(rows)))
 
 
 def delete(job: int) -> Request[bool]:
@@ -184,7 +190,7 @@ def delete(job: int) -> Request[bool]:
             raise FastqError(f"job {job} is running and cannot be deleted: cancel it, or wait until it ends")
         return _one(rows) is not None
 
-    return Request("delete_job", _of(job), read)
+    return Request("delete_job", of(job), read)
 
 
 # -- many jobs

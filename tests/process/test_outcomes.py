@@ -64,14 +64,26 @@ def test_results_are_kept_and_awaited(dsn: str, db: Db) -> None:
                 await (await handlers.adds.options(delay=60).enqueue(a=1, b=1)).result(timeout=0.01)
             with pytest.raises(fastq.UsageError, match="keep"):
                 await (await handlers.quick.enqueue(n=1)).result()
+            assert await handlers.app.jobs.result(added.id) == 3
+
+    def ask_in_synchronous_code() -> None:
+        with handlers.app:
+            added = handlers.adds.enqueue_sync(a=3, b=4)
+            assert added.result_sync(timeout=30) == 7
+            assert handlers.app.jobs.result_sync(added.id) == 7
+            with pytest.raises(fastq.JobFailed, match="ZeroDivisionError"):
+                handlers.divides.enqueue_sync(a=1, b=0).result_sync(timeout=30)
+            with pytest.raises(TimeoutError):
+                handlers.adds.options(delay=60).enqueue_sync(a=1, b=1).result_sync(timeout=0.01)
 
     with Fleet(dsn):
         asyncio.run(ask())
+        ask_in_synchronous_code()
     kept = db.execute(
         "select state, result::text, expires_at between now() and now() + interval '61 s', attempt"
         " from fastq.finished where task = 'handlers.adds'"
     ).fetchall()
-    assert kept == [("succeeded", "3", True, 1)]
+    assert sorted(kept) == [("succeeded", "3", True, 1), ("succeeded", "7", True, 1)]
 
 
 def test_a_result_that_is_no_json_fails_the_run(dsn: str, db: Db) -> None:
