@@ -94,12 +94,14 @@ class WorkerConfig:
 
     `queues` maps a queue to its weight; empty means every queue. `batch_size` is the most jobs one claim
     takes; `prefetch_ms` is how much work, at the measured rate, may wait in the process beyond its free slots.
+    `cpus` are the CPUs' worth of time that the process can have: it needs that many of its `threads` to compute.
     """
 
     target: str
     dsn: str
     concurrency: int = 100
     threads: int = 8
+    cpus: int = 1
     batch_size: int = 500
     prefetch_ms: float = 10.0
     queues: Mapping[str, int] = field(default_factory=dict)
@@ -115,7 +117,16 @@ class WorkerConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one sentence."""
-        positive = ("concurrency", "threads", "batch_size", "lease_s", "shutdown_timeout_s", "poll_interval_s", "slots")
+        positive = (
+            "concurrency",
+            "threads",
+            "cpus",
+            "batch_size",
+            "lease_s",
+            "shutdown_timeout_s",
+            "poll_interval_s",
+            "slots",
+        )
         for name in positive:
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} must be greater than 0, not {getattr(self, name)}")

@@ -93,7 +93,11 @@ def _weigh(most_bytes: int) -> None:
 )
 @click.option("-Q", "--queues", type=Queues(), help="Only these queues, with weights: mail:3,default:1.")
 @click.option("-X", "--exclude-queues", type=Names(), help="All queues but these.")
-@click.option("--pin/--no-pin", default=True, show_default=True, help="Pin each process to a CPU.")
+@click.option(
+    "--pin/--no-pin",
+    default=None,
+    help="Pin each process to a CPU. Default: with --cpus, or if there is one for each CPU.",
+)
 @click.option("--cpus", type=Text(), help="The CPUs to pin to, like 0-3,6. Default: all that are left to us.")
 @click.option(
     "--lease", type=Seconds(0.5, 86400), default=30.0, show_default=True, help="How long a dead host's jobs stay taken."
@@ -264,13 +268,15 @@ def _start_watcher() -> None:
 
 def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...]) -> Plan:
     from fastq.config import StewardConfig, SupervisorConfig, WorkerConfig
-    from fastq.supervisor import processes_here
+    from fastq.supervisor import cpus_each, pins, processes_here
 
-    processes = options["processes"] or (len(cpus) if options["cpus"] else processes_here())
+    usable = len(cpus) if options["cpus"] else processes_here()
+    processes = options["processes"] or usable
+    pinned = options["pin"] if options["pin"] is not None else bool(options["cpus"]) or pins(processes, len(cpus))
     return Plan(
         supervisor=SupervisorConfig(
             processes=processes,
-            cpus=cpus if options["pin"] else (),
+            cpus=cpus if pinned else (),
             shutdown_timeout_s=options["shutdown_timeout"],
             burst=options["burst"],
             reload=options["reload"],
@@ -280,6 +286,7 @@ def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...
             dsn=checked["dsn"],
             concurrency=options["concurrency"],
             threads=options["threads"],
+            cpus=1 if pinned else cpus_each(processes, usable),
             batch_size=options["batch_size"],
             prefetch_ms=options["prefetch_ms"],
             queues=options["queues"] or {},

@@ -11,7 +11,15 @@ and the user's app are imported by the children, after the fork.
 from fastq.child import Child, ChildEntry, Kind
 from fastq.states import ExitCode
 from fastq.supervisor.cells import cells_for
-from fastq.supervisor.cpus import available_cpus, cgroup_quota, default_processes, parse_cpus, processes_here
+from fastq.supervisor.cpus import (
+    available_cpus,
+    cgroup_quota,
+    cpus_each,
+    default_processes,
+    parse_cpus,
+    pins,
+    processes_here,
+)
 from fastq.supervisor.drain import Limits
 from fastq.supervisor.policy import RestartPolicy
 from fastq.supervisor.preflight import PreflightError, preflight
@@ -29,8 +37,10 @@ __all__ = [
     "available_cpus",
     "cells_for",
     "cgroup_quota",
+    "cpus_each",
     "default_processes",
     "parse_cpus",
+    "pins",
     "preflight",
     "processes_here",
 ]

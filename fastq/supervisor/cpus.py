@@ -55,6 +55,20 @@ def processes_here() -> int:
     return default_processes(len(available_cpus()), cgroup_quota())
 
 
+def pins(processes: int, cpus: int) -> bool:
+    """Tell whether so many workers are best pinned each to a CPU of its own, of those that we may use.
+
+    Where they leave CPUs free, others use them as well: other supervisors, and other containers under a quota, whose
+    workers would all be pinned to the same first CPUs.
+    """
+    return processes >= cpus
+
+
+def cpus_each(processes: int, cpus: int) -> int:
+    """Return how many CPUs each of so many workers has, at least one; `cpus` is `default_processes`."""
+    return max(1, cpus // processes)
+
+
 def _folders(root: Path, own: Path) -> Iterator[Path]:
     try:
         lines = own.read_text().splitlines()

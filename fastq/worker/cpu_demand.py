@@ -7,7 +7,6 @@ more done. `benchmarks/threads.py` measures both.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable
@@ -42,11 +41,6 @@ def threads_worth(now: int, demand: Demand, *, waiting: bool, least: int, most: 
     if waiting and (wanted < _OPEN or demand.handlers < _OURS_AT_LEAST):
         return max(now, min(most, max(now + 1, int(now * _OPEN / max(demand.handlers, 0.01)))))
     return now
-
-
-def cpus_of_this_process() -> int:
-    """Return on how many CPUs this process may run."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class CpuMeter:

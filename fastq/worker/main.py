@@ -133,7 +133,7 @@ class Worker:
             app,
             state,
             concurrency=cfg.concurrency,
-            threads=Threads(cfg.threads),
+            threads=Threads(cfg.threads, least=cfg.cpus),
             cell=self._cell,
             ledger=ledger,
         )

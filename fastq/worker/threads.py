@@ -20,7 +20,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
-from fastq.worker.cpu_demand import CpuMeter, cpus_of_this_process, threads_worth
+from fastq.worker.cpu_demand import CpuMeter, threads_worth
 
 _FIRST_LOOK_S, _LOOK_EVERY_S = 0.01, 0.1
 
@@ -70,11 +70,14 @@ class _Run:
 
 
 class Threads:
-    """At most `size` threads, started on first use; those numbered below `limit` take jobs, the others rest."""
+    """At most `size` threads, started on first use; those numbered below `limit` take jobs, the others rest.
+
+    There are never fewer than `least` of these; without it, all take jobs.
+    """
 
     def __init__(self, size: int, *, least: int | None = None) -> None:
         self.size = size
-        self.limit = self._least = min(size, cpus_of_this_process() if least is None else least)
+        self.limit = self._least = size if least is None else min(size, least)
         self._meter: CpuMeter | None = None
         self._room = threading.Condition()
         self._queue: SimpleQueue[_Run | None] = SimpleQueue()

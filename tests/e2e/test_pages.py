@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import sqlite3
@@ -14,14 +15,20 @@ from test_readme import reader as reader  # noqa: PLC0414 - a fixture
 
 pytestmark = pytest.mark.e2e
 
+DJANGO = importlib.util.find_spec("django") is not None
+
 
 @pytest.mark.parametrize(
     ("page", "says"),
     [
         ("docs/batches.md", "one request for 500 documents"),
+        ("docs/cpu_bound.md", "430 primes below 3000"),
+        pytest.param("docs/django.md", "Hello ada!", marks=pytest.mark.skipif(not DJANGO, reason="no django here")),
+        ("docs/lifespan.md", "report for Oslo in metric units"),
         ("docs/logging.md", "INFO charging 99 cents [orders.charge "),
         ("docs/retries.md", "https://example.com/hook took it at attempt 3"),
         ("docs/retention.md", "receipt 7"),
+        ("docs/tasks.md", "thumbnail of 2.jpg"),
         ("docs/arguments.md", "10.90 Speed.FAST b'\\x00\\xff'"),
     ],
 )

@@ -68,7 +68,9 @@ class Reader:
     def follow(self, block: Block) -> str:
         """Do what a block says; returns what it wrote."""
         if block.how.startswith("file: "):
-            (self.directory / block.how.removeprefix("file: ")).write_text(block.text)
+            file = self.directory / block.how.removeprefix("file: ")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text)
             return ""
         if block.how == "sql":
             with psycopg.connect(self.own, autocommit=True) as conn:

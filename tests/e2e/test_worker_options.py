@@ -195,6 +195,18 @@ def test_dry_run_says_what_would_run(db: Db) -> None:
     assert one(db, "select count(*) from fastq.worker") == 0
 
 
+def test_workers_are_pinned_where_there_is_one_for_each_cpu(db: Db) -> None:
+    """Where they leave CPUs to others they are not, lest all fleets of a host have the same few; options overrule."""
+    ours = sorted(os.sched_getaffinity(0))
+    found = {
+        options: worker("jobs:app", "--dry-run", *options.split()).stdout
+        for options in (f"-p {len(ours)}", "-p 1", "-p 1 --pin", f"-p 1 --cpus {ours[0]}", f"-p {len(ours)} --no-pin")
+    }
+    said = [("pinned to CPUs" in text, "not pinned" in text) for text in found.values()]
+    pinned, not_pinned = (True, False), (False, True)
+    assert said == [pinned, not_pinned if len(ours) > 1 else pinned, pinned, pinned, not_pinned]
+
+
 def test_dry_run_says_when_failed_jobs_run_again(db: Db) -> None:
     """A line for each schedule, with the tasks that have it: each wait, and after how long a job is given up."""
     more = "@app.task(retries=0)\nasync def once(): ...\n@app.task(retries=2, backoff=60)\nasync def twice(): ...\n"

@@ -18,8 +18,8 @@ PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 PAGES += sorted(path.relative_to(TOP).as_posix() for path in TOP.glob("docs/**/*.md"))
 PROCESSES = {"steward", "heartbeat", "undertaker", "leader", "listener", "ring", "producer", "bench*"}
 """What follows `fastq` in the names of processes and of connections."""
-OTHERS = {"--preload"}
-"""Options of other programs: gunicorn's."""
+OTHERS = {"--preload", "--init"}
+"""Options of other programs: gunicorn's, Docker's."""
 START = r"(?:^ *(?:\$ )?|[|;(=] ?|&& |do |/bin/)"
 """What stands before a command in a shell."""
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

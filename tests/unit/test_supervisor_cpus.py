@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from fastq.errors import UsageError
-from fastq.supervisor.cpus import available_cpus, cgroup_quota, default_processes, parse_cpus, processes_here
+from fastq.supervisor.cpus import (
+    available_cpus,
+    cgroup_quota,
+    cpus_each,
+    default_processes,
+    parse_cpus,
+    pins,
+    processes_here,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -70,6 +78,20 @@ def test_no_cgroups_no_quota(tmp_path: Path) -> None:
 def test_default_processes(cpus: int, quota: float | None, processes: int) -> None:
     """A part of a CPU is worth a process; there is always one."""
     assert default_processes(cpus, quota) == processes
+
+
+@pytest.mark.parametrize(
+    ("processes", "cpus", "pinned"), [(8, 8, True), (9, 8, True), (7, 8, False), (2, 64, False), (1, 1, True)]
+)
+def test_workers_are_pinned_where_there_is_one_for_each_cpu(processes: int, cpus: int, pinned: bool) -> None:
+    """Where CPUs are left, others use them as well, and only the scheduler knows which."""
+    assert pins(processes, cpus) == pinned
+
+
+@pytest.mark.parametrize(("processes", "cpus", "each"), [(8, 8, 1), (2, 8, 4), (3, 8, 2), (16, 8, 1)])
+def test_each_worker_has_its_share_of_the_cpus(processes: int, cpus: int, each: int) -> None:
+    """One at least."""
+    assert cpus_each(processes, cpus) == each
 
 
 def test_this_machine_has_a_default() -> None:
