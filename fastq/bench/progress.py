@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 
-_EVERY_S = 0.1
+from fastq.terminal import progress
 
 
 class Progress:
     """Rewrites one line on stderr."""
 
-    def __init__(self, *, shown: bool | None = None) -> None:
-        self._shown = sys.stderr.isatty() if shown is None else shown
-        self._said_at = 0.0
+    def __init__(self) -> None:
+        self._line = progress.Progress(sys.stderr)
 
     def say(self, text: str) -> None:
         """Show what is being done now."""
-        if self._shown:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
+        self._line.show(text)
 
     def counting(self, text: str, total: int) -> Callable[[int], None]:
         """Return a callback for long work that shows how far it is."""
 
         def count(done: int) -> None:
-            now = time.monotonic()
-            if now - self._said_at >= _EVERY_S:
-                self._said_at = now
-                self.say(f"{text} {done:,} of {total:,}")
+            self._line.show(text, f"{done:,} of {total:,}", done / total)
 
         return count
 
     def clear(self) -> None:
         """Remove the line; may be called twice."""
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        self._line.clear()

@@ -28,6 +28,7 @@ def demo(files: int | None, path: tuple[str, ...], noop: int, processes: int | N
     and of what is installed beside fastq, and runs `fastq worker` over them: each job parses its file and writes the
     public functions and classes it finds. Progress goes to stderr, the summary to stdout. Nothing of it stays.
     """
+    import shutil
     import sys
 
     from fastq.demo.run import Options, run
@@ -39,4 +40,5 @@ def demo(files: int | None, path: tuple[str, ...], noop: int, processes: int | N
     if json:
         write(summary.to_json())
         return
-    say("\n" + "\n".join(summary.lines()))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
+    say("\n" + "\n".join(summary.lines(width)))

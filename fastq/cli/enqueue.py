@@ -125,17 +125,22 @@ def _one(app: App, task: Task[Any, Any], where: Options, options: dict[str, Any]
 
 
 def _many(app: App, task: Task[Any, Any], where: Options, options: dict[str, Any]) -> int:
-    from fastq.cli.enqueue_progress import Progress
     from fastq.cli.jsonl import Feed, Interrupt, Lines, longest_line
+    from fastq.terminal.progress import Progress
 
     limit_bytes = app.payload_limit_bytes
     with _input(options["jsonl"]) as fd, Interrupt() as interrupt, opened(app):
         size = _size(fd)
         lines = Lines(fd, longest=longest_line(limit_bytes), interrupt=interrupt)
-        progress = Progress(sys.stderr, share=lambda: lines.bytes_read / size if size else None)
+        progress = Progress(sys.stderr)
+
+        def note(jobs: int) -> None:
+            rate = jobs / max(progress.elapsed_s, 1e-9)
+            progress.show("enqueueing", f"{jobs:,} jobs  {rate:,.0f}/s", lines.bytes_read / size if size else None)
+
         feed = Feed(task, where, limit_bytes=limit_bytes, skip=options["on_error"] == "skip", say=_say(progress))
         try:
-            jobs = len(app.enqueue_many_sync(feed.specs(lines.blocks()), progress=progress))
+            jobs = len(app.enqueue_many_sync(feed.specs(lines.blocks()), progress=note))
         except KeyboardInterrupt:
             fate = (
                 "unless it was committing just then, nothing was enqueued"

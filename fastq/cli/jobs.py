@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastq.cli.job_view import as_dict, describe, job_table
 from fastq.cli.options import dsn_option, json_option
-from fastq.cli.steering import moment, steering, sure, write
+from fastq.cli.steering import steering, sure, write
 from fastq.cli.values import Name, Text
 from fastq.states import JobState
 from fastq.terminal.speech import complain, say
+from fastq.terminal.table import display
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-    from fastq.protocol.jobs import JobFilter, JobInfo
+    from fastq.protocol.jobs import JobFilter
 
 _STATES = click.Choice([state.value for state in JobState])
-_MESSAGE_MOST = 60
 LIMIT_MOST = 1_000_000_000
-_HEADER = ("ID", "STATE", "QUEUE", "TASK", "ATTEMPT", "SINCE OR AT", "LAST ERROR")
 _IDS = click.argument("ids", metavar="[ID]…", nargs=-1, type=click.IntRange(1, 2**63 - 1))
 
 
@@ -81,7 +81,7 @@ def list_(limit: int, dsn: str | None, json: bool, **options: Any) -> None:
     if json:
         write({"jobs": [as_dict(job) for job in shown], "more": more})
         return
-    say(render(shown) if shown else "No such jobs.")
+    display(job_table(shown) if shown else "No such jobs.")
     if more:
         say(f"\nThere are more than {limit}: --limit shows more, `fastq status` counts them.", err=True)
 
@@ -250,71 +250,3 @@ def _report(counts: dict[str, int], json: bool) -> None:
     first, *others = counts.items()
     more = [f", {count:,} {name}" for name, count in others if count]
     say(f"{first[0]} {first[1]:,} job{'s' * (first[1] != 1)}{''.join(more)}")
-
-
-# -- how jobs are shown
-
-
-def as_dict(job: JobInfo) -> dict[str, Any]:
-    """Return a job for machines."""
-    from dataclasses import asdict
-
-    return asdict(job)
-
-
-def render(found: list[JobInfo]) -> str:
-    """Return jobs for people, one in a line."""
-    from fastq.cli.status import table
-
-    return table(_HEADER, [_row(job) for job in found], left=(1, 2, 3, 5, 6))
-
-
-def _row(job: JobInfo) -> list[str]:
-    when = job.finished_at or job.claimed_at or job.run_at or job.enqueued_at
-    state = "cancelling" if job.cancelling else job.state
-    return [str(job.id), state, job.queue, job.task, str(job.attempt), moment(when), _last_error(job)]
-
-
-def _last_error(job: JobInfo) -> str:
-    if not job.errors:
-        return ""
-    message = " ".join(f"{job.errors[-1].get('type')}: {job.errors[-1].get('message')}".split())
-    return message if len(message) <= _MESSAGE_MOST else message[: _MESSAGE_MOST - 1] + "…"
-
-
-def describe(job: JobInfo) -> str:
-    """Return all that is known of a job, for people; the traceback of its last error."""
-    from fastq import codec
-
-    state = f"{job.state}, to be cancelled" if job.cancelling else job.state
-    place = f"{job.queue}, priority {job.priority}" + (f", group {job.group_key}" if job.group_key else "")
-    rows = [("task", job.task), ("queue", place), ("attempts", str(job.attempt))]
-    rows += [("crashes", str(job.crashes))] if job.crashes else []
-    rows += [("args", codec.dumps(job.args).decode())]
-    rows += [("headers", codec.dumps(job.headers).decode())] if job.headers else []
-    rows += [("unique", f"{job.unique_key}, until {_until(job)}")] if job.unique_key is not None else []
-    rows += [("result", codec.dumps(job.result).decode())] if job.result is not None else []
-    rows += [("worker", str(job.worker))] if job.worker is not None else []
-    times = [("enqueued", job.enqueued_at), ("runs at", job.run_at), ("claimed", job.claimed_at)]
-    times += [("ended", job.finished_at), ("kept till", job.expires_at)]
-    rows += [(name, moment(when)) for name, when in times if when is not None]
-    rows += [("error", _told(error)) for error in job.errors]
-    lines = [f"job {job.id}  {state}", *(f"  {name:<9} {_inside(value)}" for name, value in rows)]
-    if job.errors and (traceback := job.errors[-1].get("traceback")):
-        lines += ["", str(traceback).rstrip()]
-    return "\n".join(lines)
-
-
-def _inside(value: str) -> str:
-    """Return a value whose further lines stand below its first: none can pass for a line of ours."""
-    return value.replace("\n", "\n" + " " * 12)
-
-
-def _until(job: JobInfo) -> str:
-    until = job.unique_until
-    return f"{until:g} s after the enqueue" if isinstance(until, (int, float)) else str(until)
-
-
-def _told(error: dict[str, Any]) -> str:
-    at = str(error.get("at", ""))[:19].replace("T", " ")
-    return f"attempt {error.get('attempt')}, {at} UTC: {error.get('type')}: {error.get('message')}"

@@ -27,15 +27,17 @@ def queues() -> None:
 @json_option
 def list_(dsn: str | None, json: bool) -> None:
     """List the queues that have jobs or settings, and how many jobs stand where; ~ marks an estimate."""
-    from fastq.cli.status import as_dict, queue_table
+    from fastq.cli.status import as_dict
+    from fastq.cli.tables import queue_table
     from fastq.protocol.survey import survey
+    from fastq.terminal.table import display
 
     with steering(dsn, "queues list") as conn:
         seen = survey(conn)
     if json:
         write({"queues": as_dict(seen)["queues"]})
         return
-    say(queue_table(seen.queues) if seen.queues else "No queues.")
+    display(queue_table(seen.queues) if seen.queues else "No queues.")
 
 
 @queues.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,8 +64,3 @@ def write(value: dict[str, Any]) -> None:
     from fastq import codec
 
     answer(codec.dumps(value))
-
-
-def moment(when: datetime | None) -> str:
-    """Return a time in this machine's zone as `2026-05-01 09:00:00`."""
-    return "-" if when is None else f"{when.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -205,6 +205,10 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def _entry(path: str, config: object) -> Any:
     from fastq.child import ChildEntry
 
@@ -222,11 +226,13 @@ class Plan:
     def describe(self, checked: dict[str, Any]) -> str:
         """Return what would run, for people."""
         config, cpus = self.worker, self.supervisor.cpus
+        tasks = checked["tasks"]
+        pinned = f"pinned to CPU{'s' * (len(cpus) > 1)} {_listed(cpus)}" if cpus else "not pinned"
         return "\n".join(
             [
-                f"app        {config.target}: {len(checked['tasks'])} tasks ({', '.join(checked['tasks']) or 'none'})",
-                f"database   {checked['source']}, {checked['slots']} slot(s)",
-                f"processes  {self.supervisor.processes}, " + (f"pinned to CPUs {cpus}" if cpus else "not pinned"),
+                f"app        {config.target}: {_counted(len(tasks), 'task')} ({', '.join(tasks) or 'none'})",
+                f"database   {checked['source']}, {_counted(checked['slots'], 'slot')}",
+                f"processes  {self.supervisor.processes}, {pinned}",
                 f"each       {config.concurrency} jobs at once, {config.threads} threads, batches of {config.batch_size}",  # noqa: E501
                 f"queues     {', '.join(config.queues) or 'all'}",
                 *_retries(checked["tasks"]),

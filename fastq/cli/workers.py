@@ -6,7 +6,8 @@ import click
 
 from fastq.cli.options import dsn_option, json_option
 from fastq.cli.steering import steering, write
-from fastq.terminal.speech import say
+from fastq.cli.tables import worker_table
+from fastq.terminal.table import display
 
 
 @click.group()
@@ -21,7 +22,6 @@ def list_(dsn: str | None, json: bool) -> None:
     """List the worker processes: where they are, since when, what remains of their leases, what they have done."""
     from dataclasses import asdict
 
-    from fastq.cli.status import _COUNTERS, _worker_row, table
     from fastq.protocol.survey import survey
 
     with steering(dsn, "workers list") as conn:
@@ -29,6 +29,4 @@ def list_(dsn: str | None, json: bool) -> None:
     if json:
         write({"workers": [asdict(worker) for worker in seen.workers]})
         return
-    header = ("HOST", "PID", "NAME", "SINCE", "LEASE LEFT", "RUNNING", *map(str.upper, _COUNTERS))
-    rows = [_worker_row(worker) for worker in seen.workers]
-    say(table(header, rows, left=(0, 2)) if rows else "No workers: start some with `fastq worker MODULE:app`.")
+    display(worker_table(seen.workers) if seen.workers else "No workers: start some with `fastq worker MODULE:app`.")

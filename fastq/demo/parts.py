@@ -40,7 +40,7 @@ class Parts:
 
         def look() -> tuple[int, str]:
             good, bad = tables.files_done(self._conn)
-            return good + bad, f"{bad} errors" if bad else ""
+            return good + bad, f"{bad} error{'s' * (bad != 1)}" if bad else ""
 
         with Progress("indexing files", len(paths), self._out) as shown:
             return Timing(jobs=len(paths), enqueue_s=enqueue_s, run_s=self._watch(shown, len(paths), look))

@@ -13,7 +13,8 @@ from types import FrameType
 from typing import Any
 
 from fastq import embedded
-from fastq.errors import FastqError
+from fastq.embedded.binaries import ADVICE, INSTALL
+from fastq.errors import EmbeddedError, FastqError
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REMOVALS_MOST = 5
@@ -32,7 +33,10 @@ class Place:
     def open(self) -> str:
         """Start the server; returns how to reach it. A Ctrl-C meanwhile counts afterwards, when it can be stopped."""
         with postponed():
-            self.dsn = embedded.ensure(self.base)
+            try:
+                self.dsn = embedded.ensure(self.base)
+            except EmbeddedError as error:  # a DSN would not help: the demo is not for anybody's database
+                raise EmbeddedError(str(error).replace(ADVICE, INSTALL)) from None
         return self.dsn
 
     def close(self) -> None:

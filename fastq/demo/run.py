@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import IO
 
@@ -42,7 +43,8 @@ def run(options: Options, out: IO[str]) -> Summary:
     with stoppable():
         place = Place(keep=options.keep)
         try:
-            out.write(f"{len(paths):,} files; starting a PostgreSQL of its own in {place.base}\n")
+            unused = ", not the one of FASTQ_DSN" if os.environ.get("FASTQ_DSN") else ""
+            out.write(f"{len(paths):,} files; starting a PostgreSQL of its own in {place.base}{unused}\n")
             out.flush()
             return _with_server(options, paths, place, out)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from fastq.demo.tables import Failure, FileRun
 _SHARES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 _SLOWEST = 3
 _EXAMPLES = 2
+_INDENT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,35 +68,28 @@ class Summary:
             "slowest": [asdict(run) for run in self.slowest],
         }
 
-    def lines(self) -> list[str]:
-        """Return the lines for people."""
+    def lines(self, width: int = 160) -> list[str]:
+        """Return the lines for people; paths and messages are shortened to what fits into `width`."""
         return [
-            f"PostgreSQL {self.server}, {self.processes} worker process(es)",
+            f"PostgreSQL {self.server}, {_counted(self.processes, 'worker process', 'worker processes')}",
             "",
-            f"files     {_sentence(self.files)}",
-            f"          {self.functions:,} functions and {self.classes:,} classes written, each job's with its commit",
-            f"          a job ran (read, parse, write; without its commit)  {_spread(self.run)}",
-            *self._slow_lines(),
-            *self._error_lines(),
-            f"latency   from enqueue() to the running handler, {self.pings} single jobs  {_spread(self.wait)}",
-            *([f"no-ops    {_sentence(self.noops)}"] if self.noops.jobs else []),
+            *_part("files", *_sentences(self.files)),
+            *_part("", f"{self.functions:,} functions and {self.classes:,} classes, each job's with its commit"),
+            *_part("", "read, parse and write took a job", _spread(self.run)),
+            *_part("slowest", *(_slow(run, width) for run in self.slowest)),
+            *_part("errors", *self._errors(width)),
+            *_part("latency", f"from enqueue() to the running handler, {self.pings} single jobs", _spread(self.wait)),
+            *(_part("no-ops", *_sentences(self.noops)) if self.noops.jobs else []),
         ]
 
-    def _slow_lines(self) -> list[str]:
-        heads = ["slowest   ", *[" " * 10] * _SLOWEST]
-        return [
-            f"{head}{run.run_s * 1000:5.0f} ms  {_one_line(run.path)}"
-            for head, run in zip(heads, self.slowest, strict=False)
-        ]
-
-    def _error_lines(self) -> list[str]:
+    def _errors(self, width: int) -> Iterator[str]:
         if not self.failures:
-            return ["errors    none"]
-        head = (
-            f"errors    {len(self.failures)} jobs failed for good and are kept: no Python file of this version, such as"
-        )
-        examples = [f"{' ' * 10}{os.path.basename(f.path)}: {f.error}: {_one_line(f.message)}" for f in self.failures]  # noqa: PTH119
-        return [head, *examples[:_EXAMPLES]]
+            yield "none"
+            return
+        yield f"{_counted(len(self.failures), 'job')} failed for good and kept: no Python of this version"
+        for failure in self.failures[:_EXAMPLES]:
+            name = os.path.basename(failure.path)  # noqa: PTH119
+            yield _head(f"{name}: {failure.error}: {failure.message}", width - _INDENT)
 
 
 def collect(conn: Connection[Any], *, processes: int, pings: int, files: Timing, noops: Timing) -> Summary:
@@ -130,16 +125,31 @@ def _figures(timing: Timing) -> dict[str, float]:
     }
 
 
-def _sentence(timing: Timing) -> str:
-    return (
-        f"{timing.jobs:,} jobs in {timing.run_s:.1f} s: {timing.jobs_per_s:,.0f} jobs/s"
-        f"   (enqueued in {timing.enqueue_s:.2f} s: {timing.enqueued_per_s:,.0f}/s)"
-    )
+def _part(name: str, *lines: str) -> Iterator[str]:
+    """Yield lines with the part's name before the first."""
+    for number, line in enumerate(lines):
+        yield f"{'' if number else name:<{_INDENT}}{line}"
+
+
+def _sentences(timing: Timing) -> Iterator[str]:
+    yield f"{_counted(timing.jobs, 'job')} in {timing.run_s:.1f} s: {timing.jobs_per_s:,.0f} jobs/s"
+    yield f"enqueued in {timing.enqueue_s:.2f} s: {timing.enqueued_per_s:,.0f}/s"
+
+
+def _slow(run: FileRun, width: int) -> str:
+    took = f"{run.run_s * 1000:,.0f} ms  "
+    path, most = " ".join(run.path.split()), width - _INDENT - len(took)
+    return took + (path if len(path) <= most else "…" + path[1 - most :])
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _spread(percentiles: dict[str, float]) -> str:
     return "  ".join(f"{name.removesuffix('_ms')} {value:.1f} ms" for name, value in percentiles.items()) or "(none)"
 
 
-def _one_line(message: str) -> str:
-    return " ".join(message.split())[:160]
+def _head(text: str, most: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"

