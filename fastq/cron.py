@@ -125,7 +125,7 @@ class Schedule:
                 priority=int(spec["priority"]),
                 catch_up=CatchUp(str(spec["catch_up"])),
             )
-        except (KeyError, ValueError) as exc:
+        except (KeyError, TypeError, ValueError) as exc:
             raise UsageError(f"the schedule {name!r} cannot be read: {exc!r}") from None
 
     @property

@@ -11,6 +11,7 @@ import orjson
 from psycopg import AsyncConnection
 
 from fastq.cron import Plan, Schedule
+from fastq.errors import UsageError
 from fastq.sql import statement
 
 STALE_S = 60.0
@@ -42,7 +43,7 @@ class DueSchedule:
             UsageError: it cannot be read here.
 
         """
-        return Schedule.of(self.name, orjson.loads(self.spec))
+        return schedule_of(self.name, self.spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,19 @@ class Due:
 
     schedules: tuple[DueSchedule, ...]
     next_due_s: float | None
+
+
+def schedule_of(name: str, spec: str) -> Schedule:
+    """Return the schedule that a row holds.
+
+    Raises:
+        UsageError: it cannot be read here.
+
+    """
+    try:
+        return Schedule.of(name, orjson.loads(spec))
+    except orjson.JSONDecodeError as exc:
+        raise UsageError(f"the schedule {name!r} cannot be read: {exc}") from None
 
 
 async def register(

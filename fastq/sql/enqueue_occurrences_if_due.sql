@@ -1,9 +1,10 @@
--- Enqueue a schedule's due occurrences and go on to the next one, unless another leader or a new spec came first.
+-- Enqueue a schedule's due occurrences and go on to the next one, unless another leader, a pause or a new spec
+-- came first.
 -- One statement, so that an occurrence is enqueued once whenever who dies, and nobody holds a row while frozen.
 -- Locks: one cron row for update skip locked. Index: cron_pkey, ready_*_pkey by insert. Caller: protocol.cron.
 with due as materialized (
   select c.name from fastq.cron c
-  where c.name = %(name)s and c.next_at = %(due_at)s and c.next_at <= now() and c.spec::text = %(spec)s
+  where c.name = %(name)s and c.next_at = %(due_at)s and c.next_at <= now() and c.spec::text = %(spec)s and not c.paused
   for update skip locked
 ),
 advanced as (

@@ -111,6 +111,7 @@ class Steward:
             self._leader.run,
             self._leader.run_promote,
             self._cron.run,
+            self._cron.run_orphans,
             self._leader.run_rotate,
             self._leader.run_prune,
             self._leader.run_expire,

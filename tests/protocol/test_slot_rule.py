@@ -149,6 +149,7 @@ VALUES = {
     "specs": "array['{}']",
     "values": "'{v}'",
     "stale_s": "60",
+    "orphan_s": "60",
     "due_at": "now()",
     "next_at": "now()",
     "last_at": "now()",
