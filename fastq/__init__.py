@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from fastq.errors import ReservationGone as ReservationGone
     from fastq.errors import SchemaError as SchemaError
     from fastq.errors import UsageError as UsageError
+    from fastq.flow import Discard as Discard
+    from fastq.flow import Retry as Retry
+    from fastq.flow import Snooze as Snooze
     from fastq.job import Job as Job
     from fastq.job import JobIds as JobIds
     from fastq.job import JobRef as JobRef
     from fastq.job import JobSpec as JobSpec
     from fastq.job import Next as Next
     from fastq.observability.runs import LogFields as LogFields
-    from fastq.outcome import Discard as Discard
-    from fastq.outcome import Retry as Retry
-    from fastq.outcome import Snooze as Snooze
     from fastq.task import Task as Task
 
 __version__ = "0.1.0"
@@ -66,9 +66,9 @@ _HOMES = {
     "JobSpec": "job",
     "Next": "job",
     "LogFields": "observability.runs",
-    "Discard": "outcome",
-    "Retry": "outcome",
-    "Snooze": "outcome",
+    "Discard": "flow",
+    "Retry": "flow",
+    "Snooze": "flow",
     "Task": "task",
 }
 

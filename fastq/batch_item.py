@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from fastq.flow import Discard, Retry, Snooze
 from fastq.job import Job
-from fastq.outcome import Discard, Retry, Snooze
 
 
 class BatchItemFailed(Exception):

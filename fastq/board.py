@@ -47,6 +47,7 @@ class Word(IntEnum):
     STOPPED = 13
     IDLE = 14
     WOKEN = 15
+    REFUSED = 16
 
 
 _HEAD_WORDS = len(Word)
@@ -54,7 +55,7 @@ _LETTERS = 32
 CELL_WORDS = _HEAD_WORDS + _LETTERS
 TABLES = 3
 NO_DEADLINE = 0
-COUNTERS = (Word.CLAIMED, Word.SUCCEEDED, Word.FAILED, Word.RETRIED, Word.LOST, Word.RETURNED)
+COUNTERS = (Word.CLAIMED, Word.SUCCEEDED, Word.FAILED, Word.RETRIED, Word.LOST, Word.RETURNED, Word.REFUSED)
 
 
 def running_key(lease: int, ordinal: int) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fastq import codec
 from fastq.connections import AnyAsyncConnection, AnyConnection, inside, inside_async
 from fastq.database import answering
 from fastq.errors import LeaseLost, UsageError
-from fastq.job import JobRef, JobSpec
+from fastq.job import JobRef, JobSpec, at_ms
 from fastq.producer import Producer
 from fastq.protocol import completion, unique
 from fastq.protocol.completion import Place
@@ -64,7 +64,7 @@ class Context:
     @property
     def enqueued_at(self) -> datetime:
         """When the job was enqueued."""
-        return datetime.fromtimestamp(self.enqueued_ms / 1000, UTC)
+        return at_ms(self.enqueued_ms)
 
     async def enqueue(self, spec: JobSpec) -> JobRef:
         """Enqueue another job."""

@@ -17,6 +17,15 @@ _TIMES = (datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 _META_MOST_BYTES, _META_LEVELS = 65536, 100
 UniqueUntil = Literal["finished", "started"] | float
 OnDead = Literal["skip", "block"]
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def at_ms(ms: int) -> datetime:
+    """Return the time so many milliseconds after 1970; what Python has no date for is its first or last one."""
+    try:
+        return _EPOCH + timedelta(milliseconds=ms)
+    except OverflowError:
+        return (datetime.min if ms < 0 else datetime.max).replace(tzinfo=UTC)
 
 
 def check_name(what: str, name: str, *, longest: int = 255) -> str:

@@ -1,4 +1,4 @@
-"""What becomes of a job whose run did not simply succeed. Pure decisions; `protocol.settle` carries them out.
+"""What becomes of a job when its run has ended, or will not be. Pure decisions; `protocol.settle` carries them out.
 
 run ──► success                    acknowledged; finished (succeeded), if its task keeps them
     ├─► next step                  ready or scheduled, as another task, attempts from 0
@@ -8,69 +8,35 @@ run ──► success                    acknowledged; finished (succeeded), if 
     ├─► payload does not fit       finished (failed), at once
     ├─► ended after it was cancelled  finished (cancelled), unless it succeeded or was discarded
     └─► worker died while running  ready, crash + 1; finished (failed) at max_crashes
+
+A run ends in one value, an `End`. `conclude` makes of it where the job goes, and always makes something: an end that
+cannot be put into words makes the job fail, with the reason.
 """
 
 from __future__ import annotations
 
 import logging
 import signal
-import traceback
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from math import inf, isnan
-from typing import Any, TypedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from math import inf
 
 from fastq.backoff import RETRIES, Backoff, Exponential
+from fastq.ending import Cancelled, Died, End, Exhausted, GivenBack, Raised, Stepped, Succeeded, Unreadable
+from fastq.failure import Record, error_record, record
+from fastq.flow import Discard, Flow, Retry, Snooze, bounded_s
+from fastq.meta import Meta
 from fastq.settlement import NO_PAYLOAD, LeasedJob, Settlement
 from fastq.states import Goes, JobState
 
 log = logging.getLogger("fastq.worker")
 
-
-class _Place(TypedDict):
-    lease: int
-    ord: int
-
-
 MOST_ERRORS = 10
-MOST_TRACEBACK = 4000
-MOST_MESSAGE = 1000
-MAX_CRASHES = 3
-MOST_DELAY_S = 100 * 365.25 * 86400.0
+MOST_ATTEMPT = 2**15 - 1
+"""What the column `attempt` holds at most."""
+
 _LASTING = ("unique", "headers", "ordered")
-
-
-class Flow(Exception):
-    """Raised by a handler to say what should become of its job."""
-
-
-def _seconds(delay: float | timedelta) -> float:
-    """Return a delay as seconds that the database can add to its time; what is not a number means at once."""
-    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
-    return 0.0 if isnan(seconds) else min(max(0.0, seconds), MOST_DELAY_S)
-
-
-class Retry(Flow):
-    """Try again, in `delay` seconds or after the task's own backoff. Counts as a failed attempt."""
-
-    def __init__(self, delay: float | timedelta | None = None, reason: str = "") -> None:
-        super().__init__(reason or "the handler asked for a retry")
-        self.delay_s = None if delay is None else _seconds(delay)
-
-
-class Snooze(Flow):
-    """Run again in `delay` seconds. Not an attempt."""
-
-    def __init__(self, delay: float | timedelta) -> None:
-        super().__init__(f"snoozed for {delay}")
-        self.delay_s = _seconds(delay)
-
-
-class Discard(Flow):
-    """End the job without success and without a retry; it is kept with the reason."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+_HELD = ("unique", "ordered")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,164 +59,153 @@ class RetryPolicy:
         return None if self.keep_payload else NO_PAYLOAD
 
 
-_BY_DEFAULT = RetryPolicy()
+BY_DEFAULT = RetryPolicy()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A failed run: the exception and whether trying again could help."""
-
-    error: BaseException
-    final: bool = False
-
-
-def _clip(text: str, most: int) -> str:
-    """Cut a text and drop what PostgreSQL's json cannot hold."""
-    text = text.replace("\0", "").encode("utf-8", "replace").decode()
-    return text if len(text) <= most else "…" + text[-most:]
-
-
-def error_record(error: BaseException, attempt: int) -> dict[str, Any]:
-    """Return what is kept of an exception."""
+def conclude(job: LeasedJob, end: End, policy: RetryPolicy = BY_DEFAULT) -> Settlement:
+    """Return where a job goes. Never raises, whatever its row, its exception or its task's backoff are made of."""
     try:
-        message = str(error)
-        lines = traceback.format_exception(error) if error.__traceback__ else []
-    except Exception as broken:  # noqa: BLE001 - an exception that cannot be told is still a failed run
-        message, lines = f"its own text cannot be made: {type(broken).__qualname__}", []
-    return {
-        "type": type(error).__qualname__,
-        "message": _clip(message, MOST_MESSAGE),
-        "traceback": _clip("".join(lines), MOST_TRACEBACK),
-        "attempt": attempt,
-        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-    }
+        return decide(job, end, policy)
+    except BaseException as exc:  # noqa: BLE001 - the job has to go somewhere
+        failed = _kept(job, JobState.FAILED, policy, meta=job.meta, ran=not isinstance(end, GivenBack))
+        return next(plainer(failed, exc))
 
 
-def _with_error(meta: dict[str, Any] | None, record: dict[str, Any]) -> dict[str, Any]:
-    """Return `meta` with one error more. A run that ended by itself clears the suspicion of killing workers."""
-    meta = {key: value for key, value in (meta or {}).items() if key != "crashes"}
-    meta["errors"] = [*meta.get("errors", []), record][-MOST_ERRORS:]
-    return meta
+def decide(job: LeasedJob, end: End, policy: RetryPolicy = BY_DEFAULT) -> Settlement:
+    """Return where a job goes, as `conclude` does, but let out what goes wrong on the way."""
+    match end:
+        case Succeeded():
+            return _succeeded(job, end, policy)
+        case Stepped():
+            return _stepped(job, end)
+        case Raised():
+            return _raised(job, end, policy)
+        case Cancelled():
+            return _cancelled(job, end, policy)
+        case Died():
+            return _died(job, end)
+        case Unreadable():
+            meta = _with_error(job.meta, record("Unreadable", end.why, _counted(job)))
+            return _to(job, Goes.FINISHED, JobState.FAILED, meta=meta, ran=True)
+        case Exhausted():
+            return _kept(job, JobState.FAILED, policy, meta=job.meta, ran=False)
+        case GivenBack():
+            return _to(job, Goes.READY, meta=job.meta)
 
 
-def _backoff_s(task: str, backoff: Backoff, attempt: int) -> float:
-    """Return what the task's own backoff says; the default's if it fails."""
-    try:
-        return _seconds(backoff(attempt))
-    except Exception:
-        log.exception("the backoff of %s failed; the default is taken", task, extra={"per": task})
-        return Exponential()(attempt)
+def done(job: LeasedJob) -> Settlement:
+    """Let a job that succeeded go, and with it what it held."""
+    return _to(job, Goes.DONE, meta=job.meta, ran=True)
 
 
-def after_failure(job: LeasedJob, failure: Failure, policy: RetryPolicy) -> Settlement:
-    """Decide where a job goes whose run raised."""
-    error, attempt = failure.error, job.attempt + 1
-    place: _Place = {"lease": job.lease, "ord": job.ord}
-    match error:
-        case Snooze():
-            return Settlement(
-                **place,
-                goes=Goes.SCHEDULED,
-                state=JobState.SCHEDULED,
-                delay_s=error.delay_s,
-                attempt=job.attempt,
-                meta=job.meta,
-            )
-        case Discard():
-            meta = _with_error(job.meta, error_record(error, attempt))
-            keep_s = _expiry_s(policy.keep_failed_s)
-            return Settlement(
-                **place,
-                goes=Goes.FINISHED,
-                state=JobState.DISCARDED,
-                attempt=attempt,
-                meta=meta,
-                keep_s=keep_s,
-                payload=policy.payload,
-            )
-    meta = _with_error(job.meta, error_record(error, attempt))
-    if failure.final or attempt > policy.retries:
-        return Settlement(
-            **place,
-            goes=Goes.FINISHED,
-            state=JobState.FAILED,
-            attempt=attempt,
-            meta=meta,
-            keep_s=_expiry_s(policy.keep_failed_s),
-            payload=policy.payload,
-        )
-    delay_s = error.delay_s if isinstance(error, Retry) else None
-    if delay_s is None:
-        delay_s = _backoff_s(job.task, policy.backoff, attempt)
+def _counted(job: LeasedJob) -> int:
+    """Return how many attempts are counted once this run is one of them."""
+    return min(max(0, job.attempt) + 1, MOST_ATTEMPT)
+
+
+def _to(
+    job: LeasedJob,
+    goes: Goes,
+    state: JobState | str = "",
+    *,
+    meta: Meta | None,
+    ran: bool = False,
+    delay_s: float = 0.0,
+) -> Settlement:
+    attempt = _counted(job) if ran else job.attempt
     return Settlement(
-        **place, goes=Goes.SCHEDULED, state=JobState.RETRYING, delay_s=delay_s, attempt=attempt, meta=meta
+        lease=job.lease, ord=job.ord, id=job.id, goes=goes, state=state, delay_s=delay_s, attempt=attempt, meta=meta
     )
 
 
-def cancelled(job: LeasedJob, error: BaseException | None = None, policy: RetryPolicy = _BY_DEFAULT) -> Settlement:
-    """End a job that somebody cancelled: it did not start, or its run raised `error` after it was asked to stop."""
-    ran = error is not None
-    meta = job.meta
-    if isinstance(error, Exception) and not isinstance(error, Flow):  # asyncio.CancelledError is none
-        meta = _with_error(meta, error_record(error, job.attempt + 1))
-    return Settlement(
-        lease=job.lease,
-        ord=job.ord,
-        goes=Goes.FINISHED,
-        state=JobState.CANCELLED,
-        attempt=job.attempt + ran,
-        meta=meta,
-        keep_s=_expiry_s(policy.keep_failed_s),
-        payload=policy.payload,
-    )
+def _kept(job: LeasedJob, state: JobState, policy: RetryPolicy, *, meta: Meta | None, ran: bool) -> Settlement:
+    """Keep a job that did not succeed for as long as its task says, with its arguments or without."""
+    kept = _to(job, Goes.FINISHED, state, meta=meta, ran=ran)
+    return replace(kept, keep_s=_expiry_s(policy.keep_failed_s), payload=policy.payload)
 
 
 def _expiry_s(keep_s: float) -> float | None:
     return None if keep_s == inf else keep_s
 
 
-def succeeded(job: LeasedJob, result: str | None, policy: RetryPolicy) -> Settlement:
-    """Keep a job that succeeded, with what its handler returned as JSON; success clears its errors."""
-    return Settlement(
-        lease=job.lease,
-        ord=job.ord,
-        goes=Goes.FINISHED,
-        state=JobState.SUCCEEDED,
-        attempt=job.attempt + 1,
-        meta=_lasting(job.meta),
-        keep_s=_expiry_s(policy.keep_s or 0.0),
-        payload=policy.payload,
-        result=result,
-    )
+def _succeeded(job: LeasedJob, end: Succeeded, policy: RetryPolicy) -> Settlement:
+    """Keep a job that succeeded, or let it go if its task keeps none; success clears its errors."""
+    if policy.keep_s is None:
+        return done(job)
+    kept = _to(job, Goes.FINISHED, JobState.SUCCEEDED, meta=_lasting(job.meta), ran=True)
+    return replace(kept, keep_s=_expiry_s(policy.keep_s), payload=policy.payload, result=end.result)
 
 
-def _lasting(meta: dict[str, Any] | None) -> dict[str, Any] | None:
+def _lasting(meta: Meta | None) -> Meta | None:
     """Return what of a job's meta outlasts a success: what it was enqueued with."""
     return {key: value for key, value in (meta or {}).items() if key in _LASTING and value} or None
 
 
-def done(job: LeasedJob) -> Settlement:
-    """Let a job that succeeded go, and with it what it held."""
-    return Settlement(lease=job.lease, ord=job.ord, goes=Goes.DONE, attempt=job.attempt + 1, meta=job.meta)
-
-
-def next_step(job: LeasedJob, task: str, payload: str, delay_s: float | None) -> Settlement:
+def _stepped(job: LeasedJob, end: Stepped) -> Settlement:
     """Let a job go on as another task; its attempts start anew, its errors and checkpoint are behind it."""
-    return Settlement(
-        lease=job.lease,
-        ord=job.ord,
-        goes=Goes.SCHEDULED if delay_s else Goes.READY,
-        state=JobState.SCHEDULED if delay_s else "",
-        delay_s=delay_s or 0.0,
-        meta=_lasting(job.meta),
-        task=task,
-        payload=payload,
-    )
+    goes, state = (Goes.SCHEDULED, JobState.SCHEDULED) if end.delay_s else (Goes.READY, "")
+    gone_on = _to(job, goes, state, meta=_lasting(job.meta), delay_s=end.delay_s or 0.0)
+    return replace(gone_on, attempt=0, task=end.task, payload=end.payload)
 
 
-def returned(job: LeasedJob) -> Settlement:
-    """Put a job back into line as it was: it was not started, or its run does not count."""
-    return Settlement(lease=job.lease, ord=job.ord, goes=Goes.READY, attempt=job.attempt, meta=job.meta)
+def _raised(job: LeasedJob, end: Raised, policy: RetryPolicy) -> Settlement:
+    error, attempt = end.error, _counted(job)
+    if isinstance(error, Snooze):
+        return _to(job, Goes.SCHEDULED, JobState.SCHEDULED, meta=job.meta, delay_s=error.delay_s)
+    meta = _with_error(job.meta, error_record(error, attempt))
+    if isinstance(error, Discard):
+        return _kept(job, JobState.DISCARDED, policy, meta=meta, ran=True)
+    if end.final or attempt > policy.retries:
+        return _kept(job, JobState.FAILED, policy, meta=meta, ran=True)
+    delay_s = error.delay_s if isinstance(error, Retry) else None
+    if delay_s is None:
+        delay_s = _backoff_s(job.task, policy.backoff, attempt)
+    return _to(job, Goes.SCHEDULED, JobState.RETRYING, meta=meta, ran=True, delay_s=delay_s)
+
+
+def _with_error(meta: Meta | None, told: Record) -> Meta:
+    """Return `meta` with one error more. A run that ended by itself clears the suspicion of killing workers."""
+    meta = {key: value for key, value in (meta or {}).items() if key != "crashes"}
+    meta["errors"] = [*meta.get("errors", []), told][-MOST_ERRORS:]
+    return meta
+
+
+def _backoff_s(task: str, backoff: Backoff, attempt: int) -> float:
+    """Return what the task's own backoff says; the default's if it fails."""
+    try:
+        return bounded_s(backoff(attempt))
+    except Exception:
+        log.exception("the backoff of %s failed; the default is taken", task, extra={"per": task})
+        return Exponential()(attempt)
+
+
+def _cancelled(job: LeasedJob, end: Cancelled, policy: RetryPolicy) -> Settlement:
+    """End a job that somebody cancelled: it did not start, or its run raised something after it was asked to stop."""
+    error, meta = end.error, job.meta
+    if isinstance(error, Exception) and not isinstance(error, Flow):  # asyncio.CancelledError is none
+        meta = _with_error(meta, error_record(error, _counted(job)))
+    return _kept(job, JobState.CANCELLED, policy, meta=meta, ran=error is not None)
+
+
+def _died(job: LeasedJob, end: Died) -> Settlement:
+    """Give a job back whose worker died; one that ran is charged a crash, and fails after so many of them."""
+    if job.cancelled:
+        return _cancelled(job, Cancelled(), BY_DEFAULT)
+    if job.unreadable:
+        return decide(job, Unreadable(job.unreadable))
+    if not end.ran:
+        return decide(job, GivenBack())
+    crashes = (job.meta or {}).get("crashes", 0) + 1
+    message = f"the worker process ended by {end.cause} while it ran this job"
+    meta = _with_error(job.meta, record("WorkerDied", message, _counted(job))) | {"crashes": crashes}
+    if crashes >= end.max_crashes:
+        return _to(job, Goes.FINISHED, JobState.FAILED, meta=meta, ran=end.counts)
+    return _to(job, Goes.READY, meta=meta, ran=end.counts)
+
+
+def exhausted(job: LeasedJob, policy: RetryPolicy) -> bool:
+    """Tell whether a job may not run once more, because its worker died in its last attempt."""
+    return job.attempt > policy.retries
 
 
 def death_of(wait_status: int) -> str:
@@ -264,45 +219,50 @@ def death_of(wait_status: int) -> str:
         return f"signal {code}"
 
 
-def after_death(
-    job: LeasedJob, *, running: bool, cause: str, counts: bool = False, max_crashes: int = MAX_CRASHES
-) -> Settlement:
-    """Decide where a job goes whose worker died; only one that was `running` is charged a crash.
+# -- what cannot be written
 
-    `counts`: it is known that it ran, so the run was an attempt too; the worker that takes it next knows how many there
-    may be.
+
+def plainer(settlement: Settlement, why: BaseException, *, taken: bool = False) -> Iterator[Settlement]:
+    """Yield plainer and plainer settlements for a job whose real one cannot be written, because of `why`.
+
+    They keep it as failed, with the reason; `taken`: under a new id, since another job has its own. The later ones
+    leave what it holds, a unique key or the head of a line, to the steward; the last has no arguments and a new id.
     """
-    if job.cancelled:
-        return cancelled(job)
-    if not running:
-        return returned(job)
-    crashes = int((job.meta or {}).get("crashes", 0)) + 1
-    attempt = job.attempt + 1 if counts else job.attempt
-    record = {
-        "type": "WorkerDied",
-        "message": f"the worker process ended by {cause} while it ran this job",
-        "traceback": "",
-        "attempt": job.attempt + 1,
-        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-    }
-    meta = _with_error(job.meta, record) | {"crashes": crashes}
-    place: _Place = {"lease": job.lease, "ord": job.ord}
-    if crashes >= max_crashes:
-        return Settlement(**place, goes=Goes.FINISHED, state=JobState.FAILED, attempt=attempt, meta=meta)
-    return Settlement(**place, goes=Goes.READY, attempt=attempt, meta=meta)
-
-
-def exhausted(job: LeasedJob, policy: RetryPolicy) -> Settlement | None:
-    """Return where a job goes that may not run once more, because its worker died in its last attempt; else None."""
-    if job.attempt <= policy.retries:
-        return None
-    return Settlement(
-        lease=job.lease,
-        ord=job.ord,
+    if settlement.goes is Goes.DONE:
+        yield replace(settlement, meta=None)
+        return
+    meta = settlement.meta or {}
+    what, reason = _what(settlement), error_record(why, 0)["message"] or type(why).__qualname__
+    told = record("NotWritten", f"{what} could not be written: {reason}", settlement.attempt)
+    errors = [*(last for last in meta.get("errors", [])[-1:] if _is_plain(last)), told]
+    held = {name: meta[name] for name in _HELD if name in meta}
+    plain = Settlement(
+        lease=settlement.lease,
+        ord=settlement.ord,
+        id=settlement.id,
         goes=Goes.FINISHED,
         state=JobState.FAILED,
-        attempt=job.attempt,
-        meta=job.meta,
-        keep_s=_expiry_s(policy.keep_failed_s),
-        payload=policy.payload,
+        attempt=settlement.attempt,
+        meta={**held, "errors": errors},
+        payload=NO_PAYLOAD if settlement.payload == NO_PAYLOAD else None,
+        anew=taken,
     )
+    yield plain
+    loose = replace(plain, meta={"errors": errors})
+    yield loose
+    yield replace(loose, payload=NO_PAYLOAD, anew=True)
+
+
+def _what(settlement: Settlement) -> str:
+    """Return what became of a job, as the beginning of a sentence."""
+    if settlement.state == JobState.SUCCEEDED:
+        return "succeeded, and the result"
+    if settlement.state == JobState.CANCELLED:
+        return "cancelled, and that"
+    if settlement.goes is Goes.READY or settlement.state == JobState.SCHEDULED:
+        return "put back into line, and that"
+    return "failed, and the failure"
+
+
+def _is_plain(told: Record) -> bool:
+    return all(type(value) in (str, int) for value in told.values())

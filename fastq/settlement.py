@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from fastq.meta import Meta
 from fastq.states import Goes, JobState
 
 NO_PAYLOAD = "null"
@@ -15,7 +15,8 @@ NO_PAYLOAD = "null"
 class LeasedJob:
     """An unfinished job of a lease, without its payload: `ord` is its place in the batch, from 0.
 
-    `cancelled`: somebody has cancelled it; known where a dead worker's jobs are given back.
+    `cancelled`: somebody has cancelled it; known where a dead worker's jobs are given back. `unreadable`: what of its
+    row cannot be decoded, or "".
     """
 
     lease: int
@@ -23,8 +24,9 @@ class LeasedJob:
     id: int
     task: str
     attempt: int
-    meta: dict[str, Any] | None = None
+    meta: Meta | None = None
     cancelled: bool = False
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Settlement:
     """Where one claimed job goes, and as what.
 
     Attributes:
-        lease, ord: the job, as its lease names it.
+        lease, ord: the job, as its lease names it; `id` is for people.
         goes: the table it moves to.
         state: its reason in scheduled or its state in finished; "" in ready.
         delay_s: seconds to wait in scheduled, by the database's clock.
@@ -42,17 +44,20 @@ class Settlement:
         task, payload: what it becomes in its next step, the payload as JSON; None leaves them as they are. NO_PAYLOAD
             keeps none in finished.
         result: what the handler returned, as JSON, or None.
+        anew: whether it is kept under a new id, since another job has its own.
 
     """
 
     lease: int
     ord: int
     goes: Goes
+    id: int = 0
     state: JobState | str = ""
     delay_s: float = 0.0
     attempt: int = 0
-    meta: dict[str, Any] | None = None
+    meta: Meta | None = None
     keep_s: float | None = None
     task: str | None = None
     payload: str | None = None
     result: str | None = None
+    anew: bool = False

@@ -6,7 +6,7 @@ import math
 from datetime import timedelta
 
 from fastq.errors import UsageError
-from fastq.outcome import MOST_DELAY_S
+from fastq.flow import MOST_DELAY_S
 
 
 def positive_s(name: str, value: float | timedelta | None) -> float | None:

@@ -12,9 +12,9 @@ from fastq.app.durations import positive_s
 from fastq.client import Use
 from fastq.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
 from fastq.errors import ReservationGone, UsageError
+from fastq.flow import MOST_DELAY_S
 from fastq.job import JobIds, JobRef, JobSpec
 from fastq.jobs import told
-from fastq.outcome import MOST_DELAY_S
 from fastq.protocol import reserve
 from fastq.protocol.enqueue import payload
 from fastq.protocol.jobs import Request, carry_out, carry_out_sync

@@ -16,8 +16,9 @@ from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE
 from fastq.context import Context
 from fastq.cron import Schedule, Timing, catch_up_of
 from fastq.errors import UnknownTask, UsageError
+from fastq.flow import MOST_DELAY_S
 from fastq.job import OnDead, Options, check_name
-from fastq.outcome import MOST_DELAY_S, RetryPolicy
+from fastq.outcome import RetryPolicy
 from fastq.producer import Producer
 from fastq.task import Batching, Task, Timeouts, full_name
 

@@ -21,6 +21,7 @@ _HELP = {
     Word.RETRIED: "Failed or snoozed runs that will run again.",
     Word.LOST: "Outcomes that were refused, because the lease had been taken from the worker.",
     Word.RETURNED: "Jobs that were given back unstarted.",
+    Word.REFUSED: "Ends of jobs that could not be written as they were: kept as failed, or tried again.",
 }
 
 

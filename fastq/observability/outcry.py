@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
-from fastq.outcome import Flow
+from fastq.flow import Flow
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes, JobState
 

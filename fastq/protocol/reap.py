@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import orjson
 from psycopg import AsyncConnection
 
+from fastq import meta
 from fastq.protocol import ordered
-from fastq.protocol.ack import settle
+from fastq.protocol.leases import defuse
+from fastq.protocol.refusal import BY_THE_SERVER
+from fastq.protocol.settle import Note, settle_each
 from fastq.settlement import LeasedJob, Settlement
 from fastq.sql import statement
+from fastq.states import Goes
 
 Verdict = Callable[[LeasedJob], Settlement]
-"""Says where an unfinished job of a dead worker goes: `fastq.outcome.after_death`."""
+"""Says where an unfinished job of a dead worker goes: `fastq.outcome.conclude`."""
 
 
-def _leased(row: tuple[Any, ...]) -> LeasedJob:
-    lease, ordinal, job, task, attempt, meta_text, checkpoint, cancelled = row
-    meta = None if meta_text is None else orjson.loads(meta_text)
-    if checkpoint is not None:
-        meta = {**(meta or {}), "checkpoint": orjson.loads(checkpoint)}
-    return LeasedJob(lease=lease, ord=ordinal, id=job, task=task, attempt=attempt, meta=meta, cancelled=cancelled)
+def _unheard(tried: Settlement, why: BaseException, written: Settlement | None) -> None:
+    """Take no note."""
 
 
 async def expired_workers(conn: AsyncConnection[Any], *, slot: int) -> list[int]:
@@ -39,22 +40,82 @@ async def reap(
     verdict: Verdict,
     expired: bool = False,
     may: Callable[[], bool] = lambda: True,
+    note: Note = _unheard,
 ) -> int | None:
     """Settle all unfinished jobs of a dead worker and delete its leases and its row, in one transaction.
 
     `expired`: only if its time has run out and it was not renewed since. `may` is asked once the worker's row is
     locked, when nothing is left to wait for. Returns how many jobs went back; None when nothing was reaped.
+
+    A job that cannot be written in any form, of which `note` is told, stays, with its lease and the worker's row, for
+    the next time; all others go.
     """
     who = {"slot": slot, "worker": worker}
+    stuck: set[int] = set()
+
+    def noted(tried: Settlement, why: BaseException, written: Settlement | None) -> None:
+        if written is None:
+            stuck.add(tried.lease)
+        note(tried, why, written)
+
     async with conn.transaction():
         locked = await (await conn.execute(statement("lock_worker"), {**who, "expired": expired})).fetchone()
         if locked is None or not may():
             return None
-        await conn.execute(statement("lock_leases"), who)
-        rows = await (await conn.execute(statement("list_leased_jobs"), who)).fetchall()
-        jobs = [_leased(row) for row in rows]
-        moved = await settle(conn, slot=slot, worker=worker, settlements=[verdict(job) for job in jobs]) if jobs else ()
-        await ordered.advance_completed(conn, slot=slot, worker=worker)
-        await conn.execute(statement("delete_leases"), who)
+        leases = [row[0] for row in await (await conn.execute(statement("lock_leases"), who)).fetchall()]
+        jobs = [verdict(job) for job in await _unfinished(conn, who, leases, noted)]
+        moved = await settle_each(conn, **who, settlements=jobs, note=noted) if jobs else ()
+        await _advance_completed(conn, who)
+        await conn.execute(statement("delete_leases"), {**who, "stuck": list(stuck)})
         await conn.execute(statement("delete_worker"), who)
     return len(moved)
+
+
+async def _unfinished(
+    conn: AsyncConnection[Any], who: dict[str, int], leases: list[int], note: Note
+) -> list[LeasedJob]:
+    """Return the unfinished jobs of a worker, also where a lease has to be mended for that, without those of no use."""
+    with suppress(*BY_THE_SERVER):
+        return await _listed(conn, who, leases)
+    await defuse(conn, slot=who["slot"], worker=who["worker"])
+    jobs = []
+    for lease in leases:
+        try:
+            jobs += await _listed(conn, who, [lease])
+        except BY_THE_SERVER as exc:
+            note(Settlement(lease=lease, ord=0, goes=Goes.READY), exc, None)
+    return jobs
+
+
+async def _listed(conn: AsyncConnection[Any], who: dict[str, int], leases: list[int]) -> list[LeasedJob]:
+    async with conn.transaction():
+        cur = await conn.execute(statement("list_leased_jobs"), {**who, "leases": leases})
+        return [_leased(row) for row in await cur.fetchall()]
+
+
+def _leased(row: tuple[Any, ...]) -> LeasedJob:
+    lease, ordinal, job, task, attempt, meta_text, checkpoint, cancelled = row
+    rare, unreadable = None, ""
+    try:
+        rare = None if meta_text is None else meta.read(orjson.loads(meta_text))
+        if checkpoint is not None:
+            rare = {**(rare or {}), "checkpoint": orjson.loads(checkpoint)}
+    except orjson.JSONDecodeError as exc:
+        unreadable = f"the meta cannot be decoded: {exc}"
+    return LeasedJob(
+        lease=lease,
+        ord=ordinal,
+        id=job,
+        task=task,
+        attempt=attempt,
+        meta=rare,
+        cancelled=cancelled,
+        unreadable=unreadable,
+    )
+
+
+async def _advance_completed(conn: AsyncConnection[Any], who: dict[str, int]) -> None:
+    """Let lines go on whose heads completed; where one of them cannot, that is left to the leader."""
+    with suppress(*BY_THE_SERVER):
+        async with conn.transaction():
+            await ordered.advance_completed(conn, **who)

@@ -1,4 +1,4 @@
--- The unfinished jobs of the leases of one worker, without their payloads. Jobs that completed in their own
+-- The unfinished jobs of some leases of one worker, without their payloads. Jobs that completed in their own
 -- transaction are not unfinished. Each comes with its last checkpoint, and with whether somebody has cancelled it.
 -- Locks: none (the caller holds the worker's row). Index: lease scan, progress_pkey, cancellation_pkey.
 -- Caller: protocol.reap.
@@ -6,4 +6,4 @@ select l.id as lease, u.ord, u.id, u.task, u.attempt, u.meta::text as meta, p.ch
        exists (select from fastq.cancellation c where c.slot = %(slot)s and c.job = u.id) as cancelled
 from fastq.lease l cross join lateral fastq.unpack(l.batch, l.done) u
 left join fastq.progress p on p.slot = %(slot)s and p.lease = l.id and p.ord = u.ord
-where l.slot = %(slot)s and l.worker = %(worker)s and p.completed is not true
+where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(leases)s::int8[]) and p.completed is not true

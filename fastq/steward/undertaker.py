@@ -16,10 +16,11 @@ from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from fastq.board import Board, Cell, Word
+from fastq.ending import Died
 from fastq.link import Link
 from fastq.observability.outcry import cry
 from fastq.observability.totals import Totals
-from fastq.outcome import after_death, death_of
+from fastq.outcome import conclude, death_of
 from fastq.protocol import reap, upkeep
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import CellState, ExitCode, Goes
@@ -34,7 +35,7 @@ _TELL_EVERY_S = 60.0
 
 
 class NotNowError(Exception):
-    """Somebody holds a lease of a dead worker locked: it is tried again with the next round."""
+    """A worker cannot be reaped now, most often because somebody holds a lease of its locked: it is tried again."""
 
 
 class Undertaker:
@@ -59,7 +60,7 @@ class Undertaker:
         self._slots = slots
         self._totals = totals or Totals()
         self._steady = steady
-        self._tell_at = 0.0
+        self._tell_at = self._stuck_at = 0.0
         self.rung = asyncio.Event()
         self.orphaned = False
 
@@ -89,7 +90,7 @@ class Undertaker:
                 await self._reap_cell(cell)
 
     async def _reap_cell(self, cell: Cell) -> None:
-        """Reap one dead cell; it stays dead when a lease of its worker is locked."""
+        """Reap one dead cell; it stays dead when its worker cannot be reaped now."""
         worker_id = cell[Word.WORKER_ID]
         if worker_id:
             (running, cause), back = _charge(cell), 0
@@ -147,7 +148,7 @@ class Undertaker:
 
         def verdict(job: LeasedJob) -> Settlement:
             ran = running is None or (job.lease, job.ord) in running
-            settlement = after_death(job, running=ran, cause=cause, counts=died)
+            settlement = conclude(job, Died(ran=ran, cause=cause, counts=died))
             ends.append((job, settlement, ran))
             return settlement
 
@@ -161,15 +162,19 @@ class Undertaker:
                     verdict=verdict,
                     expired=not died,
                     may=(lambda: True) if died else self._steady,
+                    note=self._note,
                 )
             except (LockNotAvailable, QueryCanceled):  # the link would try just this one again, and nothing else
-                raise NotNowError from None
+                raise NotNowError("an open transaction holds one of its leases") from None
 
         try:
             back = await self._link.call(attempt)
-        except NotNowError:
-            self._tell(worker_id)
+        except NotNowError as exc:
+            self._tell(worker_id, exc)
             raise
+        except Exception as exc:
+            self._tell(worker_id, exc)
+            raise NotNowError from exc
         self._count(ends)
         if back:
             await self._link.call(upkeep.notify)
@@ -184,11 +189,23 @@ class Undertaker:
             if ran:
                 cry(log, job, settlement)
 
-    def _tell(self, worker_id: int) -> None:
-        """Say once in a while what holds up a reap."""
-        if monotonic() >= self._tell_at:
-            self._tell_at = monotonic() + _TELL_EVERY_S
-            log.warning("the jobs of worker %s have to wait: an open transaction holds one of its leases", worker_id)
+    def _tell(self, worker_id: int, why: Exception) -> None:
+        """Say once in a while what holds up a reap; the others go on, and it is tried again."""
+        if monotonic() < self._tell_at:
+            return
+        self._tell_at = monotonic() + _TELL_EVERY_S
+        if isinstance(why, NotNowError):
+            log.warning("the jobs of worker %s have to wait: %s", worker_id, why)
+        else:
+            log.error("the jobs of worker %s cannot be given back", worker_id, exc_info=why)
+
+    def _note(self, tried: Settlement, why: BaseException, written: Settlement | None) -> None:
+        """Say what became of a job that cannot go where it should."""
+        if written is not None:
+            log.error("job %s is kept as failed, since it cannot be given back: %s", tried.id, why)
+        elif monotonic() >= self._stuck_at:
+            self._stuck_at = monotonic() + _TELL_EVERY_S
+            log.error("job %s of lease %s can neither be given back nor be kept: %s", tried.id, tried.lease, why)
 
     def _cell_of(self, worker_id: int) -> Cell | None:
         """Return the cell of a worker of this host that lives or was not reaped yet; None for one of another host."""

@@ -17,11 +17,12 @@ from fastq.job import JobSpec
 from fastq.protocol import ack, claim, enqueue
 from fastq.protocol.claim import Lane
 from fastq.protocol.enqueue import Line
+from fastq.protocol.packed import ATTEMPT, Row
 from fastq.testing.caller import beside
 from fastq.testing.crew import STATE_OF_LIFESPAN, Hand, assembled
 from fastq.testing.runs import Run
 from fastq.testing.statements import statement
-from fastq.worker.batch import ATTEMPT, Batch, Row
+from fastq.worker.batch import Batch
 from fastq.worker.threads import Threads
 
 _SLOT = 0

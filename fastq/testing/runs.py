@@ -10,7 +10,7 @@ from typing import Any
 
 from fastq.app import App
 from fastq.context import Context
-from fastq.outcome import Flow, Retry
+from fastq.flow import Flow, Retry
 from fastq.task import Task
 
 

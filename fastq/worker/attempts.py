@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -13,14 +14,17 @@ from fastq import codec
 from fastq.app import App, Hook
 from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
+from fastq.ending import Cancelled, End, GivenBack, Raised, Stepped, Succeeded
 from fastq.errors import LeaseLost, UsageError
+from fastq.flow import Discard, Snooze
 from fastq.job import Next
 from fastq.observability.runs import Run, enter, kept
-from fastq.outcome import Discard, Failure, RetryPolicy, after_failure, cancelled, done, next_step, returned, succeeded
+from fastq.outcome import BY_DEFAULT, RetryPolicy, conclude
 from fastq.protocol.completion import Place
+from fastq.protocol.packed import ATTEMPT, ENQUEUED_MS, PAYLOAD, TASK, Row
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes
-from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, META, PAYLOAD, TASK, Batch, Row, id_of, meta_of, row_holds
+from fastq.worker.batch import Batch, id_of, meta_of, row_holds
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import PayloadMisfit, Runner
 from fastq.worker.threads import Threads, outcome_of
@@ -28,13 +32,6 @@ from fastq.worker.threads import Threads, outcome_of
 log = logging.getLogger("fastq.worker")
 
 UNKNOWN_MOST = 200
-
-
-class _Settled:
-    """What `Attempts.run` returns when the run has been settled already."""
-
-
-SETTLED = _Settled()
 
 
 class Attempts:
@@ -54,11 +51,8 @@ class Attempts:
 
     # -- a run
 
-    async def run(self, runner: Runner, number: int, key: int, batch: Batch, row: Row) -> object:
-        """Run a job that wants a context, a thread, a timeout or middleware; returns what its handler did.
-
-        A run that raised is settled here, with what its context knows.
-        """
+    async def run(self, runner: Runner, number: int, key: int, batch: Batch, row: Row) -> bool:
+        """Run a job that wants more than its payload; returns what `returned` or `raised` does."""
         running, deadlines = self._cell.running, self._cell.deadlines
         ctx = self._contexts[number] = self.context(runner, key, batch, row)
 
@@ -80,23 +74,22 @@ class Attempts:
         except BaseException as exc:
             ctx.cancelled = ctx.cancelled or self.closing
             if not ctx.completed:
-                self.failed(batch, key, row, exc, ctx)
-                return SETTLED
+                return self.raised(batch, key, row, exc, ctx)
             text = "job %s of %s raised after it had completed in its own transaction"
             log.exception(text, ctx.id, ctx.task, extra={"per": ctx.task})
-            return None
+            result = None
         finally:
             deadlines[number] = NO_DEADLINE
             del self._contexts[number]
         if ctx.completed and isinstance(result, Next):
             text = "job %s of %s is completed by its own transaction: its next step is not taken"
             log.error(text, ctx.id, ctx.task, extra={"per": ctx.task})
-            return None
-        return result
+            result = None
+        return self.returned(batch, key, row, result)
 
     def context(self, runner: Runner, key: int, batch: Batch, row: Row) -> Context:
         """Return the context of a run."""
-        meta: dict[str, Any] = meta_of(row) or {}
+        meta = meta_of(row) or {}
         return runner.context(
             id=id_of(row),
             task=row[TASK],
@@ -118,7 +111,7 @@ class Attempts:
             LeaseLost: the job must not start.
 
         """
-        unique = row[META].get("unique") if row_holds(row) else None
+        unique = (meta_of(row) or {}).get("unique")
         if unique is None or unique[1] != "started":
             return
         if not await self._ledger.start_unique(batch, split_key(key)[1], id_of(row)):
@@ -126,56 +119,59 @@ class Attempts:
 
     # -- what becomes of it
 
-    def went_on(self, batch: Batch, key: int, row: Row, result: object) -> bool:
-        """Settle a run that ended well, if there is something to write; False when its job is simply done."""
-        if result is SETTLED:
-            return True
-        keep_s = self._runners[row[TASK]].policy.keep_s
-        if keep_s is None and not isinstance(result, Next):
-            if not (batch.holds and row_holds(row)):
-                log.debug("job %s of %s succeeded", id_of(row), row[TASK])
-                return False
-            self._ledger.settle(batch, done(batch.job(key, row)))
-            return True
-        job = batch.job(key, row)
+    def returned(self, batch: Batch, key: int, row: Row, result: object) -> bool:
+        """Settle a run that returned. True when there is nothing to write: then its job is done, and acknowledged."""
+        runner = self._runners[row[TASK]]
         try:
-            self._ledger.settle(batch, self._settlement(job, result))
-        except UsageError as exc:
-            self.failed(batch, key, row, exc)
-        return True
+            end = self._end_of(result, runner)
+        except BaseException as exc:  # noqa: BLE001 - what a result is made of is its handler's
+            return self.raised(batch, key, row, exc)
+        if isinstance(end, Succeeded) and runner.policy.keep_s is None and not row_holds(row):
+            log.debug("job %s of %s succeeded", id_of(row), row[TASK])
+            return True
+        self.conclude(batch, batch.job(key, row), end, runner.policy)
+        return False
 
-    def _settlement(self, job: LeasedJob, result: object) -> Settlement:
+    def _end_of(self, result: object, runner: Runner) -> End:
+        """Return how a run ended that returned.
+
+        Raises:
+            UsageError: its next step, or its result where that is kept, cannot be written down.
+
+        """
         if isinstance(result, Next):
             spec = result.spec
             if spec.options.run_at is not None:
                 raise UsageError("a next step takes a delay, not run_at")
-            return next_step(job, spec.task, self._app.encode(spec).decode(), spec.options.delay_s)
-        return succeeded(job, None if result is None else codec.dumps(result).decode(), self._runners[job.task].policy)
+            return Stepped(spec.task, self._app.encode(spec).decode(), spec.options.delay_s)
+        if runner.policy.keep_s is None or result is None:
+            return Succeeded()
+        return Succeeded(codec.dumps(result).decode())
 
-    def failed(self, batch: Batch, key: int, row: Row, exc: BaseException, ctx: Context | None = None) -> None:
-        """Settle a job whose run raised, or that nobody here can run."""
+    def raised(self, batch: Batch, key: int, row: Row, exc: BaseException, ctx: Context | None = None) -> bool:
+        """Settle a job whose run raised, or that nobody here can run. False: there is something to write."""
+        runner = self._runners.get(row[TASK])
         job = batch.job(key, row)
         if key in self._cancelled and not isinstance(exc, Discard):
-            error = None if row[TASK] is None else exc
-            self._ledger.settle(batch, cancelled(job, error, self._cancelled.pop(key)), error)
-            return
-        runner = self._runners.get(row[TASK])
-        if runner is None:
-            self._ledger.settle(batch, returned(job))
+            struck = row[TASK] is None
+            self.conclude(batch, job, Cancelled(None if struck else exc), self._cancelled.pop(key))
+        elif runner is None:
+            self.conclude(batch, job, GivenBack())
             self._note_unknown(row[TASK])
-            return
-        ctx = ctx or self.context(runner, key, batch, row)
-        job = _with_checkpoint(job, ctx)
-        if self.closing and isinstance(exc, asyncio.CancelledError):
-            self._ledger.settle(batch, returned(job))
-            return
-        failure = Failure(error=exc, final=isinstance(exc, PayloadMisfit))
-        settlement = after_failure(job, failure, runner.policy)
-        self._ledger.settle(batch, settlement, exc)
-        if settlement.attempt != job.attempt:
-            self._tell(self._app.failure_hooks, ctx, exc)
-        if settlement.goes is Goes.FINISHED:
-            self._tell(self._app.death_hooks, ctx, exc)
+        elif self.closing and isinstance(exc, asyncio.CancelledError):
+            self.conclude(batch, _with_checkpoint(job, ctx), GivenBack())
+        else:
+            raised = Raised(exc, final=isinstance(exc, PayloadMisfit))
+            settlement = self.conclude(batch, _with_checkpoint(job, ctx), raised, runner.policy)
+            self._tell(settlement, ctx or self.context(runner, key, batch, row), exc)
+        return False
+
+    def conclude(self, batch: Batch, job: LeasedJob, end: End, policy: RetryPolicy = BY_DEFAULT) -> Settlement:
+        """Decide where a job goes and have that written: every end that is more than an ack."""
+        settlement = conclude(job, end, policy)
+        error = end.error if isinstance(end, Raised | Cancelled) else None
+        self._ledger.settle(batch, settlement, error)
+        return settlement
 
     def cancel(self, batch: Batch, key: int, number: int | None) -> bool:
         """Note that somebody cancelled a job, which runs in slot `number` or was not started; False if it was noted."""
@@ -184,7 +180,7 @@ class Attempts:
         for old in [old for old in self._cancelled if split_key(old)[0] not in self._ledger.open]:
             del self._cancelled[old]
         runner = self._runners.get(batch.task_of(split_key(key)[1]))
-        self._cancelled[key] = RetryPolicy() if runner is None else runner.policy
+        self._cancelled[key] = BY_DEFAULT if runner is None else runner.policy
         if number in self._contexts:
             self._contexts[number].cancelled = True
         return True
@@ -197,7 +193,10 @@ class Attempts:
 
     # -- hooks
 
-    def _tell(self, hooks: Iterable[Hook], ctx: Context, error: BaseException) -> None:
+    def _tell(self, settlement: Settlement, ctx: Context, error: BaseException) -> None:
+        """Call the hooks for a run that failed, and for a job that will not run again."""
+        hooks = [] if isinstance(error, Snooze) else [*self._app.failure_hooks]
+        hooks += self._app.death_hooks if settlement.goes is Goes.FINISHED else ()
         for hook in hooks:
             telling = asyncio.get_running_loop().create_task(_call(hook, ctx, error), name="fastq-hook")
             self._telling.add(telling)
@@ -209,12 +208,11 @@ class Attempts:
             await asyncio.wait(self._telling)
 
 
-def _with_checkpoint(job: LeasedJob, ctx: Context) -> LeasedJob:
+def _with_checkpoint(job: LeasedJob, ctx: Context | None) -> LeasedJob:
     """Return the job with the checkpoint that its run saved, for its next attempt."""
-    if ctx.saved is None:
+    if ctx is None or ctx.saved is None:
         return job
-    meta = {**(job.meta or {}), "checkpoint": ctx.saved}
-    return LeasedJob(lease=job.lease, ord=job.ord, id=job.id, task=job.task, attempt=job.attempt, meta=meta)
+    return replace(job, meta={**(job.meta or {}), "checkpoint": ctx.saved})
 
 
 async def _call(hook: Hook, ctx: Context, error: BaseException) -> None:

@@ -8,14 +8,13 @@ from operator import length_hint
 from typing import Any
 
 from fastq.board import KEY_ORDINAL_BITS, split_key
+from fastq.meta import Meta, read
 from fastq.observability.runs import Run
 from fastq.protocol.claim import Lane
+from fastq.protocol.packed import ATTEMPT, ID, META, POS, TASK, Row
 from fastq.settlement import LeasedJob
 
-Row = list[Any]
-"""[pos, task, attempt, enqueued_ms, payload] or these and [id, meta] or these and [group], as the claim packs them."""
-
-POS, TASK, ATTEMPT, ENQUEUED_MS, PAYLOAD, ID, META, GROUP = range(8)
+_HELD = ("unique", "ordered")
 
 
 def id_of(row: Row) -> int:
@@ -24,18 +23,21 @@ def id_of(row: Row) -> int:
     return int(row[POS] if job_id is None else job_id)
 
 
-def meta_of(row: Row) -> Any:
-    """Return what is rare about a job, as it was packed; None for most."""
+def meta_of(row: Row) -> Meta | None:
+    """Return what is rare about a job of a batch; None for most."""
     return row[META] if len(row) > META else None
+
+
+def _read_metas(rows: list[Row]) -> None:
+    """Let the rarer data of all jobs be such as everybody here may take them."""
+    for row in rows:
+        if len(row) > META and row[META] is not None:
+            row[META] = read(row[META])
 
 
 def _suspects(rows: list[Row]) -> frozenset[int]:
     """Return the ordinals of jobs that were running when a worker died."""
-    metas = ((ordinal, row[META]) for ordinal, row in enumerate(rows) if len(row) > META)
-    return frozenset(ordinal for ordinal, meta in metas if isinstance(meta, dict) and meta.get("crashes"))
-
-
-_HELD = ("unique", "ordered")
+    return frozenset(ordinal for ordinal, row in enumerate(rows) if (meta := meta_of(row)) and meta.get("crashes"))
 
 
 def _holds(rows: list[Row]) -> bool:
@@ -46,7 +48,7 @@ def _holds(rows: list[Row]) -> bool:
 def row_holds(row: Row) -> bool:
     """Tell whether a job holds a unique key, or the head of a line."""
     meta = meta_of(row)
-    return isinstance(meta, dict) and not meta.keys().isdisjoint(_HELD)
+    return meta is not None and not meta.keys().isdisjoint(_HELD)
 
 
 class Batch:
@@ -83,6 +85,8 @@ class Batch:
         self._untaken: Iterator[Any] = iter(rows)
         self.remaining: Iterator[tuple[int, Row]] = enumerate(self._untaken, lease << KEY_ORDINAL_BITS)
         rich = max(map(len, rows)) > META
+        if rich:
+            _read_metas(rows)
         self.suspects = _suspects(rows) if rich else frozenset()
         self.holds = rich and _holds(rows)
         self.apart: list[int] = []

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
 from fastq.batch_item import BatchItem
 from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
-from fastq.job import Next
+from fastq.job import Next, at_ms
 from fastq.observability.runs import kept
+from fastq.protocol.packed import ATTEMPT, ENQUEUED_MS, PAYLOAD, TASK, Row
 from fastq.states import JobState
 from fastq.worker.attempts import Attempts
-from fastq.worker.batch import ATTEMPT, ENQUEUED_MS, PAYLOAD, TASK, Batch, Row, id_of, meta_of
+from fastq.worker.batch import Batch, id_of, meta_of
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import PayloadMisfit, Runner
 from fastq.worker.threads import Threads
@@ -79,10 +79,10 @@ class Caller:
         items = {}
         for key, row in call.pairs:
             if row[TASK] is None:
-                self._attempts.failed(call.batch, key, row, KeyError())
+                self._attempts.raised(call.batch, key, row, KeyError())
             elif not isinstance(row[PAYLOAD], dict):
                 error = PayloadMisfit(f"Expected `object`, got `{type(row[PAYLOAD]).__name__}`")
-                self._attempts.failed(call.batch, key, row, error)
+                self._attempts.raised(call.batch, key, row, error)
             else:
                 items[key] = _item(call.batch, row)
         return items
@@ -127,8 +127,8 @@ class Caller:
         for key, row in pairs:
             said = items[key].verdict.error or error
             if said is not None:
-                self._attempts.failed(batch, key, row, said)
-            elif not self._attempts.went_on(batch, key, row, None):
+                self._attempts.raised(batch, key, row, said)
+            elif self._attempts.returned(batch, key, row, None):
                 batch.left -= 1
                 if not batch.left:
                     self._ledger.finished(batch)
@@ -141,7 +141,7 @@ async def _run(runner: Runner, items: list[BatchItem], ctx: Context, in_thread: 
 
 
 def _item(batch: Batch, row: Row) -> BatchItem:
-    meta: dict[str, Any] = meta_of(row) or {}
+    meta = meta_of(row) or {}
     return BatchItem(
         id=id_of(row),
         task=row[TASK],
@@ -150,7 +150,7 @@ def _item(batch: Batch, row: Row) -> BatchItem:
         attempt=row[ATTEMPT] + 1,
         args=row[PAYLOAD],
         priority=batch.lane.priority,
-        enqueued_at=datetime.fromtimestamp(row[ENQUEUED_MS] / 1000, UTC),
+        enqueued_at=at_ms(row[ENQUEUED_MS]),
         errors=tuple(meta.get("errors", ())),
         headers=meta.get("headers"),
     )

@@ -1,4 +1,4 @@
-"""The claim loop: finds lanes, claims batches, feeds the executor, and waits when there is nothing or no room."""
+"""The claim loop: finds lanes, claims batches, and waits when there is nothing or no room."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
-import orjson
 from psycopg import AsyncConnection
 
 from fastq.config import WorkerConfig
 from fastq.link import Link
-from fastq.outcome import Failure, RetryPolicy, after_failure
 from fastq.protocol import claim, discover
 from fastq.protocol import worker as registry
-from fastq.protocol.claim import Claimed, HeldLease, Lane
+from fastq.protocol.claim import Claimed, Lane
 from fastq.protocol.discover import Window
+from fastq.protocol.packed import GROUP, POS
 from fastq.protocol.worker import Standing
 from fastq.worker.appetite import Appetite
-from fastq.worker.batch import GROUP, POS, Batch, Row
 from fastq.worker.executor import Executor
+from fastq.worker.intake import Intake
 from fastq.worker.lanes import Groups, Lanes, share_of
 from fastq.worker.ledger import Ledger
 from fastq.worker.limits import Limits
 
 log = logging.getLogger("fastq.worker")
-T = TypeVar("T")
 
 RESCAN_MIN_S = 0.02
 MEET_MIN_S = 0.003
@@ -39,7 +37,6 @@ RESCAN_SHARE = 0.05
 """Looking at everything from the beginning may cost this share of the time, and so may looking beyond what is known."""
 
 _POLL_FIRST_S = 0.002
-_ADOPT_EVERY_S = 10.0
 _CONFIRM_AGAIN_S = 0.02
 
 
@@ -68,9 +65,7 @@ class Claimer:
         self._horizon = 0
         self._back_at = 0.0
         self._backs = 0
-        self._breaks = link.breaks
-        self._adopt_at = monotonic() + _ADOPT_EVERY_S
-        self.claimed = 0
+        self.intake = Intake(config, worker=worker, link=link, executor=executor, ledger=ledger)
         self.stopping = False
         self.on_idle: Callable[[int], None] = lambda _: None
         self.on_more: Callable[[], object] = lambda: None
@@ -102,7 +97,7 @@ class Claimer:
         if self._executor.doubted:
             await self._confirm()
             return True
-        await self._adopt_if_due()
+        await self.intake.adopt_if_due()
         want = self._want()
         if not want:
             await self._wait_for_room()
@@ -123,24 +118,16 @@ class Claimer:
     @property
     def _exhausted(self) -> bool:
         """Whether this process has claimed all the jobs that it may ever run."""
-        return self._config.max_jobs is not None and self.claimed >= self._config.max_jobs
+        return self._config.max_jobs is not None and self.intake.claimed >= self._config.max_jobs
 
     def _want(self) -> int:
         self._appetite.measure(self._ledger.progress, monotonic())
         want = self._appetite.want(free=self._executor.free, waiting=self._executor.waiting)
         if self._config.max_jobs is not None:
-            want = min(want, self._config.max_jobs - self.claimed)
+            want = min(want, self._config.max_jobs - self.intake.claimed)
         return want
 
     # -- database
-
-    async def _in_time(self, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
-        """Return what the database says we hold; an answer that was long on its way is confirmed before it counts."""
-        asked = monotonic()
-        answer = await self._link.call(operation)
-        if monotonic() - asked > self._config.lease_s / 2:
-            self._executor.doubt()
-        return answer
 
     async def _confirm(self) -> None:
         """Make sure that this worker still has its row, and with it all that it claimed."""
@@ -244,7 +231,7 @@ class Claimer:
         """Claim from a lane; returns how many jobs came."""
         take = self._limits.within(lane, claim.claim)
         claimed = await self._ask(lane, partial(take, lane=lane, low=low, limit=limit))
-        jobs = len(await self._accept(lane, claimed))
+        jobs = len(self.intake.accept(lane, claimed))
         self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit and not claimed.cut)
         return jobs
 
@@ -253,7 +240,7 @@ class Claimer:
         lane, share = groups[0][0], share_of(limit, len(groups))
         take = self._limits.within(lane, claim.claim_groups)
         claimed = await self._ask(lane, partial(take, groups=groups, share=share, limit=limit))
-        rows = await self._accept(replace(lane, group_key=""), claimed)
+        rows = self.intake.accept(replace(lane, group_key=""), claimed)
         took = [(row[GROUP], row[POS]) for row in rows]
         self._lanes.took_groups(groups, share, took, stopped=claimed.hi >= limit or claimed.hi > len(rows))
         return len(rows)
@@ -264,7 +251,7 @@ class Claimer:
         acks = self._ledger.take_acks(shelf)
         breaks = self._link.breaks
         try:
-            claimed = await self._in_time(partial(self._try, statement=statement, acks=list(acks)))
+            claimed = await self.intake.in_time(partial(self._try, statement=statement, acks=list(acks)))
         except BaseException:
             self._ledger.put_back(shelf, acks)
             raise
@@ -282,74 +269,6 @@ class Claimer:
             self._lease_ids = iter(await claim.take_lease_ids(conn))
             lease = next(self._lease_ids)
         return await statement(conn, worker=self._worker, lease=lease, acks=acks, unknown=self._executor.unknown)
-
-    async def _accept(self, lane: Lane, claimed: Claimed, done: frozenset[int] = frozenset()) -> list[Row]:
-        """Decode a claimed batch, feed it to the executor without the jobs in `done`, and return all of it."""
-        if claimed.batch is None:
-            return []
-        try:
-            rows: list[Row] = orjson.loads(claimed.batch)
-        except orjson.JSONDecodeError:
-            return await self._accept_singly(lane, claimed.lease, done)
-        self._feed(Batch(lane, claimed.lease, rows, monotonic()), done)
-        return rows
-
-    def _feed(self, batch: Batch, done: frozenset[int]) -> None:
-        self.claimed += batch.size
-        self._ledger.opened(batch)
-        if done:
-            batch.leave_out(done)
-        if batch.left:
-            self._executor.feed(batch)
-        else:
-            self._ledger.finished(batch)
-
-    async def _accept_singly(self, lane: Lane, lease: int, done: frozenset[int]) -> list[Row]:
-        """Decode the jobs of a batch one by one, because one of them cannot be; that one fails, alone and at once."""
-        loose = await self._link.call(partial(claim.read_lease, slot=lane.slot, lease=lease))
-        rows: list[Row] = []
-        bad: dict[int, Exception] = {}
-        for job in loose:
-            payload, meta = None, None
-            try:
-                meta = None if job.meta is None else orjson.loads(job.meta)
-                payload = orjson.loads(job.payload)
-            except orjson.JSONDecodeError as exc:
-                bad[job.ord] = ValueError(f"the payload cannot be decoded: {exc}")
-            rows.append([job.pos, job.task, job.attempt, job.enqueued_ms, payload, job.id, meta, job.group_key])
-        batch = Batch(lane, lease, rows, monotonic())
-        for key, row in batch.skim(bad.keys() - done):
-            job_here = batch.job(key, row)
-            failure = Failure(error=bad[job_here.ord], final=True)
-            self._ledger.settle(batch, after_failure(job_here, failure, RetryPolicy()))
-        self._feed(batch, done)
-        return rows
-
-    async def _adopt_if_due(self) -> None:
-        """Find leases whose claim committed while the connection broke, and run their jobs."""
-        now = monotonic()
-        if self._breaks == self._link.breaks and now < self._adopt_at:
-            return
-        self._breaks, self._adopt_at = self._link.breaks, now + _ADOPT_EVERY_S
-        for slot in range(self._config.slots):
-            held = await self._in_time(partial(claim.list_leases, slot=slot, worker=self._worker))
-            self._drop_lost(slot, {lease.lease for lease in held})
-            # Judged before the next await: what is acknowledged meanwhile must not look unknown.
-            for found in [lease for lease in held if not self._ledger.knows(lease.lease)]:
-                await self._adopt(found)
-
-    def _drop_lost(self, slot: int, held: set[int]) -> None:
-        """Let go of jobs that wait here under a lease which is gone: a crash of the database has undone their claim."""
-        for batch in [batch for lease, batch in self._ledger.open.items() if lease not in held]:
-            if batch.lane.slot == slot and (jobs := len(batch.take_rest())):
-                log.warning("letting go of %s job(s): the database has lost their claim, others may have them", jobs)
-                self._ledger.dropped(batch, jobs)
-
-    async def _adopt(self, found: HeldLease) -> None:
-        if await self._ledger.acked_before(found.lane.slot, found.lease):
-            return
-        log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
-        await self._accept(found.lane, found.claimed, found.done)
 
     # -- waiting
 

@@ -21,10 +21,12 @@ from msgspec.structs import astuple
 
 from fastq.app import App
 from fastq.board import Cell, split_key
+from fastq.ending import Exhausted, GivenBack
 from fastq.observability.runs import Run, enter
-from fastq.outcome import exhausted, returned
+from fastq.outcome import exhausted
+from fastq.protocol.packed import TASK, Row
 from fastq.worker.attempts import Attempts
-from fastq.worker.batch import TASK, Batch, Row
+from fastq.worker.batch import Batch
 from fastq.worker.batches import Call, Caller, calls_of
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import Runner
@@ -44,9 +46,10 @@ class Executor:
 
     def __init__(self, app: App, state: Any, *, concurrency: int, threads: Threads, cell: Cell, ledger: Ledger) -> None:
         runners = {name: Runner(task, app, state) for name, task in app.tasks.items()}
-        self._writing_runners = {name: runner.writing() for name, runner in runners.items()}
-        # Where each success is told of, none takes the fast path, which tells of none.
-        self._runners = self._writing_runners if log.isEnabledFor(logging.DEBUG) else runners
+        self._runners = runners
+        self._tells = log.isEnabledFor(logging.DEBUG)
+        """Whether each success is told of: then none takes the fast path, which tells of none."""
+
         self._attempts = Attempts(app, runners, threads=threads, cell=cell, ledger=ledger)
         self._concurrency = concurrency
         self._threads = threads
@@ -138,6 +141,8 @@ class Executor:
 
     def _slot_ended(self, slot: asyncio.Task[None]) -> None:
         self._slots.discard(slot)
+        if not slot.cancelled() and (error := slot.exception()) is not None:
+            log.error("%s ended by an error that is no job's", slot.get_name(), exc_info=error)
         if (self._batches or self._suspects or self._calls) and not self.closing and not self._waking:
             self._wake_one()
 
@@ -186,7 +191,7 @@ class Executor:
         self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]
     ) -> bool:
         """Run jobs of one batch, sharing it with other slots; False when this slot must not run another job."""
-        runners = self._writing_runners if batch.holds else self._runners
+        runners, plain = self._runners, not (batch.holds or self._tells)
         running, idle, attempts = self._cell.running, self._idle, self._attempts
         me = asyncio.current_task()
         assert me is not None
@@ -198,17 +203,17 @@ class Executor:
             running[number] = key
             try:
                 runner = runners[row[1]]
-                if runner.fast:
+                if plain and runner.fast:
                     result = await runner.fn(*astuple(runner.open(row[4])))
+                    done = (result is None and not runner.keeps) or attempts.returned(batch, key, row, result)
                 else:
-                    result = await attempts.run(runner, number, key, batch, row)
+                    done = await attempts.run(runner, number, key, batch, row)
             except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its job's outcome
-                attempts.failed(batch, key, row, exc)
-            else:
-                if (result is None and not runner.keeps) or not attempts.went_on(batch, key, row, result):
-                    batch.left -= 1
-                    if not batch.left:
-                        self._ledger.finished(batch)
+                done = attempts.raised(batch, key, row, exc)
+            if done:
+                batch.left -= 1
+                if not batch.left:
+                    self._ledger.finished(batch)
             if copy_context() != clean or me.cancelling():
                 running[number] = 0
                 return False
@@ -249,8 +254,8 @@ class Executor:
                 return True
             batch, key, row = self._suspects.popleft()
             runner = self._runners.get(row[TASK])
-            if runner and (end := exhausted(batch.job(key, row), runner.policy)):
-                self._ledger.settle(batch, end)
+            if runner and exhausted(job := batch.job(key, row), runner.policy):
+                self._attempts.conclude(batch, job, Exhausted(), runner.policy)
                 return True
             if runner and runner.batch:
                 return await self._serve_call(number, Call(batch, [(key, row)]))
@@ -320,11 +325,11 @@ class Executor:
         while self._batches:
             batch = self._batches.popleft()
             for job in batch.take_rest():
-                self._ledger.settle(batch, returned(job))
+                self._attempts.conclude(batch, job, GivenBack())
                 count += 1
         waiting = [*self._suspects, *((call.batch, *pair) for call in self._calls for pair in call.pairs)]
         for batch, key, row in waiting:
-            self._ledger.settle(batch, returned(batch.job(key, row)))
+            self._attempts.conclude(batch, batch.job(key, row), GivenBack())
             count += 1
         self._suspects.clear()
         self._calls.clear()

@@ -12,6 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from time import monotonic
 
 from fastq.board import Cell, Word
@@ -20,6 +21,8 @@ from fastq.observability.outcry import cry
 from fastq.protocol import ack, unique
 from fastq.protocol.completion import Place
 from fastq.protocol.ordered import advances
+from fastq.protocol.settle import Place as JobPlace
+from fastq.protocol.settle import settle_each
 from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
 from fastq.worker.batch import Batch
@@ -31,8 +34,16 @@ PART_AFTER_S = 0.1
 REMEMBERED = 10_000
 """Of so many acknowledged leases it is known that they were, should a crash of the server undo it."""
 
+SETTLED_MOST = 1000
+SETTLED_BYTES = 8 * 1024 * 1024
+"""About so much is settled by one statement: results may be large."""
+
+STUCK_AGAIN_S = 10.0
+
 Shelf = tuple[int, int]
 """A slot and a segment: where leases stand."""
+
+Entry = tuple[Batch, Settlement]
 
 
 class Ledger:
@@ -43,7 +54,8 @@ class Ledger:
         self._cell = cell
         self._worker = worker
         self._finished: defaultdict[Shelf, dict[int, Batch]] = defaultdict(dict)
-        self._settling: list[tuple[Batch, Settlement]] = []
+        self._settling: defaultdict[int, deque[Entry]] = defaultdict(deque)
+        self._stuck: list[Entry] = []
         self._acking: set[int] = set()
         self._acked: deque[int] = deque(maxlen=REMEMBERED)
         self._dirty = asyncio.Event()
@@ -71,7 +83,7 @@ class Ledger:
     @property
     def clean(self) -> bool:
         """Whether everything was said to the database."""
-        return not (self._settling or any(self._finished.values()) or self._writing.locked())
+        return not (any(self._settling.values()) or any(self._finished.values()) or self._writing.locked())
 
     def opened(self, batch: Batch) -> None:
         """Note a batch that was claimed."""
@@ -92,7 +104,7 @@ class Ledger:
         `error` is what its run raised, for the log.
         """
         batch.settled.add(settlement.ord)
-        self._settling.append((batch, settlement))
+        self._settling[batch.lane.slot].append((batch, settlement))
         self._dirty.set()
         if settlement.goes is not Goes.READY:
             cry(log, batch.job_at(settlement.ord), settlement, error=error, queue=batch.lane.queue)
@@ -142,14 +154,17 @@ class Ledger:
 
     async def run(self) -> None:
         """Write what no claim took along, until cancelled."""
-        parts_at = monotonic()
+        parts_at = stuck_at = monotonic()
         while True:
+            if monotonic() >= stuck_at:
+                self._try_stuck()
+                stuck_at = monotonic() + STUCK_AGAIN_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(PART_AFTER_S):
                     await self._dirty.wait()
             if self._dirty.is_set():
                 self._dirty.clear()
-                if not self._settling:
+                if not any(self._settling.values()):
                     await asyncio.sleep(ACK_AFTER_S)
                 await self.flush()
             if monotonic() >= parts_at:
@@ -159,8 +174,9 @@ class Ledger:
     async def flush(self) -> None:
         """Write everything that is due now."""
         async with self._writing:
-            while self._settling:
-                await self._flush_settlements()
+            for slot, waiting in list(self._settling.items()):
+                while waiting:
+                    await self._flush_settlements(slot)
             for shelf in list(self._finished):
                 acks = self.take_acks(shelf)
                 if acks:
@@ -175,25 +191,52 @@ class Ledger:
             raise
         self.acked(acks, ours, sure=breaks == self._link.breaks)
 
-    async def _flush_settlements(self) -> None:
-        slot = self._settling[0][0].lane.slot
-        taken = [pair for pair in self._settling if pair[0].lane.slot == slot][:1000]
+    async def _flush_settlements(self, slot: int) -> None:
+        waiting = self._settling[slot]
+        taken = _handful(waiting)
         breaks = self._link.breaks
+        instead: dict[JobPlace, Settlement | None] = {}
+
+        def note(tried: Settlement, why: BaseException, written: Settlement | None) -> None:
+            instead[tried.lease, tried.ord] = written
+            self._refused(tried, why, written)
+
+        settlements = [settlement for _, settlement in taken]
         moved = await self._link.call(
-            partial(ack.settle, slot=slot, worker=self._worker, settlements=[s for _, s in taken])
+            partial(settle_each, slot=slot, worker=self._worker, settlements=settlements, note=note)
         )
-        chosen = {id(pair[1]) for pair in taken}
-        self._settling = [pair for pair in self._settling if id(pair[1]) not in chosen]
         for batch, settlement in taken:
-            if (settlement.lease, settlement.ord) in moved or breaks != self._link.breaks:
-                self._cell.words[_counter(settlement)] += 1
+            waiting.popleft()
+            place = settlement.lease, settlement.ord
+            written = instead.get(place, settlement)
+            if written is None:
+                self._stuck.append((batch, settlement))
+                continue
+            if place in moved or breaks != self._link.breaks:
+                self._cell.words[_counter(written)] += 1
             else:
                 self._lost(1)
             batch.left -= 1
             if not batch.left:
                 self.finished(batch)
-        if any(advances(settlement) for _, settlement in taken):
+        if any(map(advances, settlements)):
             self.on_ready()
+
+    def _refused(self, tried: Settlement, why: BaseException, written: Settlement | None) -> None:
+        """Say what became of a job whose end cannot be written."""
+        self._cell.words[Word.REFUSED] += 1
+        if written is not None:
+            log.error("job %s is kept as failed, since its end cannot be written: %s", tried.id, why)
+        else:
+            text = "the end of job %s cannot be written in any form, which is tried again: %s"
+            log.error(text, tried.id, why)
+
+    def _try_stuck(self) -> None:
+        """Have another try at what could not be written in any form: a trigger, or a constraint, may be gone."""
+        for batch, settlement in self._stuck:
+            self._settling[batch.lane.slot].append((batch, settlement))
+            self._dirty.set()
+        self._stuck.clear()
 
     async def flush_all(self) -> None:
         """Write everything that has finished, of open batches too."""
@@ -214,6 +257,17 @@ class Ledger:
         for slot, jobs in by_slot.items():
             if jobs:
                 await self._link.call(partial(ack.ack_jobs, slot=slot, worker=self._worker, jobs=jobs))
+
+
+def _handful(waiting: deque[Entry]) -> list[Entry]:
+    """Return the first of what waits, as much as one statement takes."""
+    taken, size = [], 0
+    for entry in islice(waiting, SETTLED_MOST):
+        taken.append(entry)
+        size += len(entry[1].payload or "") + len(entry[1].result or "")
+        if size > SETTLED_BYTES:
+            break
+    return taken
 
 
 def _counter(settlement: Settlement) -> Word:

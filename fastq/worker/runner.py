@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import functools
 import logging
 from collections.abc import Awaitable, Callable
@@ -57,12 +56,6 @@ class Runner:
         self.fast = task.is_async and task.arguments.by_place and task.timeouts == Timeouts() and not app.middlewares
         self.batch = 0 if task.batching is None else task.batching.size
         self.keeps = task.policy.keep_s is not None
-
-    def writing(self) -> Runner:
-        """Return the runner for batches in which a success may have to be written: nothing takes the fast path."""
-        runner = copy.copy(self)
-        runner.fast, runner.keeps = False, True
-        return runner
 
     def context(self, **job: Any) -> Context:
         """Return the context of one run."""

@@ -8,6 +8,7 @@ from typing import Any
 from scene import LANE, Conn, ask, back, failed, hire, states, take
 
 from fastq.protocol import ack
+from fastq.protocol import settle as settling
 from fastq.protocol.claim import Claimed
 from fastq.settlement import Settlement
 from fastq.states import Goes
@@ -36,7 +37,7 @@ def done(claimed: Claimed, ordinal: int = 0, **changes: Any) -> Settlement:
 
 async def settle(conn: Conn, who: int, *settlements: Settlement) -> set[tuple[int, int]]:
     """Settle jobs of a worker."""
-    return await ack.settle(conn, slot=0, worker=who, settlements=list(settlements))
+    return await settling.settle(conn, slot=0, worker=who, settlements=list(settlements))
 
 
 async def heads(conn: Conn) -> dict[str, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scene import Conn, ask, hire, put, states, take
 
-from fastq.protocol import ack, claim, completion
+from fastq.protocol import ack, completion, leases
 from fastq.protocol.completion import Place
 
 pytestmark = pytest.mark.protocol
@@ -62,5 +62,5 @@ async def test_leases_are_listed_with_what_is_done(conn: Conn) -> None:
     lease = (await take(conn, who)).lease
     await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(lease, 1)])
     await completion.complete(conn, Place(0, lease, 0))
-    (held,) = await claim.list_leases(conn, slot=0, worker=who)
+    (held,) = await leases.list_leases(conn, slot=0, worker=who)
     assert (held.lease, held.done) == (lease, {0, 1})

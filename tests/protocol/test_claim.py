@@ -12,17 +12,21 @@ import psycopg
 import pytest
 from scene import LANE, Conn, ask, hire, ids_of, jobs_of, put, put_many, states, take
 
-from fastq.outcome import after_death
-from fastq.protocol import claim, discover
+from fastq.ending import Died
+from fastq.outcome import conclude
+from fastq.protocol import claim, discover, leases, packed
 from fastq.protocol.claim import Lane
 from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.protocol
 
+UNPACKED = "fastq.lease l cross join lateral fastq.unpack(l.batch, '{}', l.group_key) u where l.id = %s"
+"""The jobs of one lease, as PostgreSQL takes it apart."""
+
 
 def untouched(job: LeasedJob) -> Settlement:
     """Give a dead worker's job back uncharged."""
-    return after_death(job, running=False, cause="SIGKILL")
+    return conclude(job, Died(ran=False, cause="SIGKILL"))
 
 
 @pytest.fixture
@@ -171,8 +175,9 @@ async def test_odd_task_names_survive_packing(conn: Conn, task: str) -> None:
     await put(conn, '{"a":1}', task=task, meta='{"headers":{"h":"\\"]"}}')
     got = await take(conn, await hire(conn))
     assert [row[1] for row in jobs_of(got)] == [task]
-    (loose,) = await claim.read_lease(conn, slot=0, lease=got.lease)
-    assert (loose.task, loose.meta) == (task, '{"headers":{"h":"\\"]"}}')
+    ((named, meta),) = await ask(conn, f"select u.task, u.meta::text from {UNPACKED}", got.lease)
+    assert (named, meta) == (task, '{"headers":{"h":"\\"]"}}')
+    assert packed.defused(got.batch or b"") is None
 
 
 async def test_odd_lane_names_survive(conn: Conn) -> None:
@@ -190,16 +195,21 @@ async def test_one_odd_payload_leaves_its_batch_decodable_singly(conn: Conn, pay
     """Whatever PostgreSQL's json accepts, the neighbours of such a job can be read, and it itself as it was written."""
     await put(conn, '{"n":1}', payload, '{"n":3}')
     got = await take(conn, await hire(conn))
-    loose = await claim.read_lease(conn, slot=0, lease=got.lease)
-    assert [job.payload for job in loose] == ['{"n":1}', payload, '{"n":3}']
-    assert [job.ord for job in loose] == [0, 1, 2]
+    loose = await ask(conn, f"select u.payload::text, u.ord from {UNPACKED} order by u.ord", got.lease)
+    assert [row[0] for row in loose] == ['{"n":1}', payload, '{"n":3}']
+    assert [row[1] for row in loose] == [0, 1, 2]
+    rows, bad = packed.decode(got.batch or b"")
+    assert [rows[0][4], rows[2][4]] == [{"n": 1}, {"n": 3}]
     try:
         decoded = orjson.loads(payload)
     except orjson.JSONDecodeError:
         with pytest.raises(orjson.JSONDecodeError):
             jobs_of(got)
+        assert "the payload cannot be decoded" in bad[1]
+        assert orjson.loads(packed.defused(got.batch or b"") or b"")[1][4] == payload
     else:
         assert jobs_of(got)[1][4] == decoded
+        assert not bad
     assert len(await states(conn)) == 3
 
 
@@ -221,7 +231,8 @@ async def test_the_deepest_json_does_not_take_its_batch_down(conn: Conn) -> None
     await conn.execute("delete from fastq.ready")
     await put(conn, "{}", deep(low))
     got = await take(conn, await hire(conn))
-    assert len(await claim.read_lease(conn, slot=0, lease=got.lease)) == 2
+    assert await ask(conn, f"select count(*) from {UNPACKED}", got.lease) == [(2,)]
+    assert packed.decode(got.batch or b"")[1].keys() == {1}
 
 
 async def test_a_job_that_came_back_brings_id_attempt_and_meta(conn: Conn) -> None:
@@ -303,5 +314,5 @@ async def test_leases_whose_answer_was_lost_are_listed(conn: Conn) -> None:
     await put(conn, "{}", "{}", lane=lane)
     mine, theirs = await hire(conn), await hire(conn)
     got, _ = await take(conn, mine, lane=lane, limit=1), await take(conn, theirs, lane=lane, limit=1)
-    (held,) = await claim.list_leases(conn, slot=0, worker=mine)
+    (held,) = await leases.list_leases(conn, slot=0, worker=mine)
     assert (held.lease, held.lane, held.claimed.batch) == (got.lease, lane, got.batch)

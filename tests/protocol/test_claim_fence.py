@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from scene import Conn, ask, hire, ids_of, put, states, take, take_groups, until_blocked
 
-from fastq.outcome import after_death
+from fastq.ending import Died
+from fastq.outcome import conclude
 from fastq.protocol import reap
 from fastq.settlement import LeasedJob, Settlement
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.protocol
 
 def untouched(job: LeasedJob) -> Settlement:
     """Give a dead worker's job back uncharged."""
-    return after_death(job, running=False, cause="SIGKILL")
+    return conclude(job, Died(ran=False, cause="SIGKILL"))
 
 
 async def test_without_a_worker_row_nothing_is_claimed(conn: Conn) -> None:

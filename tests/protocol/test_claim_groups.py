@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 from scene import LANE, Conn, ask, back, failed, hire, ids_of, jobs_of, later, put, take_groups
 
-from fastq.outcome import after_death
-from fastq.protocol import ack, claim, jobs, reap
+from fastq.ending import Died
+from fastq.outcome import conclude
+from fastq.protocol import claim, jobs, packed, reap
+from fastq.protocol.settle import settle
 
 pytestmark = pytest.mark.protocol
 
@@ -87,7 +89,7 @@ async def test_each_job_goes_back_to_its_group(conn: Conn) -> None:
     belongs = {job: key for key, (job,) in placed.items()}
     assert await groups(conn) == belongs
     moves = [back(got.lease, 0), later(got.lease, 1), failed(got.lease, 2)]
-    await ack.settle(conn, slot=0, worker=who, settlements=moves)
+    await settle(conn, slot=0, worker=who, settlements=moves)
     assert await groups(conn) == belongs
 
 
@@ -96,7 +98,7 @@ async def test_a_reaped_lease_of_many_groups(conn: Conn) -> None:
     placed = await fill(conn, a=2, b=1)
     who = await hire(conn)
     await take_groups(conn, who, "ab")
-    await reap.reap(conn, slot=0, worker=who, verdict=lambda job: after_death(job, running=False, cause="SIGKILL"))
+    await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, Died(ran=False, cause="SIGKILL")))
     assert await ask(conn, "select group_key, count(*) from fastq.ready group by 1 order by 1") == [("a", 2), ("b", 1)]
     assert sorted((await groups(conn)).values()) == ["a", "a", "b"]
     assert len(placed["a"]) == 2
@@ -111,4 +113,5 @@ async def test_people_see_the_group(conn: Conn) -> None:
     assert (found.state, found.group_key) == ("running", "b")
     listed = await jobs.carry_out(conn, jobs.survey(jobs.JobFilter(), 10))
     assert {job.id: job.group_key for job in listed} == {placed["a"][0]: "a", placed["b"][0]: "b"}
-    assert [job.group_key for job in await claim.read_lease(conn, slot=0, lease=got.lease)] == ["a", "b"]
+    rows, _ = packed.decode(got.batch or b"")
+    assert [row[packed.GROUP] for row in rows] == ["a", "b"]

@@ -7,9 +7,11 @@ import asyncio
 import pytest
 from scene import Conn, ask, back, hire, later, put, states, take, until_blocked
 
-from fastq.outcome import after_death
+from fastq.ending import Died
+from fastq.outcome import conclude
 from fastq.protocol import ack, completion, reap
 from fastq.protocol.completion import Place
+from fastq.protocol.settle import settle
 from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.protocol
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.protocol
 
 def charged(job: LeasedJob) -> Settlement:
     """Charge a dead worker's job with a crash."""
-    return after_death(job, running=True, cause="SIGKILL")
+    return conclude(job, Died(ran=True, cause="SIGKILL"))
 
 
 async def test_a_lease_that_is_gone_cannot_be_held(conn: Conn) -> None:
@@ -99,7 +101,7 @@ async def test_a_completed_job_goes_nowhere(conn: Conn) -> None:
     lease = (await take(conn, who)).lease
     await completion.complete(conn, Place(0, lease, 0))
     for settlement in (later(lease, 0), back(lease, 1)):
-        assert await ack.settle(conn, slot=0, worker=who, settlements=[settlement]) == {(lease, settlement.ord)}
+        assert await settle(conn, slot=0, worker=who, settlements=[settlement]) == {(lease, settlement.ord)}
     assert await ask(conn, "select done from fastq.lease") == [([0, 1],)]
     assert list((await states(conn)).values()) == ["ready"]
 

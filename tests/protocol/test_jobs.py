@@ -29,6 +29,7 @@ from fastq.jobs import told
 from fastq.protocol import ack, jobs
 from fastq.protocol.claim import Lane
 from fastq.protocol.jobs import Cancelled, JobFilter, JobInfo, Mark, carry_out
+from fastq.protocol.settle import settle
 from fastq.sql import statement
 from fastq.states import JobState
 
@@ -132,7 +133,7 @@ async def test_a_job_that_came_back_is_found_by_its_id(conn: Conn) -> None:
     who = await hire(conn)
     (job,) = await put(conn)
     first = await take(conn, who)
-    await ack.settle(conn, slot=0, worker=who, settlements=[back(first.lease)])
+    await settle(conn, slot=0, worker=who, settlements=[back(first.lease)])
     ((pos,),) = await ask(conn, "select pos from fastq.ready")
     assert pos != job
     assert (await find(conn, job) or None) is not None
@@ -362,7 +363,7 @@ async def test_a_running_job_is_marked_for_its_worker(conn: Conn) -> None:
     assert await jobs.cancellations(conn, slot=0, workers=[stranger]) == []
     assert await jobs.cancellations(conn, slot=0, workers=[stranger, who]) == [Mark(who, claimed.lease, 1, placed[1])]
     assert await jobs.sweep_cancellations(conn) == 0
-    await ack.settle(conn, slot=0, worker=who, settlements=[failed(claimed.lease, 1, state=JobState.CANCELLED)])
+    await settle(conn, slot=0, worker=who, settlements=[failed(claimed.lease, 1, state=JobState.CANCELLED)])
     assert await jobs.cancellations(conn, slot=0, workers=[who]) == []
     assert await jobs.sweep_cancellations(conn) == 1
     assert await marks(conn) == set()
@@ -377,11 +378,11 @@ async def test_a_mark_follows_its_job(conn: Conn) -> None:
     claimed = await take(conn, who)
     for name in names[:-1]:
         assert await carry_out(conn, jobs.cancel(placed[name])) == "cancelling"
-    await ack.settle(conn, slot=0, worker=who, settlements=[back(claimed.lease, 2)])
+    await settle(conn, slot=0, worker=who, settlements=[back(claimed.lease, 2)])
     again = await take(conn, who)
     assert ids_of(again) == [placed["again"]]
     moves = [back(claimed.lease, 0), later(claimed.lease, 1, delay_s=60), failed(claimed.lease, 3)]
-    await ack.settle(conn, slot=0, worker=who, settlements=moves)
+    await settle(conn, slot=0, worker=who, settlements=moves)
     await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(claimed.lease, 4)])
 
     assert await jobs.sweep_cancellations(conn, limit=2) == 2
@@ -402,7 +403,7 @@ async def test_a_retry_forgets_the_mark(conn: Conn) -> None:
     claimed = await take(conn, who)
     for job in placed:
         await carry_out(conn, jobs.cancel(job))
-    await ack.settle(conn, slot=0, worker=who, settlements=[failed(claimed.lease, 0), failed(claimed.lease, 1)])
+    await settle(conn, slot=0, worker=who, settlements=[failed(claimed.lease, 0), failed(claimed.lease, 1)])
     assert await carry_out(conn, jobs.retry(placed[0])) is True
     assert await carry_out(conn, jobs.retry_many(JobFilter())) == 1
     assert await jobs.sweep_cancellations(conn) == 0

@@ -16,6 +16,7 @@ from fastq.link import Link
 from fastq.protocol import ack, claim, limits
 from fastq.protocol.claim import Lane
 from fastq.protocol.limits import Bounded, QueueSettings
+from fastq.protocol.settle import settle
 from fastq.worker.limits import Limits
 
 pytestmark = pytest.mark.protocol
@@ -54,7 +55,7 @@ async def test_no_more_run_than_the_queue_allows(conn: Conn, db: Db) -> None:
     full = await bounded(conn, one)
     assert (count(full), full.again_s, full.queue_full, full.ends) == (0, limits.FULL_AGAIN_S, True, True)
     await ack.ack_jobs(conn, slot=0, worker=one, jobs=[(first.claimed.lease, 0)])
-    await ack.settle(conn, slot=0, worker=two, settlements=[back(second.claimed.lease)])
+    await settle(conn, slot=0, worker=two, settlements=[back(second.claimed.lease)])
     assert count(await bounded(conn, two)) == 2
     third = await bounded(conn, one, acks=(first.claimed.lease,))
     assert (count(third), third.claimed.acked) == (1, [first.claimed.lease])

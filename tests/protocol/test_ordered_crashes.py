@@ -8,7 +8,8 @@ import pytest
 from ordered_groups import META, claim, done, heads, join, settle
 from scene import Conn, back, hire, ids_of, later, states, take_groups, until_blocked
 
-from fastq.outcome import after_death
+from fastq.ending import Died
+from fastq.outcome import conclude
 from fastq.protocol import completion, reap
 from fastq.protocol.claim import Claimed
 from fastq.protocol.completion import Place
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.protocol
 
 def given_back(job: LeasedJob) -> Settlement:
     """Give a dead worker's job back uncharged."""
-    return after_death(job, running=False, cause="SIGKILL")
+    return conclude(job, Died(ran=False, cause="SIGKILL"))
 
 
 async def test_a_reaped_head_stays_the_head(conn: Conn) -> None:
@@ -109,7 +110,7 @@ async def test_a_job_that_died_too_often_ends_and_its_line_goes_on(conn: Conn) -
     who = await hire(conn)
     await claim(conn, who)
     await reap.reap(
-        conn, slot=0, worker=who, verdict=lambda job: after_death(job, running=True, cause="x", max_crashes=1)
+        conn, slot=0, worker=who, verdict=lambda job: conclude(job, Died(ran=True, cause="x", max_crashes=1))
     )
     assert await states(conn) == {first: "failed", second: "ready"}
     assert await heads(conn) == {"g": second}

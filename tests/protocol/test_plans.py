@@ -246,6 +246,7 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
         "result": "{null}",
         "frees": "{true}",
         "advances": "{false}",
+        "anew": "{false}",
     }
     plan = explain(large, statement("settle_jobs_if_leased"), params, mode)
     check(plan, "lease_0", most_rows=1)

@@ -9,10 +9,12 @@ import pytest
 from scene import Conn, ask, back, expire, hire, ids_of, jobs_of, later, put, states, take, until_blocked
 
 from fastq.board import Board
+from fastq.ending import MAX_CRASHES, Died
 from fastq.link import Link
-from fastq.outcome import MAX_CRASHES, after_death
+from fastq.outcome import conclude
 from fastq.protocol import ack, completion, reap, worker
 from fastq.protocol.completion import Place
+from fastq.protocol.settle import settle
 from fastq.settlement import LeasedJob, Settlement
 from fastq.steward.undertaker import Undertaker
 
@@ -21,12 +23,12 @@ pytestmark = pytest.mark.protocol
 
 def uncharged(job: LeasedJob) -> Settlement:
     """Give a job back as it was."""
-    return after_death(job, running=False, cause="SIGKILL")
+    return conclude(job, Died(ran=False, cause="SIGKILL"))
 
 
 def charged(job: LeasedJob) -> Settlement:
     """Charge a job with a crash."""
-    return after_death(job, running=True, cause="SIGKILL")
+    return conclude(job, Died(ran=True, cause="SIGKILL"))
 
 
 async def test_expired_workers_are_found(conn: Conn) -> None:
@@ -43,7 +45,7 @@ async def test_unfinished_jobs_go_back_and_done_ones_do_not(conn: Conn) -> None:
     who, neighbour = await hire(conn), await hire(conn)
     first, second, third = [await take(conn, who, limit=2) for _ in range(3)]
     await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(first.lease, 0)])
-    await ack.settle(conn, slot=0, worker=who, settlements=[later(second.lease, 1)])
+    await settle(conn, slot=0, worker=who, settlements=[later(second.lease, 1)])
     await ack.ack(conn, slot=0, worker=who, leases=[third.lease])
     (kept,) = await put(conn)
     await take(conn, neighbour)
@@ -67,7 +69,7 @@ async def test_charged_and_uncharged(conn: Conn) -> None:
     who = await hire(conn)
     await take(conn, who)
     await reap.reap(
-        conn, slot=0, worker=who, verdict=lambda job: after_death(job, running=job.ord == 0, cause="SIGSEGV")
+        conn, slot=0, worker=who, verdict=lambda job: conclude(job, Died(ran=job.ord == 0, cause="SIGSEGV"))
     )
     ran, waited = jobs_of(await take(conn, await hire(conn)))
     assert (ran[5], ran[2], ran[6]["crashes"], ran[6]["headers"]) == (places[0], 2, 1, {"h": 1})
@@ -178,7 +180,7 @@ async def test_settlement_first(conn: Conn, other: Conn, third: Conn) -> None:
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     async with other.transaction():
-        await ack.settle(other, slot=0, worker=who, settlements=[later(lease, 0)])
+        await settle(other, slot=0, worker=who, settlements=[later(lease, 0)])
         reaping = asyncio.create_task(reap.reap(third, slot=0, worker=who, verdict=charged))
         await until_blocked(conn, third)
     await reaping
@@ -198,7 +200,7 @@ async def test_reap_first(conn: Conn, other: Conn, third: Conn, what: str) -> No
         elif what == "ack_jobs":
             late = asyncio.create_task(ack.ack_jobs(other, slot=0, worker=who, jobs=[(lease, 0)]))
         else:
-            late = asyncio.create_task(ack.settle(other, slot=0, worker=who, settlements=[back(lease)]))
+            late = asyncio.create_task(settle(other, slot=0, worker=who, settlements=[back(lease)]))
         await until_blocked(conn, other)
     assert await late == set()
     assert await states(conn) == {place: "ready"}

@@ -158,6 +158,8 @@ VALUES = {
     "states": "'{failed}'",
     "frees": "'{false}'",
     "advances": "'{null}'",
+    "anew": "'{false}'",
+    "stuck": "'{}'",
     "job": "1",
     "days": "7",
     "expires_s": "60",
@@ -180,7 +182,7 @@ OF_ONE_JOB = (
     "complete_job",
     "resolve_completion",
     "free_started_key_if_leased",
-    "read_lease_jobs",
+    "replace_batch",
     "claim_jobs_if_worker_lives",
     "claim_jobs_of_groups_if_worker_lives",
 )

@@ -10,6 +10,7 @@ from scene import LANE, Conn, ask, failed, hire, jobs_of, later, put, states, ta
 
 from fastq.protocol import ack
 from fastq.protocol.claim import Lane
+from fastq.protocol.settle import settle
 
 pytestmark = pytest.mark.protocol
 
@@ -136,7 +137,7 @@ async def test_the_view_shows_every_state(conn: Conn) -> None:
         failed(lease, 2, attempt=2, keep_s=60.0),
         failed(lease, 3, state="discarded"),
     ]
-    await ack.settle(conn, slot=0, worker=who, settlements=settlements)
+    await settle(conn, slot=0, worker=who, settlements=settlements)
     await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(lease, 4)])
     assert await states(conn) == {
         1: "reserved",
@@ -171,7 +172,7 @@ async def test_the_view_shows_a_returned_job_under_its_id(conn: Conn) -> None:
     for _ in range(2):
         got = await take(conn, who)
         seen += (await states(conn)).items()
-        await ack.settle(conn, slot=0, worker=who, settlements=[later(got.lease)])
+        await settle(conn, slot=0, worker=who, settlements=[later(got.lease)])
         await conn.execute(
             "with s as (delete from fastq.scheduled returning id)"
             " insert into fastq.ready_0 (id, task) select id, 't' from s"

@@ -27,9 +27,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from scene import Conn, ask, expire, hire, ids_of, jobs_of, states, take, until_blocked
 
+from fastq.ending import Died
 from fastq.job import JobSpec, Options
-from fastq.outcome import after_death
-from fastq.protocol import ack, claim, completion, copying, discover, enqueue, reap, rotate, upkeep
+from fastq.outcome import conclude
+from fastq.protocol import ack, completion, copying, discover, enqueue, leases, reap, rotate, upkeep
+from fastq.protocol import settle as settling
 from fastq.protocol import worker as registry
 from fastq.protocol.completion import Place
 from fastq.protocol.copying import CopyText
@@ -171,7 +173,7 @@ class Fleet(RuleBasedStateMachine):
             for lease in mine if with_acks else []:
                 del self.leases[lease]
         if answer == "is lost":
-            held = self.run(claim.list_leases(self.conn, slot=0, worker=worker))
+            held = self.run(leases.list_leases(self.conn, slot=0, worker=worker))
             (new,) = [lease for lease in held if lease.lease not in self.leases]
             assert new.lane.segment == lane.segment
             self.segments[new.lease] = lane.segment
@@ -194,7 +196,7 @@ class Fleet(RuleBasedStateMachine):
 
     def look(self, worker: int) -> None:
         """Compare what the database says that a worker holds; then the worker knows it too."""
-        held = {lease.lease: lease for lease in self.run(claim.list_leases(self.conn, slot=0, worker=worker))}
+        held = {lease.lease: lease for lease in self.run(leases.list_leases(self.conn, slot=0, worker=worker))}
         assert held.keys() == {lease for lease, (owner, _) in self.leases.items() if owner == worker}
         for lease, found in held.items():
             _, jobs = self.leases[lease]
@@ -274,7 +276,7 @@ class Fleet(RuleBasedStateMachine):
         moved = {(lease, n) for n in places if jobs[n] is not None}
 
         async def say(conn: Conn) -> set[tuple[int, int]]:
-            return await ack.settle(conn, slot=0, worker=worker, settlements=settlements)
+            return await settling.settle(conn, slot=0, worker=worker, settlements=settlements)
 
         happened = self.say(say, answer)
         assert self.run(say(self.conn)) == (set() if happened else moved)
@@ -337,14 +339,16 @@ class Fleet(RuleBasedStateMachine):
             self.look(worker)
             if retry:
                 again = self.settlement(lease, ordinal, "retrying")
-                assert self.run(ack.settle(self.conn, slot=0, worker=worker, settlements=[again])) == {(lease, ordinal)}
+                assert self.run(settling.settle(self.conn, slot=0, worker=worker, settlements=[again])) == {
+                    (lease, ordinal)
+                }
                 self.left(lease, ordinal, None)
 
     # -- deaths
 
     def verdict(self, running: bool) -> Callable[[LeasedJob], Settlement]:
         """Charge all jobs, or none."""
-        return lambda job: after_death(job, running=running, cause="SIGKILL", max_crashes=2)
+        return lambda job: conclude(job, Died(ran=running, cause="SIGKILL", max_crashes=2))
 
     @rule(who=st.integers(0, 1), running=st.booleans(), expired=st.booleans())
     def die(self, who: int, running: bool, expired: bool) -> None:
@@ -441,7 +445,7 @@ class Fleet(RuleBasedStateMachine):
         for lease in self.known(worker):
             jobs = self.leases[lease][1]
             rest = [self.settlement(lease, n, "ready") for n, job in enumerate(jobs) if job is not None]
-            moved = self.run(ack.settle(self.conn, slot=0, worker=worker, settlements=rest))
+            moved = self.run(settling.settle(self.conn, slot=0, worker=worker, settlements=rest))
             assert moved == {(lease, s.ord) for s in rest}
             for s in rest:
                 self.left(lease, s.ord, "ready")
@@ -468,7 +472,7 @@ class Fleet(RuleBasedStateMachine):
         lease, ordinal, worker = data.draw(st.sampled_from(self.lost))
         place = Place(0, lease, ordinal)
         settlement = Settlement(lease=lease, ord=ordinal, goes=Goes.READY)
-        assert self.run(ack.settle(self.conn, slot=0, worker=worker, settlements=[settlement])) == set()
+        assert self.run(settling.settle(self.conn, slot=0, worker=worker, settlements=[settlement])) == set()
         assert self.run(ack.ack_jobs(self.conn, slot=0, worker=worker, jobs=[(lease, ordinal)])) == set()
         assert self.run(ack.ack(self.conn, slot=0, worker=worker, leases=[lease])) == set()
         assert not self.run(completion.hold(self.conn, place))
@@ -478,7 +482,7 @@ class Fleet(RuleBasedStateMachine):
         for lane, first in found[:1]:
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1))
             assert (got.alive, got.batch) == (False, None)
-        assert self.run(claim.list_leases(self.conn, slot=0, worker=worker)) == []
+        assert self.run(leases.list_leases(self.conn, slot=0, worker=worker)) == []
         assert self.run(registry.renew(self.conn, slot=0, workers={worker: "{}"}, lease_s=30)) == set()
         self.run(registry.unregister(self.conn, worker=worker, slots=1))
 

@@ -18,13 +18,16 @@ import psycopg
 import pytest
 from scene import Conn, ask, expire, hire, take
 
+from fastq.ending import Died, GivenBack, Raised, Stepped, Succeeded
+from fastq.flow import Snooze
 from fastq.job import JobSpec, Options, UniqueUntil
-from fastq.outcome import Failure, RetryPolicy, Snooze, after_death, after_failure, done, next_step, returned, succeeded
-from fastq.protocol import ack, completion, copying, discover, enqueue, reap, reserve, unique, upkeep
+from fastq.outcome import RetryPolicy, conclude, done
+from fastq.protocol import completion, copying, discover, enqueue, reap, reserve, unique, upkeep
 from fastq.protocol.completion import Place
 from fastq.protocol.copying import CopyText
 from fastq.protocol.enqueue import Apart
 from fastq.protocol.jobs import carry_out
+from fastq.protocol.settle import settle
 from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.protocol
@@ -42,13 +45,13 @@ where j.state in {LIVING} and fastq.unique_of(j.meta) ->> 1 = 'finished'
 """
 ENDS: list[Callable[[LeasedJob], Settlement]] = [
     done,
-    returned,
-    lambda job: succeeded(job, "1", RetryPolicy(keep_s=60.0)),
-    lambda job: next_step(job, "u", "{}", None),
-    lambda job: next_step(job, "u", "{}", 60.0),
-    lambda job: after_failure(job, Failure(error=Snooze(60.0)), RetryPolicy()),
-    lambda job: after_failure(job, Failure(error=ValueError("no")), RetryPolicy()),
-    lambda job: after_failure(job, Failure(error=ValueError("no"), final=True), RetryPolicy()),
+    lambda job: conclude(job, GivenBack()),
+    lambda job: conclude(job, Succeeded("1"), RetryPolicy(keep_s=60.0)),
+    lambda job: conclude(job, Stepped("u", "{}", None)),
+    lambda job: conclude(job, Stepped("u", "{}", 60.0)),
+    lambda job: conclude(job, Raised(Snooze(60.0))),
+    lambda job: conclude(job, Raised(ValueError("no"))),
+    lambda job: conclude(job, Raised(ValueError("no"), final=True)),
 ]
 
 
@@ -130,7 +133,7 @@ class Machine:
         if self.leased:
             who, job = self.leased.pop(self.luck.randrange(len(self.leased)))
             settlement = self.luck.choice(ENDS)(job)
-            await ack.settle(self.conn, slot=0, worker=who, settlements=[settlement])
+            await settle(self.conn, slot=0, worker=who, settlements=[settlement])
 
     async def start(self) -> None:
         """A run starts."""
@@ -159,7 +162,7 @@ class Machine:
         crashes = self.luck.choice([1, 3])
 
         def verdict(job: LeasedJob) -> Settlement:
-            return after_death(job, running=self.luck.random() < 0.5, cause="x", max_crashes=crashes)
+            return conclude(job, Died(ran=self.luck.random() < 0.5, cause="x", max_crashes=crashes))
 
         await reap.reap(self.conn, slot=0, worker=self.worker, verdict=verdict)
         self.worker = await hire(self.conn)

@@ -11,7 +11,8 @@ from unique_jobs import LIMIT, add, keys, run, settle, spec
 
 import fastq
 from fastq.jobs import told
-from fastq.protocol import ack, enqueue, jobs, unique
+from fastq.protocol import enqueue, jobs, unique
+from fastq.protocol import settle as settling
 from fastq.protocol.claim import Lane
 from fastq.protocol.enqueue import Apart
 from fastq.settlement import Settlement
@@ -75,7 +76,7 @@ async def test_retrying_many_leaves_those_out_whose_key_is_held(conn: Conn) -> N
     who = await hire(conn)
     await ask(conn, "select fastq.delete(%s)", rival.id)
     got = await take(conn, who)
-    await ack.settle(conn, slot=0, worker=who, settlements=[failed(got.lease)])
+    await settling.settle(conn, slot=0, worker=who, settlements=[failed(got.lease)])
     (rival,) = await add(conn, spec("other"))
     assert await jobs.carry_out(conn, jobs.retry_many(jobs.JobFilter())) == 2
     assert await states(conn) == {first: "ready", second: "failed", other: "failed", rival.id: "ready", plain: "ready"}
@@ -146,7 +147,7 @@ async def test_orphans_are_swept(conn: Conn) -> None:
     place = ids_of(got).index(living[2].id)
     metas = [{"unique": ["ready", "finished"]}, {"unique": ["back", "finished"]}]
     back = [Settlement(lease=got.lease, ord=n, goes=Goes.READY, meta=metas[n == place]) for n in range(2)]
-    await ack.settle(conn, slot=0, worker=who, settlements=back)
+    await settling.settle(conn, slot=0, worker=who, settlements=back)
     await take(conn, who, lane=Lane(0, 0, "q", 4, ""))
     group = {"group_key": "g", "ordered": True}
     for key in ("head", "behind"):

@@ -8,8 +8,10 @@ import pytest
 from scene import Conn, ask, failed, later, states, until_blocked
 from unique_jobs import add, claimed, keys, run, settle, spec
 
-from fastq.outcome import RetryPolicy, after_death, done, next_step, succeeded
-from fastq.protocol import ack, completion, reap, unique
+from fastq.ending import Died, Stepped, Succeeded
+from fastq.outcome import RetryPolicy, conclude, done
+from fastq.protocol import completion, reap, unique
+from fastq.protocol import settle as settling
 from fastq.protocol.completion import Place
 from fastq.protocol.unique import Placed
 from fastq.settlement import Settlement
@@ -23,11 +25,11 @@ pytestmark = pytest.mark.protocol
 
 ENDS = {
     "success": done,
-    "a success that is kept": lambda job: succeeded(job, "1", RetryPolicy(keep_s=60.0)),
+    "a success that is kept": lambda job: conclude(job, Succeeded("1"), RetryPolicy(keep_s=60.0)),
     "failed": lambda job: failed(job.lease, meta=job.meta),
     "discarded": lambda job: failed(job.lease, meta=job.meta, state=JobState.DISCARDED),
     "cancelled": lambda job: failed(job.lease, meta=job.meta, state=JobState.CANCELLED),
-    "three crashes": lambda job: after_death(job, running=True, cause="x", max_crashes=1),
+    "three crashes": lambda job: conclude(job, Died(ran=True, cause="x", max_crashes=1)),
 }
 
 
@@ -44,9 +46,9 @@ async def test_free_with_the_last_settlement(conn: Conn, end: str, until: str) -
 GOES_ON = {
     "a retry": lambda job: later(job.lease, meta=job.meta),
     "a return": lambda job: Settlement(lease=job.lease, ord=0, goes=Goes.READY, meta=job.meta),
-    "a next step": lambda job: next_step(job, "t2", "{}", None),
-    "a delayed step": lambda job: next_step(job, "t2", "{}", 60.0),
-    "a crash": lambda job: after_death(job, running=True, cause="x"),
+    "a next step": lambda job: conclude(job, Stepped("t2", "{}", None)),
+    "a delayed step": lambda job: conclude(job, Stepped("t2", "{}", 60.0)),
+    "a crash": lambda job: conclude(job, Died(ran=True, cause="x")),
 }
 
 
@@ -64,9 +66,9 @@ async def test_a_settlement_that_is_refused_frees_nothing(conn: Conn) -> None:
     """When the lease was reaped, its job stands in line again, with its key."""
     job = await run(conn)
     ((worker,),) = await ask(conn, "select worker from fastq.lease")
-    back = await reap.reap(conn, slot=0, worker=worker, verdict=lambda one: after_death(one, running=False, cause="x"))
+    back = await reap.reap(conn, slot=0, worker=worker, verdict=lambda one: conclude(one, Died(ran=False, cause="x")))
     assert back == 1
-    assert not await ack.settle(conn, slot=0, worker=worker, settlements=[done(job)])
+    assert not await settling.settle(conn, slot=0, worker=worker, settlements=[done(job)])
     assert await keys(conn) == {"k": job.id}
     again = await claimed(conn, job.id)
     assert await settle(conn, again, done(again))
@@ -85,7 +87,7 @@ async def test_freed_with_the_handlers_own_transaction(conn: Conn, other: Conn) 
         assert (await keys(conn) == {}) is commits
     (new,) = await add(other)
     ((worker,),) = await ask(conn, "select worker from fastq.lease")
-    await reap.reap(conn, slot=0, worker=worker, verdict=lambda one: after_death(one, running=False, cause="x"))
+    await reap.reap(conn, slot=0, worker=worker, verdict=lambda one: conclude(one, Died(ran=False, cause="x")))
     assert await states(conn) == {new.id: "ready"}
     assert await keys(conn) == {"k": new.id}
 

@@ -162,10 +162,10 @@ async def test_a_lease_whose_answer_was_lost_is_adopted_once(rig: Rig, conn: Con
     await put(conn)
     lost = await take(conn, rig.worker)
     rig.link.breaks += 1
-    await rig.claimer._adopt_if_due()
-    await rig.claimer._adopt_if_due()
+    await rig.claimer.intake.adopt_if_due()
+    await rig.claimer.intake.adopt_if_due()
     rig.link.breaks += 1
-    await rig.claimer._adopt_if_due()
+    await rig.claimer.intake.adopt_if_due()
     assert rig.hands.leases == [lost.lease]
 
 
@@ -177,14 +177,14 @@ async def test_what_waits_under_a_claim_that_the_database_lost_is_not_run(rig: R
     next(batch.remaining)  # one runs
     await conn.execute("delete from fastq.lease")
     rig.link.breaks += 1
-    await rig.claimer._adopt_if_due()
+    await rig.claimer.intake.adopt_if_due()
     assert (batch.waiting, batch.left) == (0, 1)
     assert list(rig.ledger.open) == [batch.lease]
     await put(conn)
     await rig.claimer.step()
     await conn.execute("delete from fastq.lease")
     rig.link.breaks += 1
-    await rig.claimer._adopt_if_due()
+    await rig.claimer.intake.adopt_if_due()
     assert list(rig.ledger.open) == [batch.lease]
 
 
@@ -196,7 +196,7 @@ async def test_a_lease_being_acknowledged_is_not_adopted(rig: Rig, conn: Conn, o
     rig.link.breaks += 1  # or ten seconds have passed
     async with other.transaction():
         await other.execute("lock table fastq.lease in access exclusive mode")
-        adopting = asyncio.create_task(rig.claimer._adopt_if_due())
+        adopting = asyncio.create_task(rig.claimer.intake.adopt_if_due())
         await until_blocked(conn, await inside(rig.link))
         batch.left = 0
         rig.ledger.finished(batch)
@@ -215,7 +215,7 @@ async def test_what_was_long_on_its_way_is_confirmed_before_it_runs(rig: Rig, co
     await rig.claimer.step()
     assert not rig.hands.doubted
     rig.link.breaks += 1
-    await rig.claimer._adopt_if_due()
+    await rig.claimer.intake.adopt_if_due()
     assert rig.hands.doubted
     await conn.execute("delete from fastq.worker")
     with pytest.raises(Fenced):
@@ -271,7 +271,7 @@ async def test_an_ack_undone_by_a_crash_of_the_server_is_said_again(rig: Rig, co
     await rig.ledger.flush()
     await conn.execute("insert into fastq.lease select * from crash")
     rig.link.breaks += 1
-    await rig.claimer._adopt_if_due()
+    await rig.claimer.intake.adopt_if_due()
     assert rig.hands.fed == [batch]
     assert await ask(conn, "select id from fastq.lease") == []
 
@@ -283,7 +283,7 @@ async def test_of_an_adopted_lease_only_what_is_not_done_runs(rig: Rig, conn: Co
     await ack.ack_jobs(conn, slot=0, worker=rig.worker, jobs=[(lease, 0)])
     await completion.complete(conn, Place(0, lease, 2))
     rig.link.breaks += 1
-    await rig.claimer._adopt_if_due()
+    await rig.claimer.intake.adopt_if_due()
     (batch,) = rig.hands.fed
     assert [row[0] for _, row in batch.remaining] == [places[1]]
     assert batch.left == 1
@@ -295,7 +295,7 @@ async def test_an_adopted_lease_without_work_is_acknowledged(rig: Rig, conn: Con
     lease = (await take(conn, rig.worker)).lease
     await completion.complete(conn, Place(0, lease, 0))
     rig.link.breaks += 1
-    await rig.claimer._adopt_if_due()
+    await rig.claimer.intake.adopt_if_due()
     await rig.ledger.flush()
     assert rig.hands.fed == []
     assert await ask(conn, "select id from fastq.lease") == []

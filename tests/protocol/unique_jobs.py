@@ -7,7 +7,8 @@ from typing import Any
 from scene import Conn, ask, hire, ids_of, take
 
 from fastq.job import JobSpec, Options
-from fastq.protocol import ack, enqueue, unique
+from fastq.protocol import enqueue, unique
+from fastq.protocol import settle as settling
 from fastq.protocol.unique import Placed
 from fastq.settlement import LeasedJob, Settlement
 
@@ -51,4 +52,4 @@ async def claimed(conn: Conn, job: int, who: int | None = None) -> LeasedJob:
 async def settle(conn: Conn, job: LeasedJob, settlement: Settlement) -> bool:
     """Carry out a settlement for the worker that has the lease; True if it was."""
     rows = await ask(conn, "select worker from fastq.lease where id = %s", job.lease)
-    return bool(await ack.settle(conn, slot=0, worker=rows[0][0], settlements=[settlement]))
+    return bool(await settling.settle(conn, slot=0, worker=rows[0][0], settlements=[settlement]))

@@ -94,7 +94,7 @@ def test_text_has_every_family_once_with_help_and_type(board: Board) -> None:
     worker(board, 0, pid=11, succeeded=5).running[2] = 99
     text = exposition(board.cells, Totals(), leading=True, beat_age_s=1.25)
     families = [line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE")]
-    assert len(families) == len(set(families)) == 12
+    assert len(families) == len(set(families)) == 13
     assert text.endswith("\n")
     for line in text.splitlines():
         assert line.startswith("# ") or line.split("{")[0].split(" ")[0] in families

@@ -13,25 +13,10 @@ import orjson
 import pytest
 
 from fastq.backoff import Fixed
-from fastq.outcome import (
-    MAX_CRASHES,
-    MOST_ERRORS,
-    MOST_MESSAGE,
-    MOST_TRACEBACK,
-    Discard,
-    Failure,
-    Retry,
-    RetryPolicy,
-    Snooze,
-    after_death,
-    after_failure,
-    cancelled,
-    death_of,
-    error_record,
-    exhausted,
-    returned,
-    succeeded,
-)
+from fastq.ending import MAX_CRASHES, Cancelled, Died, End, Exhausted, GivenBack, Raised, Stepped, Succeeded
+from fastq.failure import MOST_MESSAGE, MOST_TRACEBACK, error_record
+from fastq.flow import Discard, Retry, Snooze
+from fastq.outcome import MOST_ATTEMPT, MOST_ERRORS, RetryPolicy, conclude, death_of, exhausted, plainer
 from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.unit
@@ -46,7 +31,7 @@ def job(attempt: int = 0, meta: dict[str, Any] | None = None) -> LeasedJob:
 
 def decide(error: BaseException, attempt: int = 0, *, final: bool = False, policy: RetryPolicy = POLICY) -> Settlement:
     """Decide on a failure."""
-    return after_failure(job(attempt, {"headers": {"h": 1}}), Failure(error=error, final=final), policy)
+    return conclude(job(attempt, {"headers": {"h": 1}}), Raised(error, final), policy)
 
 
 TABLE = [
@@ -120,7 +105,7 @@ def test_errors_are_bounded() -> None:
     try:
         deep(200)
     except ValueError as exc:
-        made = after_failure(job(20, old), Failure(error=exc), POLICY)
+        made = conclude(job(20, old), Raised(exc), POLICY)
     assert made.meta is not None
     errors = made.meta["errors"]
     assert [error["attempt"] for error in errors] == [*range(1, MOST_ERRORS), 21]
@@ -187,16 +172,16 @@ def test_delays_are_bounded(error: Exception, policy: RetryPolicy) -> None:
 
 def test_returned_is_as_it_was() -> None:
     """A job that goes back unstarted has neither an attempt nor an error more."""
-    made = returned(job(2, {"errors": [1]}))
-    assert (made.goes, made.attempt, made.meta, made.state) == ("ready", 2, {"errors": [1]}, "")
+    made = conclude(job(2, {"errors": [{}]}), GivenBack())
+    assert (made.goes, made.attempt, made.meta, made.state) == ("ready", 2, {"errors": [{}]}, "")
 
 
 def test_deaths() -> None:
     """Only what ran is charged; the last crash that is allowed fails the job."""
-    assert after_death(job(1), running=False, cause="SIGKILL") == returned(job(1))
+    assert conclude(job(1), Died(ran=False, cause="SIGKILL")) == conclude(job(1), GivenBack())
     meta: dict[str, Any] | None = None
     for crash in range(1, MAX_CRASHES + 1):
-        made = after_death(job(1, meta), running=True, cause="SIGKILL")
+        made = conclude(job(1, meta), Died(ran=True, cause="SIGKILL"))
         meta = made.meta
         assert meta is not None
         assert (meta["crashes"], made.attempt, len(meta["errors"])) == (crash, 1, crash)
@@ -226,7 +211,7 @@ def test_death_of(status: int, name: str) -> None:
 )
 def test_a_cancelled_job_ends(error: BaseException | None, attempt: int, errors: int) -> None:
     """Not started, it has no run more; what it raised otherwise is kept, what stands for the cancelling is not."""
-    end = cancelled(job(attempt=1), error, POLICY)
+    end = conclude(job(attempt=1), Cancelled(error), POLICY)
     assert (end.goes, end.state, end.attempt, end.keep_s) == ("finished", "cancelled", attempt, 60)
     assert len((end.meta or {}).get("errors", [])) == errors
 
@@ -234,20 +219,119 @@ def test_a_cancelled_job_ends(error: BaseException | None, attempt: int, errors:
 def test_a_cancelled_job_is_not_charged_with_a_crash() -> None:
     """Its worker died: it ends, whether it ran or not."""
     for running in (True, False):
-        end = after_death(replace(job(), cancelled=True), running=running, cause="SIGKILL", counts=True)
+        end = conclude(replace(job(), cancelled=True), Died(ran=running, cause="SIGKILL", counts=True))
         assert (end.goes, end.state, end.meta) == ("finished", "cancelled", None)
 
 
 def test_no_payload_is_kept_where_none_shall_be() -> None:
     """Of whatever ends; one that is tried again needs its own."""
-    policy = RetryPolicy(retries=0, keep_payload=False)
-    ends = [
-        after_failure(job(), Failure(error=ValueError()), policy),
-        after_failure(job(), Failure(error=Discard("no")), policy),
-        cancelled(job(), None, policy),
-        succeeded(job(), "1", policy),
-        exhausted(job(attempt=1), policy),
+    policy = RetryPolicy(retries=0, keep_s=60, keep_payload=False)
+    ends = [Raised(ValueError()), Raised(Discard("no")), Cancelled(), Succeeded("1"), Exhausted()]
+    assert [conclude(job(), end, policy).payload for end in ends] == ["null"] * 5
+    assert conclude(job(), Raised(Snooze(1)), policy).payload is None
+    assert conclude(job(), Succeeded("1"), replace(POLICY, keep_s=60)).payload is None
+
+
+def test_attempts_are_used_up() -> None:
+    """A job whose worker died in its last attempt does not run once more."""
+    assert [exhausted(job(attempt), POLICY) for attempt in (0, 3, 4)] == [False, False, True]
+
+
+# -- whatever a row, an error or a task is made of
+
+
+class Named(type):
+    """A class that cannot be named."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name == "__qualname__":
+            raise KeyboardInterrupt
+        return super().__getattribute__(name)
+
+
+class Nameless(Exception, metaclass=Named):
+    """An error of such a class."""
+
+
+class Stubborn(Exception):
+    """An error whose text ends the interpreter."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def quitting(attempt: int) -> float:
+    """Compute a backoff by leaving."""
+    raise SystemExit(attempt)
+
+
+@pytest.mark.parametrize(
+    ("end", "policy"),
+    [
+        (Raised(Mute()), POLICY),
+        (Raised(Stubborn()), POLICY),
+        (Raised(Nameless()), POLICY),
+        (Raised(ValueError()), RetryPolicy(backoff=quitting)),
+        (Raised(None), POLICY),  # type: ignore[arg-type]
+        (Stepped("t", "{}", "soon"), POLICY),  # type: ignore[arg-type]
+        (Died(ran=True, cause="x", max_crashes=None), POLICY),  # type: ignore[arg-type]
+        (Succeeded("1"), None),
+    ],
+)
+@pytest.mark.parametrize("attempt", [-(2**15), -1, 0, MOST_ATTEMPT])
+def test_an_end_is_always_written(end: End, policy: RetryPolicy, attempt: int) -> None:
+    """A job goes somewhere, or is kept as failed with the reason; its attempts fit the column."""
+    made = conclude(job(attempt, {"headers": {"h": 1}, "unique": ["k", "finished"]}), end, policy or POLICY)
+    assert made.goes in ("scheduled", "finished", "done")
+    assert -(2**15) <= made.attempt <= MOST_ATTEMPT
+    assert made.meta is None or made.meta["unique"] == ["k", "finished"]
+    orjson.dumps(made.meta)
+
+
+def test_an_error_that_cannot_be_written_says_so() -> None:
+    """What is kept is that the run failed, and why that could not be written."""
+    made = conclude(job(), Raised(Nameless("x")), POLICY)
+    assert (made.goes, made.state, made.attempt) == ("finished", "failed", 1)
+    assert made.meta is not None
+    (told,) = made.meta["errors"]
+    assert told["message"] == "failed, and the failure could not be written: KeyboardInterrupt"
+
+
+def test_plainer_and_plainer() -> None:
+    """First what the job holds and its arguments are kept, at last neither is, nor the job's id; the reason always."""
+    tried = decide(ValueError("no"))
+    tried = replace(tried, meta={**(tried.meta or {}), "unique": ["k", "finished"], "ordered": "skip"})
+    plain, loose, bare = plainer(tried, ZeroDivisionError("why"))
+    assert [form.payload for form in (plain, loose, bare)] == [None, None, "null"]
+    assert [form.anew for form in (plain, loose, bare)] == [False, False, True]
+    assert [sorted(form.meta or ()) for form in (plain, loose)] == [["errors", "ordered", "unique"], ["errors"]]
+    assert bare.meta is not None
+    assert [told["message"] for told in bare.meta["errors"]] == [
+        "no",
+        "failed, and the failure could not be written: why",
     ]
-    assert [end and end.payload for end in ends] == ["null"] * 5
-    assert after_failure(job(), Failure(error=Snooze(1)), policy).payload is None
-    assert succeeded(job(), "1", POLICY).payload is None
+    assert all((form.goes, form.state, form.attempt) == ("finished", "failed", 1) for form in (plain, loose, bare))
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        (Succeeded("1"), "succeeded, and the result could not be written: why"),
+        (GivenBack(), "put back into line, and that could not be written: why"),
+        (Raised(Snooze(1)), "put back into line, and that could not be written: why"),
+        (Cancelled(), "cancelled, and that could not be written: why"),
+        (Raised(Discard("no")), "failed, and the failure could not be written: why"),
+    ],
+)
+def test_it_says_what_could_not_be_written(end: End, says: str) -> None:
+    """A reader learns what the job had done."""
+    form = next(plainer(conclude(job(), end, replace(POLICY, keep_s=60)), ValueError("why")))
+    assert form.meta is not None
+    assert form.meta["errors"][-1]["message"] == says
+
+
+def test_a_success_that_cannot_be_written_stays_one() -> None:
+    """Where nothing is kept, what the job holds is left to the steward, and it is done."""
+    tried = conclude(job(0, {"unique": ["k", "finished"]}), Succeeded())
+    (form,) = plainer(tried, ValueError("why"))
+    assert (form.goes, form.meta) == ("done", None)

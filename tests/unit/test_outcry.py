@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
 from fastq.backoff import Fixed
+from fastq.ending import Cancelled, Died, Raised, Stepped, Succeeded
+from fastq.flow import Discard, Retry, Snooze
 from fastq.observability.outcry import cry
-from fastq.outcome import (
-    Discard,
-    Failure,
-    Retry,
-    RetryPolicy,
-    Snooze,
-    after_death,
-    after_failure,
-    cancelled,
-    done,
-    next_step,
-    succeeded,
-)
+from fastq.outcome import RetryPolicy, conclude, done
 from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.unit
@@ -68,7 +59,7 @@ def test_each_end_has_its_level_and_its_words(
 ) -> None:
     """A final failure is an error and a retry a warning, both with the traceback; what a handler asked for has none."""
     error = raised(error)  # type: ignore[assignment]
-    record = said(caplog, after_failure(job(attempt), Failure(error=error), POLICY), error)
+    record = said(caplog, conclude(job(attempt), Raised(error), POLICY), error)
     assert record is not None
     assert (record.levelname, record.getMessage().startswith(text)) == (level, True), record.getMessage()
     assert (record.exc_info is not None) == traceback
@@ -79,9 +70,9 @@ def test_each_end_has_its_level_and_its_words(
 @pytest.mark.parametrize(
     ("settlement", "text"),
     [
-        (succeeded(job(), None, POLICY), "job 17 of mail succeeded"),
-        (cancelled(job()), "job 17 of mail was cancelled"),
-        (next_step(job(), "post", "{}", None), "job 17 of mail goes on as post"),
+        (conclude(job(), Succeeded(), replace(POLICY, keep_s=60)), "job 17 of mail succeeded"),
+        (conclude(job(), Cancelled()), "job 17 of mail was cancelled"),
+        (conclude(job(), Stepped("post", "{}")), "job 17 of mail goes on as post"),
         (done(job()), None),
     ],
 )
@@ -95,11 +86,11 @@ def test_what_went_well_is_for_debugging(
 
 def test_a_death_is_told_like_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     """A job that goes back because its worker died is a warning; one that killed three workers an error."""
-    first = said(caplog, after_death(job(), running=True, cause="SIGKILL"))
+    first = said(caplog, conclude(job(), Died(ran=True, cause="SIGKILL")))
     assert first is not None
     assert first.levelname == "WARNING"
     assert "goes back into line: WorkerDied: the worker process ended by SIGKILL" in first.getMessage()
-    last = said(caplog, after_death(job(meta={"crashes": 2}), running=True, cause="SIGKILL", counts=True))
+    last = said(caplog, conclude(job(meta={"crashes": 2}), Died(ran=True, cause="SIGKILL", counts=True)))
     assert last is not None
     assert last.levelname == "ERROR"
     assert "failed for good after 1 attempt: WorkerDied" in last.getMessage()
@@ -108,7 +99,7 @@ def test_a_death_is_told_like_a_failure(caplog: pytest.LogCaptureFixture) -> Non
 @pytest.mark.parametrize("meta", [None, [1], {"errors": 5}, {"errors": []}, {"errors": [{"type": 1}]}])
 def test_whatever_stands_in_a_row_is_told_of(caplog: pytest.LogCaptureFixture, meta: object) -> None:
     """A row that says nothing of its errors has an outcry all the same."""
-    settlement = after_failure(job(1), Failure(error=ValueError()), POLICY)
+    settlement = conclude(job(1), Raised(ValueError()), POLICY)
     strange = Settlement(lease=1, ord=0, goes=settlement.goes, state=settlement.state, attempt=2, meta=meta)  # type: ignore[arg-type]
     record = said(caplog, strange)
     assert record is not None
@@ -125,6 +116,6 @@ def test_a_log_handler_that_raises_harms_no_job() -> None:
     broken = Broken()
     log.addHandler(broken)
     try:
-        cry(log, job(), after_failure(job(1), Failure(error=ValueError()), POLICY))
+        cry(log, job(), conclude(job(1), Raised(ValueError()), POLICY))
     finally:
         log.removeHandler(broken)

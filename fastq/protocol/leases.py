@@ -1,0 +1,53 @@
+"""What the database believes that a worker holds, and the mending of leases that PostgreSQL cannot take apart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from fastq.protocol.claim import Claimed, Lane
+from fastq.protocol.packed import defused
+from fastq.sql import statement
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A lease that the database believes a worker holds; `done` are the ordinals of its finished jobs."""
+
+    lane: Lane
+    claimed: Claimed
+    done: frozenset[int]
+
+    @property
+    def lease(self) -> int:
+        """Its id."""
+        return self.claimed.lease
+
+
+async def list_leases(conn: AsyncConnection[Any], *, slot: int, worker: int) -> list[HeldLease]:
+    """Return everything the database believes this worker holds."""
+    cur = await conn.execute(statement("list_leases"), {"slot": slot, "worker": worker}, binary=True)
+    return [
+        HeldLease(Lane(slot, *row[1:5]), Claimed(row[0], row[5], 0, [], alive=True), frozenset(row[6]))
+        for row in await cur.fetchall()
+    ]
+
+
+async def defuse(conn: AsyncConnection[Any], *, slot: int, worker: int, leases: Collection[int] | None = None) -> int:
+    """Rewrite those of a worker's leases in which something cannot be decoded; returns how many there were.
+
+    PostgreSQL takes a payload that is nested so deeply that it cannot take the batch around it apart any more.
+    """
+    mended = 0
+    for held in await list_leases(conn, slot=slot, worker=worker):
+        if leases is not None and held.lease not in leases:
+            continue
+        batch = defused(held.claimed.batch or b"[]")
+        if batch is not None:
+            mended += 1
+            params = {"slot": slot, "worker": worker, "lease": held.lease, "batch": batch}
+            await conn.execute(statement("replace_batch"), params)
+    return mended

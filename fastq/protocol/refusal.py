@@ -1,0 +1,28 @@
+"""Which errors say that something cannot be written as it is, so that another try is in vain."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import errors
+
+BY_THE_SERVER = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.NotSupportedError,
+    errors.StatementTooComplex,
+    errors.ProgramLimitExceeded,
+    errors.RaiseException,
+    errors.AssertFailure,
+    errors.TriggeredActionException,
+    errors.WithCheckOptionViolation,
+    errors.InternalError_,
+)
+"""A value that PostgreSQL does not take: out of range, against a constraint or a trigger, too deep or too large."""
+
+BY_THE_ENCODER = (TypeError, ValueError, OverflowError, RecursionError)
+"""A value that cannot be put into a statement at all: JSON nested too deeply, a lone surrogate."""
+
+
+def is_refusal(exc: BaseException) -> bool:
+    """Tell whether an error is one of what was to be written, and of nothing else."""
+    return isinstance(exc, (*BY_THE_SERVER, *BY_THE_ENCODER))

@@ -1,0 +1,98 @@
+"""What comes into a worker: claimed batches, decoded, and leases that the database holds for it without its knowing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from time import monotonic
+from typing import Any, TypeVar
+
+from psycopg import AsyncConnection
+
+from fastq.config import WorkerConfig
+from fastq.ending import Unreadable
+from fastq.link import Link
+from fastq.outcome import conclude
+from fastq.protocol import leases, packed
+from fastq.protocol.claim import Claimed, Lane
+from fastq.protocol.leases import HeldLease
+from fastq.protocol.packed import Row
+from fastq.worker.batch import Batch
+from fastq.worker.executor import Executor
+from fastq.worker.ledger import Ledger
+
+log = logging.getLogger("fastq.worker")
+T = TypeVar("T")
+
+_ADOPT_EVERY_S = 10.0
+
+
+class Intake:
+    """Feeds the executor. `claimed` counts the jobs that came."""
+
+    def __init__(self, config: WorkerConfig, *, worker: int, link: Link, executor: Executor, ledger: Ledger) -> None:
+        self._config = config
+        self._worker = worker
+        self._link = link
+        self._executor = executor
+        self._ledger = ledger
+        self._breaks = link.breaks
+        self._adopt_at = monotonic() + _ADOPT_EVERY_S
+        self.claimed = 0
+
+    async def in_time(self, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
+        """Return what the database says we hold; an answer that was long on its way is confirmed before it counts."""
+        asked = monotonic()
+        answer = await self._link.call(operation)
+        if monotonic() - asked > self._config.lease_s / 2:
+            self._executor.doubt()
+        return answer
+
+    def accept(self, lane: Lane, claimed: Claimed, done: frozenset[int] = frozenset()) -> list[Row]:
+        """Decode a claimed batch, feed it to the executor without the jobs in `done`, and return all of it.
+
+        A job that cannot be decoded fails, alone and at once.
+        """
+        if claimed.batch is None:
+            return []
+        rows, bad = packed.decode(claimed.batch)
+        batch = Batch(lane, claimed.lease, rows, monotonic())
+        self.claimed += batch.size
+        self._ledger.opened(batch)
+        for key, row in batch.skim(bad.keys() - done) if bad else ():
+            job = batch.job(key, row)
+            self._ledger.settle(batch, conclude(job, Unreadable(bad[job.ord])))
+        if done:
+            batch.leave_out(done)
+        if batch.left:
+            self._executor.feed(batch)
+        else:
+            self._ledger.finished(batch)
+        return rows
+
+    async def adopt_if_due(self) -> None:
+        """Find leases whose claim committed while the connection broke, and run their jobs."""
+        now = monotonic()
+        if self._breaks == self._link.breaks and now < self._adopt_at:
+            return
+        self._breaks, self._adopt_at = self._link.breaks, now + _ADOPT_EVERY_S
+        for slot in range(self._config.slots):
+            held = await self.in_time(partial(leases.list_leases, slot=slot, worker=self._worker))
+            self._drop_lost(slot, {lease.lease for lease in held})
+            # Judged before the next await: what is acknowledged meanwhile must not look unknown.
+            for found in [lease for lease in held if not self._ledger.knows(lease.lease)]:
+                await self._adopt(found)
+
+    def _drop_lost(self, slot: int, held: set[int]) -> None:
+        """Let go of jobs that wait here under a lease which is gone: a crash of the database has undone their claim."""
+        for batch in [batch for lease, batch in self._ledger.open.items() if lease not in held]:
+            if batch.lane.slot == slot and (jobs := len(batch.take_rest())):
+                log.warning("letting go of %s job(s): the database has lost their claim, others may have them", jobs)
+                self._ledger.dropped(batch, jobs)
+
+    async def _adopt(self, found: HeldLease) -> None:
+        if await self._ledger.acked_before(found.lane.slot, found.lease):
+            return
+        log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
+        self.accept(found.lane, found.claimed, found.done)
