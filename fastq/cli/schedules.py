@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import click
 
+from fastq.cli.job_view import moment
 from fastq.cli.options import dsn_option, json_option
-from fastq.cli.steering import moment, steering, sure, write
+from fastq.cli.steering import steering, sure, write
 from fastq.cli.values import Text
 from fastq.terminal.speech import say
+from fastq.terminal.table import Column, Table, display
 
+_COLUMNS = (
+    Column(name="NAME", text=True),
+    Column(name="WHEN", text=True, rank=1),
+    Column(name="NEXT"),
+    Column(name="LAST", rank=3),
+    Column(name="STATE", text=True, style=lambda cell: "" if cell == "on" else "yellow"),
+    Column(name="APP", text=True, rank=2),
+)
 _NAMES = click.argument("names", metavar="SCHEDULE…", type=Text(), nargs=-1, required=True)
 
 
@@ -31,7 +41,6 @@ def list_(dsn: str | None, json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from fastq.cli.status import table
     from fastq.protocol.schedules import list_schedules
 
     with steering(dsn, "schedules list") as conn:
@@ -39,7 +48,6 @@ def list_(dsn: str | None, json: bool) -> None:
     if json:
         write({"schedules": [{**asdict(row), "state": row.standing.value} for row in found]})
         return
-    header = ("NAME", "WHEN", "NEXT", "LAST", "STATE", "APP")
     rows = [
         (
             row.name,
@@ -51,7 +59,7 @@ def list_(dsn: str | None, json: bool) -> None:
         )
         for row in found
     ]
-    say(table(header, rows, left=(0, 1, 4, 5)) if rows else "No schedules: @app.cron makes some.")
+    display(Table(_COLUMNS, rows) if rows else "No schedules: @app.cron makes some.")
 
 
 @schedules.command()
