@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,3 +103,34 @@ def test_options_in_the_text_exist(page: str) -> None:
     """An option that stands by itself is one of some command of `fastq`."""
     named = re.findall(r"`(--?[a-z][a-z-]*)", CODE.sub("", text_of(page)))
     assert set(named) - every_option(cli) - OTHERS == set()
+
+
+def modules_of_workers() -> Iterator[tuple[str, str]]:
+    """Yield each Python module that a page or an example gives to `fastq worker`: where it stands, and its text."""
+    for page in PAGES:
+        text = text_of(page)
+        files = dict(re.findall(r"^<!-- file: (\S+)\.py -->\n```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+        for name, code in files.items():
+            if f"fastq worker {name.replace('/', '.')}:" in text:
+                yield f"{page}: {name}", code
+    for path in (TOP / "examples").glob("*.py"):
+        yield path.name, path.read_text("utf-8")
+
+
+def test_modules_of_workers_enqueue_nothing_when_they_are_imported() -> None:
+    """A worker imports them as well, and would enqueue once more; what enqueues is behind `if __name__`."""
+    found = list(modules_of_workers())
+    assert len(found) > 20
+    for where, code in found:
+        for statement in ast.parse(code).body:
+            opens = isinstance(statement, (ast.With, ast.AsyncWith))
+            calls = isinstance(statement, ast.Expr) and "asyncio.run" in ast.unparse(statement)
+            assert not opens, where
+            assert not calls, where
+
+
+def test_the_index_has_every_page() -> None:
+    """docs/README.md links to each page beside it, and README.md to the index."""
+    linked = set(re.findall(r"\]\(([\w-]+\.md)", text_of("docs/README.md")))
+    assert {path.name for path in TOP.glob("docs/*.md")} - linked == {"README.md"}
+    assert "(docs/README.md)" in text_of("README.md")
