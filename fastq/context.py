@@ -38,6 +38,7 @@ class Context:
         saved: the last checkpoint, of this run or an earlier one, or None.
         state: what the app's lifespan yielded, made once per worker process.
         unique: the job's unique key and until when it is held, or None.
+        timeout_s: after how many seconds the run is cancelled, or None.
         deadline: the event loop's time at which the run is cancelled, or None.
         cancelled: True once this run was asked to stop.
 
@@ -56,6 +57,7 @@ class Context:
     state: Any
     place: Place
     unique: Sequence[Any] | None = None
+    timeout_s: float | None = None
     deadline: float | None = None
     cancelled: bool = False
     completed: bool = field(default=False, init=False)

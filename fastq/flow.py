@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from math import isnan
 
+from fastq.config import RETRIES_MOST
+from fastq.errors import UsageError
+
 MOST_DELAY_S = 100 * 365.25 * 86400.0
 
 
@@ -18,12 +21,28 @@ def bounded_s(delay: float | timedelta) -> float:
     return 0.0 if isnan(seconds) else min(max(0.0, seconds), MOST_DELAY_S)
 
 
-class Retry(Flow):
-    """Try again, in `delay` seconds or after the task's own backoff. Counts as a failed attempt."""
+def counted(extra_retries: int) -> int:
+    """Return a number of retries that a job gets besides those that it has.
 
-    def __init__(self, delay: float | timedelta | None = None, reason: str = "") -> None:
+    Raises:
+        UsageError: it is none.
+
+    """
+    if type(extra_retries) is not int or not 0 <= extra_retries <= RETRIES_MOST:
+        raise UsageError(f"extra_retries must be 0 to {RETRIES_MOST}, not {extra_retries!r:.80}")
+    return extra_retries
+
+
+class Retry(Flow):
+    """Try again, in `delay` seconds or after the task's own backoff. Counts as a failed attempt.
+
+    `extra_retries`: so many more retries the job has from now on.
+    """
+
+    def __init__(self, delay: float | timedelta | None = None, reason: str = "", *, extra_retries: int = 0) -> None:
         super().__init__(reason or "the handler asked for a retry")
         self.delay_s = None if delay is None else bounded_s(delay)
+        self.extra_retries = counted(extra_retries)
 
 
 class Snooze(Flow):

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Literal, Protocol
 
 from fastq import codec
-from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES
+from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES, RETRIES_MOST
 from fastq.errors import ArgumentError, UsageError
 
 DELAY_MOST_S = 100 * 366 * 86400
@@ -35,13 +35,13 @@ def check_name(what: str, name: str, *, longest: int = 255) -> str:
     return name
 
 
-def _seconds(delay: float | timedelta | None) -> float | None:
-    if delay is None:
+def _seconds(name: str, value: float | timedelta | None) -> float | None:
+    if value is None:
         return None
     try:
-        return delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+        return value.total_seconds() if isinstance(value, timedelta) else float(value)
     except (TypeError, ValueError):
-        raise UsageError(f"delay must be seconds or a timedelta, not {delay!r:.80}") from None
+        raise UsageError(f"{name} must be seconds or a timedelta, not {value!r:.80}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,8 @@ class Options:
         unique_until: how long the job holds its key: "finished", "started", or so many seconds.
         ordered: whether the job runs after those of its queue and group that were enqueued before it.
         on_dead: what the ordered jobs behind it do when it failed for good: "skip" it, or wait ("block").
+        retries: how often it is tried again; None: as often as its task says.
+        timeout_s: seconds after which a run is cancelled; None: those of its task.
 
     """
 
@@ -72,6 +74,8 @@ class Options:
     unique_until: UniqueUntil = "finished"
     ordered: bool = False
     on_dead: OnDead = "skip"
+    retries: int | None = None
+    timeout_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one sentence."""
@@ -92,6 +96,8 @@ class Options:
             self._check_until()
         if (self.ordered, self.on_dead) != (False, "skip"):
             self._check_order()
+        if (self.retries, self.timeout_s) != (None, None):
+            self._check_run()
         self.meta()
 
     def _check_run_at(self, run_at: datetime) -> None:
@@ -108,6 +114,13 @@ class Options:
         if not self.ordered:
             raise UsageError('on_dead="block" needs ordered=True')
 
+    def _check_run(self) -> None:
+        retries, timeout_s = self.retries, self.timeout_s
+        if retries is not None and (type(retries) is not int or not 0 <= retries <= RETRIES_MOST):
+            raise UsageError(f"retries must be 0 to {RETRIES_MOST}, not {retries!r:.80}")
+        if timeout_s is not None and not 0 < timeout_s < DELAY_MOST_S:
+            raise UsageError(f"timeout must be greater than 0 seconds, at most 100 years, not {timeout_s!r} seconds")
+
     def _check_until(self) -> None:
         until = self.unique_until
         if self.unique_key is None:
@@ -116,17 +129,21 @@ class Options:
             raise UsageError(f'unique_until must be "finished", "started" or seconds greater than 0, not {until!r:.80}')
 
     def but(self, **changes: Any) -> Options:
-        """Return these options with some replaced; `delay` and `unique_until` may be seconds or a timedelta."""
+        """Return these options with some replaced; delay, timeout and unique_until may be seconds or a timedelta."""
         known = {name: getattr(self, name) for name in self.__slots__}
         if "delay" in changes:
-            changes["delay_s"] = _seconds(changes.pop("delay"))
+            changes["delay_s"] = _seconds("delay", changes.pop("delay"))
             known["run_at"] = None
+        if "timeout" in changes:
+            changes["timeout_s"] = _seconds("timeout", changes.pop("timeout"))
         if changes.get("run_at") is not None:
             known["delay_s"] = None
         if isinstance(until := changes.get("unique_until"), timedelta):
             changes["unique_until"] = until.total_seconds()
         if unknown := changes.keys() - known.keys():
-            raise UsageError(f"unknown option {', '.join(sorted(unknown))}; there are: delay, {', '.join(known)}")
+            raise UsageError(
+                f"unknown option {', '.join(sorted(unknown))}; there are: delay, timeout, {', '.join(known)}"
+            )
         return Options(**{**known, **changes})
 
     @property
@@ -146,7 +163,7 @@ class Options:
             UsageError: a header cannot be written as JSON.
 
         """
-        if not self.headers and not self.apart:
+        if not self.headers and not self.apart and self.retries is None and self.timeout_s is None:
             return b""
         if self.headers and not isinstance(self.headers, Mapping):
             raise UsageError(f"headers must be a mapping of names to values, not {self.headers!r:.80}")
@@ -155,6 +172,10 @@ class Options:
             rarer["headers"] = dict(self.headers)
         if self.ordered:
             rarer["ordered"] = self.on_dead
+        if self.retries is not None:
+            rarer["retries"] = self.retries
+        if self.timeout_s is not None:
+            rarer["timeout"] = self.timeout_s
         try:
             written = codec.dumps(rarer)
         except ArgumentError as exc:

@@ -2,13 +2,17 @@
 
 Known by name are: headers (an object), unique (the key and until when it is held), ordered (what its line does when it
 failed for good), errors (the records of its failed runs), crashes (how many workers died running it), interrupted (how
-often its transaction was rolled back without its doing), checkpoint (any value).
+often its transaction was rolled back without its doing), checkpoint (any value), retries and timeout (how often it is
+tried again, and after how many seconds a run is cancelled, in place of what its task says).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+from fastq.config import RETRIES_MOST
+from fastq.flow import MOST_DELAY_S
 
 Meta = dict[str, Any]
 
@@ -21,6 +25,14 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
+def _is_retries(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= RETRIES_MOST
+
+
+def _is_timeout(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= MOST_DELAY_S
+
+
 _KINDS: dict[str, Callable[[Any], bool]] = {
     "headers": lambda value: isinstance(value, dict),
     "unique": _is_unique,
@@ -28,6 +40,8 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "errors": lambda value: isinstance(value, list) and all(isinstance(record, dict) for record in value),
     "crashes": _is_count,
     "interrupted": _is_count,
+    "retries": _is_retries,
+    "timeout": _is_timeout,
 }
 
 

@@ -20,8 +20,10 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Literal
 
 from fastq.backoff import RETRIES, Backoff, Exponential
+from fastq.config import RETRIES_MOST
 from fastq.ending import Cancelled, Died, End, Exhausted, GivenBack, Raised, Stepped, Succeeded, Unreadable
 from fastq.failure import Record, error_record, record
 from fastq.flow import Discard, Flow, Retry, Snooze, bounded_s
@@ -35,6 +37,7 @@ MOST_ERRORS = 10
 MOST_ATTEMPT = 2**15 - 1
 """What the column `attempt` holds at most."""
 
+KeepPayload = bool | Literal["failed"]
 _LASTING = ("unique", "headers", "ordered")
 _HELD = ("unique", "ordered")
 
@@ -44,19 +47,28 @@ class RetryPolicy:
     """How often and when a task's failed jobs run again, at most `retries` + 1 runs, and how long ended ones are kept.
 
     `keep_s`: seconds for those that succeeded, None to delete them at once. Infinity is for ever.
-    `keep_payload`: whether they are kept with their arguments.
+    `keep_payload`: whether they are kept with their arguments, or only those that did not succeed.
     """
 
     retries: int = RETRIES
     backoff: Backoff = field(default_factory=Exponential)
     keep_s: float | None = None
     keep_failed_s: float = inf
-    keep_payload: bool = True
+    keep_payload: KeepPayload = True
 
     @property
     def payload(self) -> str | None:
-        """What a settlement says of the payload of a job that is kept."""
+        """What a settlement says of the payload of a job that is kept and did not succeed."""
         return None if self.keep_payload else NO_PAYLOAD
+
+    @property
+    def payload_of_success(self) -> str | None:
+        """The same of one that succeeded."""
+        return None if self.keep_payload is True else NO_PAYLOAD
+
+    def retries_of(self, meta: Meta | None) -> int:
+        """Return how often a job may be tried again, which it can say itself."""
+        return int((meta or {}).get("retries", self.retries))
 
 
 BY_DEFAULT = RetryPolicy()
@@ -133,7 +145,7 @@ def _succeeded(job: LeasedJob, end: Succeeded, policy: RetryPolicy) -> Settlemen
     if policy.keep_s is None:
         return done(job)
     kept = _to(job, Goes.FINISHED, JobState.SUCCEEDED, meta=_lasting(job.meta), ran=True)
-    return replace(kept, keep_s=_expiry_s(policy.keep_s), payload=policy.payload, result=end.result)
+    return replace(kept, keep_s=_expiry_s(policy.keep_s), payload=policy.payload_of_success, result=end.result)
 
 
 def _lasting(meta: Meta | None) -> Meta | None:
@@ -155,7 +167,10 @@ def _raised(job: LeasedJob, end: Raised, policy: RetryPolicy) -> Settlement:
     meta = _with_error(job.meta, error_record(error, attempt))
     if isinstance(error, Discard):
         return _kept(job, JobState.DISCARDED, policy, meta=meta, ran=True)
-    if end.final or attempt > policy.retries:
+    retries = policy.retries_of(job.meta)
+    if isinstance(error, Retry) and error.extra_retries:
+        retries = meta["retries"] = min(retries + error.extra_retries, RETRIES_MOST)
+    if end.final or attempt > retries:
         return _kept(job, JobState.FAILED, policy, meta=meta, ran=True)
     delay_s = error.delay_s if isinstance(error, Retry) else None
     if delay_s is None:
@@ -205,7 +220,7 @@ def _died(job: LeasedJob, end: Died) -> Settlement:
 
 def exhausted(job: LeasedJob, policy: RetryPolicy) -> bool:
     """Tell whether a job may not run once more, because its worker died in its last attempt."""
-    return job.attempt > policy.retries
+    return job.attempt > policy.retries_of(job.meta)
 
 
 def death_of(wait_status: int) -> str:

@@ -53,6 +53,8 @@ class BoundTask(Generic[P, R]):
 
     def options(self, **changes: Any) -> BoundTask[P, R]:
         """Replace more options; see `Task.options`."""
+        if self._task.batching is not None and changes.get("timeout") is not None:
+            raise UsageError(f"{self._task.name} handles batches: timeout=… belongs to the task, for the whole call")
         return BoundTask(self._task, self._options.but(**changes))
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> JobSpec:
@@ -121,7 +123,10 @@ class Task(Generic[P, R]):
 
     def options(self, **changes: Any) -> BoundTask[P, R]:
         """Return the task with options replaced: queue, priority, delay, run_at, group_key, headers,
-        unique_key, ordered, on_dead.
+        unique_key, ordered, on_dead, retries, timeout.
+
+        `retries` and `timeout` are the job's own, in place of the task's. A batch handler's jobs have no timeout of
+        their own.
 
         Of the jobs with the same `unique_key` one is enqueued at a time; `unique_until` says until when it holds the
         key: ``"finished"`` (the default), ``"started"``, or seconds or a timedelta from the enqueue on.
@@ -133,7 +138,7 @@ class Task(Generic[P, R]):
             UsageError: an option is unknown or cannot work.
 
         """
-        return BoundTask(self, self.defaults.but(**changes))
+        return BoundTask(self, self.defaults).options(**changes)
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> JobSpec:
         """Return a job to be enqueued later; checks the arguments' names.

@@ -12,13 +12,13 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
 from fastq.app.durations import lasting_s, positive_s
 from fastq.backoff import RETRIES, Backoff, Exponential, as_backoff
-from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE
+from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, RETRIES_MOST
 from fastq.context import Context
 from fastq.cron import Schedule, Timing, catch_up_of
 from fastq.errors import UnknownTask, UsageError
 from fastq.flow import MOST_DELAY_S
 from fastq.job import OnDead, Options, check_name
-from fastq.outcome import RetryPolicy
+from fastq.outcome import KeepPayload, RetryPolicy
 from fastq.producer import Producer
 from fastq.task import Batching, Task, Timeouts, full_name
 
@@ -64,7 +64,7 @@ class Registry:
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
-        keep_payload: bool = True,
+        keep_payload: KeepPayload = True,
     ) -> _BatchDecorator: ...
 
     @overload
@@ -82,7 +82,7 @@ class Registry:
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
-        keep_payload: bool = True,
+        keep_payload: KeepPayload = True,
         ordered: bool = False,
         on_dead: OnDead = "skip",
     ) -> _Decorator: ...
@@ -103,7 +103,7 @@ class Registry:
         hard_timeout: float | timedelta | None = None,
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
-        keep_payload: bool = True,
+        keep_payload: KeepPayload = True,
         ordered: bool = False,
         on_dead: OnDead = "skip",
     ) -> Any:
@@ -126,21 +126,22 @@ class Registry:
             keep: for how long a job that succeeded is kept, with its result; deleted at once by default.
             keep_failed: for how long one that failed for good, was discarded, or cancelled while it ran, is kept; for
                 ever (math.inf) by default, 0 for not at all.
-            keep_payload: False keeps none of the arguments of a job that has ended; it cannot be retried then.
+            keep_payload: False keeps none of the arguments of a job that has ended; it cannot be retried then. "failed"
+                keeps those of jobs that did not succeed.
             ordered: whether its jobs of one group (`group_key`) run one after the other, as they were enqueued.
             on_dead: what the ordered jobs behind one that failed for good do: ``"skip"`` it, or ``"block"``: they wait
                 until it is retried or deleted.
 
         """
         options = Options(queue=queue, priority=priority, ordered=ordered, on_dead=on_dead)
-        if not isinstance(retries, int) or not 0 <= retries <= 10_000:
-            raise UsageError(f"retries must be 0 to 10000, not {retries!r}")
+        if not isinstance(retries, int) or not 0 <= retries <= RETRIES_MOST:
+            raise UsageError(f"retries must be 0 to {RETRIES_MOST}, not {retries!r}")
         policy = RetryPolicy(
             retries=retries,
             backoff=Exponential() if backoff is None else as_backoff(backoff),
             keep_s=None if keep is None else lasting_s("keep", keep),
             keep_failed_s=lasting_s("keep_failed", keep_failed),
-            keep_payload=keep_payload,
+            keep_payload=_payload_kept(keep_payload),
         )
         batching = _batching(batch, batch_wait)
         timeouts = Timeouts(soft_s=positive_s("timeout", timeout), hard_s=positive_s("hard_timeout", hard_timeout))
@@ -236,6 +237,12 @@ class Registry:
     def injectable(self, kind: object) -> bool:
         """Tell whether a parameter annotated with `kind` is injected rather than taken from the payload."""
         return kind is Context or (isinstance(kind, type) and kind in self._provided)
+
+
+def _payload_kept(kept: KeepPayload) -> KeepPayload:
+    if kept is not True and kept is not False and kept != "failed":
+        raise UsageError(f'keep_payload must be True, False or "failed", not {kept!r:.80}')
+    return kept
 
 
 def _batching(size: int | None, wait: float | timedelta) -> Batching | None:

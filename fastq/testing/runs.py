@@ -98,7 +98,8 @@ class Runs:
 
     def _note(self, ctx: Context, *, result: Any = None, error: BaseException | None = None) -> None:
         self.running.pop(ctx.id, None)
-        wanted = isinstance(error, Flow) and not (isinstance(error, Retry) and not ctx.retries_left)
+        last = isinstance(error, Retry) and not (ctx.retries_left or error.extra_retries)
+        wanted = isinstance(error, Flow) and not last
         self.ended.append(
             Run(
                 id=ctx.id,

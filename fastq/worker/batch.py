@@ -15,6 +15,7 @@ from fastq.protocol.packed import ATTEMPT, ID, META, POS, TASK, Row
 from fastq.settlement import LeasedJob
 
 _HELD = ("unique", "ordered")
+_NOT_PLAIN = (*_HELD, "timeout")
 
 
 def id_of(row: Row) -> int:
@@ -41,8 +42,10 @@ def _suspects(rows: list[Row]) -> frozenset[int]:
 
 
 def _holds(rows: list[Row]) -> bool:
-    """Tell whether a job holds something that is given back with its success: that cannot be merely acknowledged."""
-    return any(row_holds(row) for row in rows)
+    """Tell whether a job holds something that is given back with its success, or has a timeout of its own: it cannot be
+    merely called and acknowledged.
+    """
+    return any((meta := meta_of(row)) and not meta.keys().isdisjoint(_NOT_PLAIN) for row in rows)
 
 
 def row_holds(row: Row) -> bool:

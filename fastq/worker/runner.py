@@ -84,19 +84,19 @@ class Runner:
         handler: Callable[[], Awaitable[Any]] = call
         for middleware in reversed(self._app.middlewares):
             handler = functools.partial(middleware, ctx, handler)
-        if self.soft_s is None:
+        if ctx.timeout_s is None:
             return await handler()
-        ctx.deadline = asyncio.get_running_loop().time() + self.soft_s
+        ctx.deadline = asyncio.get_running_loop().time() + ctx.timeout_s
         try:
             async with asyncio.timeout_at(ctx.deadline) as scope:
                 result = await handler()
         except TimeoutError:
             if scope.expired():
-                raise TimeoutError(f"ran longer than its timeout of {self.soft_s} s") from None
+                raise TimeoutError(f"ran longer than its timeout of {ctx.timeout_s} s") from None
             raise
         if scope.expired():
             text = "job %s of %s ended well, but after its timeout of %s s"
-            log.warning(text, ctx.id, ctx.task, self.soft_s, extra={"per": ctx.task})
+            log.warning(text, ctx.id, ctx.task, ctx.timeout_s, extra={"per": ctx.task})
         return result
 
 

@@ -15,6 +15,12 @@ async def without_payload(n: int) -> int:
     return n + 1
 
 
+@app.task(keep=60, retries=0, keep_payload="failed")
+async def with_payload_if_it_fails(n: int) -> int:
+    """Succeed or fail."""
+    return 1 // n
+
+
 @app.task(keep=math.inf)
 async def for_ever(n: int) -> int:
     """Be kept whole."""

@@ -14,6 +14,7 @@ def test_each_task_keeps_what_it_says(dsn: str, db: Db) -> None:
     """And what is over its time is deleted by the leader."""
     with kept.app as app:
         app.enqueue_many_sync(task.job(n=1) for task in app.tasks.values())
+        app.enqueue_many_sync([kept.with_payload_if_it_fails.job(n=0)])
     with Fleet(dsn, target="kept:app"):
         until(
             "what is not kept to be pruned",
@@ -23,17 +24,19 @@ def test_each_task_keeps_what_it_says(dsn: str, db: Db) -> None:
                         "select count(*) filter (where state in ('succeeded', 'failed')), count(*) from fastq.job"
                     )
                 ).fetchone()
-                == (4, 4)
+                == (6, 6)
             ),
         )
     rows = db.execute(
         "select task, state, payload::text, result::text, expires_at is null,"
-        " expires_at between now() and now() + interval '61 s' from fastq.finished order by task"
+        " expires_at between now() and now() + interval '61 s' from fastq.finished order by task, state"
     ).fetchall()
     assert rows == [
         ("kept.fails", "failed", '{"n":1}', None, True, None),
         ("kept.fails_without_payload", "failed", None, None, False, True),
         ("kept.for_ever", "succeeded", '{"n":1}', "2", True, None),
+        ("kept.with_payload_if_it_fails", "failed", '{"n":0}', None, True, None),
+        ("kept.with_payload_if_it_fails", "succeeded", None, "1", False, True),
         ("kept.without_payload", "succeeded", None, "2", False, True),
     ]
 

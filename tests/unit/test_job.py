@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from fastq.errors import UsageError
@@ -78,9 +79,30 @@ def test_delays_out_of_bounds(delay: Any) -> None:
         Options().but(delay=delay)
 
 
+@pytest.mark.parametrize("retries", [-1, True, 1.0, 10_001])
+def test_retries_out_of_bounds(retries: Any) -> None:
+    """Whole numbers up to 10000."""
+    with pytest.raises(UsageError, match="retries must be 0 to 10000"):
+        Options().but(retries=retries)
+
+
+@pytest.mark.parametrize("timeout", [0, "x", float("nan"), float("inf")])
+def test_timeouts_out_of_bounds(timeout: Any) -> None:
+    """More than 0 seconds."""
+    with pytest.raises(UsageError, match="timeout must be"):
+        Options().but(timeout=timeout)
+
+
+def test_retries_and_timeouts_travel_in_the_meta() -> None:
+    """As numbers, beside whatever else there is; None is the task's own again."""
+    options = Options(retries=0).but(timeout=timedelta(minutes=1), headers={"a": 1})
+    assert orjson.loads(options.meta()) == {"headers": {"a": 1}, "retries": 0, "timeout": 60.0}
+    assert options.but(retries=None, timeout=None, headers=None).meta() == b""
+
+
 def test_unknown_options_are_named() -> None:
     """A typo is answered with what there is."""
-    with pytest.raises(UsageError, match="unknown option prioritty; there are: delay, queue"):
+    with pytest.raises(UsageError, match="unknown option prioritty; there are: delay, timeout, queue"):
         Options().but(prioritty=1)
 
 

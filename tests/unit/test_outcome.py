@@ -14,8 +14,10 @@ import pytest
 
 from fastq.backoff import Fixed
 from fastq.ending import MAX_CRASHES, Cancelled, Died, End, Exhausted, GivenBack, Raised, Stepped, Succeeded
+from fastq.errors import UsageError
 from fastq.failure import MOST_MESSAGE, MOST_TRACEBACK, error_record
 from fastq.flow import Discard, Retry, Snooze
+from fastq.meta import read
 from fastq.outcome import MOST_ATTEMPT, MOST_ERRORS, RetryPolicy, conclude, death_of, exhausted, plainer
 from fastq.settlement import LeasedJob, Settlement
 
@@ -335,3 +337,55 @@ def test_a_success_that_cannot_be_written_stays_one() -> None:
     tried = conclude(job(0, {"unique": ["k", "finished"]}), Succeeded())
     (form,) = plainer(tried, ValueError("why"))
     assert (form.goes, form.meta) == ("done", None)
+
+
+@pytest.mark.parametrize(
+    ("own", "attempt", "state"),
+    [
+        (5, 4, "retrying"),
+        (5, 5, "failed"),
+        (0, 0, "failed"),
+        *((wrong, 1, "retrying") for wrong in ("x", -1, True, 10**9, [3], None, 1.5)),
+        *((wrong, 2, "failed") for wrong in ("x", -1, True, 10**9, [3], None, 1.5)),
+    ],
+)
+def test_a_jobs_own_retries_come_before_its_tasks(own: object, attempt: int, state: str) -> None:
+    """Where they can be, else the task's two are meant; after a crash in the last run as well."""
+    meta, policy = read({"retries": own}), RetryPolicy(retries=2)
+    assert conclude(job(attempt, meta), Raised(ValueError()), policy).state == state
+    assert exhausted(job(attempt + 1, meta), policy) is (state == "failed")
+
+
+def test_a_handler_gives_its_job_more_retries() -> None:
+    """They add up, count in later runs as well, and have a bound."""
+    policy = RetryPolicy(retries=0)
+    first = conclude(job(), Raised(Retry(1, extra_retries=1)), policy)
+    assert (first.state, first.attempt, (first.meta or {})["retries"]) == ("retrying", 1, 1)
+    second = conclude(job(1, first.meta), Raised(Retry(extra_retries=2)), policy)
+    assert (second.state, (second.meta or {})["retries"]) == ("retrying", 3)
+    assert conclude(job(2, second.meta), Raised(ValueError()), policy).state == "retrying"
+    assert conclude(job(3, second.meta), Raised(ValueError()), policy).state == "failed"
+    last = conclude(job(3, {"retries": 9_999}), Raised(Retry(extra_retries=10_000)), policy)
+    assert (last.meta or {})["retries"] == 10_000
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, True, "2", 10_001])
+def test_extra_retries_that_are_none_are_refused(wrong: Any) -> None:
+    """With a sentence that says what can be."""
+    with pytest.raises(UsageError, match="extra_retries must be 0 to 10000"):
+        Retry(extra_retries=wrong)
+
+
+@pytest.mark.parametrize("own", [0, -1, "5", True, None, 1e300, {}])
+def test_a_timeout_that_cannot_be_is_none(own: object) -> None:
+    """In a job's meta, where a stranger may have put anything."""
+    assert read({"timeout": own, "headers": {}}) == {"headers": {}}
+    assert read({"timeout": 0.5}) == {"timeout": 0.5}
+
+
+def test_payloads_are_kept_for_failures_only() -> None:
+    """Those that succeeded are kept without; they need not be run again."""
+    policy = RetryPolicy(retries=0, keep_s=60, keep_payload="failed")
+    assert conclude(job(), Succeeded("1"), policy).payload == "null"
+    for end in (Raised(ValueError()), Raised(Discard("no")), Cancelled()):
+        assert conclude(job(), end, policy).payload is None
