@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+
 import psycopg
-from psycopg import errors
+from psycopg import AsyncConnection, errors
+from psycopg.pq import TransactionStatus
 
 BY_THE_SERVER = (
     psycopg.DataError,
@@ -26,3 +30,8 @@ BY_THE_ENCODER = (TypeError, ValueError, OverflowError, RecursionError)
 def is_refusal(exc: BaseException) -> bool:
     """Tell whether an error is one of what was to be written, and of nothing else."""
     return isinstance(exc, (*BY_THE_SERVER, *BY_THE_ENCODER))
+
+
+def apart(conn: AsyncConnection[Any]) -> AbstractAsyncContextManager[Any]:
+    """Keep a statement that is refused from spoiling the transaction that it stands in, if there is one."""
+    return nullcontext() if conn.info.transaction_status is TransactionStatus.IDLE else conn.transaction()

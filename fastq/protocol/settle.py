@@ -7,18 +7,16 @@ alone, which is then kept as failed, with the reason, in the first form that can
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import orjson
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
-from psycopg.pq import TransactionStatus
 
 from fastq.outcome import MOST_ATTEMPT, plainer
 from fastq.protocol.leases import defuse
 from fastq.protocol.ordered import advances
-from fastq.protocol.refusal import is_refusal
+from fastq.protocol.refusal import apart, is_refusal
 from fastq.settlement import Settlement
 from fastq.sql import statement
 from fastq.states import Goes
@@ -111,7 +109,7 @@ class _Write:
     async def _try(self, settlements: Sequence[Settlement]) -> Exception | None:
         """Write some settlements, all or none; return why they were refused."""
         try:
-            async with _apart(self._conn):
+            async with apart(self._conn):
                 self.moved |= await settle(self._conn, slot=self._slot, worker=self._worker, settlements=settlements)
         except Exception as exc:
             if not is_refusal(exc):
@@ -128,8 +126,3 @@ class _Write:
         if self._stuck >= STUCK_MOST:
             raise why
         self._note(settlement, why, None)
-
-
-def _apart(conn: AsyncConnection[Any]) -> AbstractAsyncContextManager[Any]:
-    """Keep a statement that is refused from spoiling the transaction that it stands in, if there is one."""
-    return nullcontext() if conn.info.transaction_status is TransactionStatus.IDLE else conn.transaction()

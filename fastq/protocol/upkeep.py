@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from psycopg import AsyncConnection
 
+from fastq.failure import record
+from fastq.protocol.refusal import BY_THE_SERVER, apart
 from fastq.sql import statement
 
 FROM_THE_BEGINNING = "-infinity"
@@ -24,7 +27,23 @@ class Promoted:
 async def promote(
     conn: AsyncConnection[Any], *, slot: int, limit: int = 5000, since: str = FROM_THE_BEGINNING
 ) -> Promoted:
-    """Move jobs whose time has come, at `since` or later, into ready."""
+    """Move jobs whose time has come, at `since` or later, into ready.
+
+    Of jobs that are refused there ever fewer are tried at once, until the one is found: it is kept as failed.
+    """
+    try:
+        async with apart(conn):
+            return await _promote(conn, slot=slot, limit=limit, since=since)
+    except BY_THE_SERVER as exc:
+        if limit > 1:
+            return await promote(conn, slot=slot, limit=limit // 2, since=since)
+        told = record("NotWritten", f"due, and could not be put into line: {exc}", 0)
+        params = {"slot": slot, "since": since, "meta": orjson.dumps({"errors": [told]}).decode()}
+        await conn.execute(statement("fail_due_job"), params)
+        return Promoted(1, None, since)
+
+
+async def _promote(conn: AsyncConnection[Any], *, slot: int, limit: int, since: str) -> Promoted:
     params = {"slot": slot, "limit": limit, "since": since}
     cur = await conn.execute(statement("promote_due_jobs"), params, prepare=True)
     row = await cur.fetchone()

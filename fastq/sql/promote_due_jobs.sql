@@ -2,6 +2,7 @@
 -- By address, because a third of the cost was to find each locked row again by its key. A row that was changed while its
 -- lock was taken has another address now, and is left for the next time.
 -- Its commit need not be waited for: one that a crash of the server loses leaves the jobs where they were, still due.
+-- Of a `run_at` of infinity PostgreSQL subtracts nothing before version 17: nobody waits for longer than a day.
 -- Looks from `since` on, which keeps it off the dead entries of what was promoted when vacuum cannot run; `mark` is the next
 -- `since`, a second back, because a row can be committed after its time. Callers look from -infinity now and then.
 -- Locks: scheduled rows for update skip locked. Index: scheduled_due. Caller: protocol.upkeep.
@@ -23,7 +24,7 @@ put as (
   order by m.run_at
 )
 select (select count(*) from moved) as promoted,
-       (select extract(epoch from s.run_at - now())::float8 from fastq.scheduled s
+       (select extract(epoch from least(s.run_at, now() + interval '1 day') - now())::float8 from fastq.scheduled s
         where s.slot = %(slot)s and s.reason <> 'reserved' and s.run_at > now()
         order by s.run_at limit 1) as next_due_s,
        (select (case when count(*) < %(limit)s then now() else max(m.run_at) end - interval '1 second')::text

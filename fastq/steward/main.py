@@ -24,6 +24,7 @@ from fastq.states import CellState
 from fastq.steward.bell import Bell
 from fastq.steward.cancel import Canceller
 from fastq.steward.cron import Cron
+from fastq.steward.duty import kept_up
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.leader import Leader
 from fastq.steward.lines import Lines
@@ -122,7 +123,7 @@ class Steward:
         ]
         if self._listener is not None:
             loops.append(self._listener.run)
-        tasks = [asyncio.create_task(loop(), name=f"fastq-{loop.__qualname__}") for loop in loops]
+        tasks = [asyncio.create_task(kept_up(loop), name=f"fastq-{loop.__qualname__}") for loop in loops]
         ending = asyncio.create_task(self._ended(), name="fastq-ending")
         try:
             done, _ = await asyncio.wait({*tasks, ending}, return_when=asyncio.FIRST_COMPLETED)

@@ -52,14 +52,16 @@ async def put(
 
 
 @asynccontextmanager
-async def past_the_door(conn: Conn) -> AsyncIterator[None]:
-    """Let ready jobs in that the constraint refuses, as they may stand there from before; then shut the door again."""
-    door = "select replace(pg_get_constraintdef(oid), ' NOT VALID', '') from pg_constraint where conname = 'ready_fits'"
+async def past_the_door(conn: Conn, table: str = "ready") -> AsyncIterator[None]:
+    """Let jobs in that the constraint refuses, as they may stand there from before; then shut the door again."""
+    door = (
+        f"select replace(pg_get_constraintdef(oid), ' NOT VALID', '') from pg_constraint where conname = '{table}_fits'"
+    )
     async with conn.transaction():
-        ((fits,), *_) = await ask(conn, f"{door} and conrelid = 'fastq.ready'::regclass")
-        await conn.execute("alter table fastq.ready drop constraint ready_fits")
+        ((fits,), *_) = await ask(conn, f"{door} and conrelid = 'fastq.{table}'::regclass")
+        await conn.execute(f"alter table fastq.{table} drop constraint {table}_fits")
         yield
-        await conn.execute(f"alter table fastq.ready add constraint ready_fits {fits} not valid")
+        await conn.execute(f"alter table fastq.{table} add constraint {table}_fits {fits} not valid")
 
 
 async def put_many(conn: Conn, count: int, *, lane: Lane = LANE) -> None:

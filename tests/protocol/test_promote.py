@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
-from scene import DEADLINE_S, Conn, ask, hire, ids_of, jobs_of, states, take, until_blocked
+from scene import DEADLINE_S, Conn, ask, hire, ids_of, jobs_of, past_the_door, states, take, until_blocked
 
 from fastq.link import Link
 from fastq.protocol import upkeep
 from fastq.sql import statement
+from fastq.steward.duty import kept_up
 from fastq.steward.leader import Leader
 
 pytestmark = pytest.mark.protocol
@@ -216,3 +219,59 @@ async def test_what_vacuum_cannot_remove_is_not_walked_again(conn: Conn, other: 
 
         assert await pages(done.mark) * 20 < await pages("-infinity")
     await conn.execute("alter table fastq.scheduled reset (autovacuum_enabled)")
+
+
+# -- what strangers have put there
+
+
+@pytest.mark.parametrize("when", ["infinity", "22000-01-01", "294000-01-01"])
+async def test_what_is_never_due_keeps_nobody_waiting(conn: Conn, when: str) -> None:
+    """Before version 17 PostgreSQL subtracts nothing from infinity: the next look is within a day."""
+    async with past_the_door(conn, "scheduled"):
+        await conn.execute("insert into fastq.scheduled (slot, id, run_at, task) values (0, 1, %s, 't')", [when])
+    done = await upkeep.promote(conn, slot=0)
+    assert done.jobs == 0
+    assert done.next_due_s == 86400
+    await schedule(conn, 2, -1)
+    assert (await upkeep.promote(conn, slot=0)).jobs == 1
+    assert await states(conn) == {1: "scheduled", 2: "ready"}
+
+
+async def test_what_was_always_due_is_promoted(conn: Conn) -> None:
+    """A time before all others is over."""
+    async with past_the_door(conn, "scheduled"):
+        await conn.execute("insert into fastq.scheduled (slot, id, run_at, task) values (0, 1, '-infinity', 't')")
+    assert (await upkeep.promote(conn, slot=0)).jobs == 1
+    assert (await upkeep.promote(conn, slot=0)).jobs == 0
+
+
+async def test_a_due_job_that_is_refused_is_kept_as_failed(conn: Conn) -> None:
+    """Those before and behind it are promoted; a constraint of the table of ready jobs refuses this one."""
+    for job in range(1, 8):
+        await schedule(conn, job, job - 10)
+    await conn.execute("update fastq.scheduled set task = 'bad' where id = 4")
+    await conn.execute("alter table fastq.ready add constraint refuse check (task <> 'bad') not valid")
+    try:
+        while (await upkeep.promote(conn, slot=0, limit=100)).jobs:
+            pass
+    finally:
+        await conn.execute("alter table fastq.ready drop constraint refuse")
+    assert await states(conn) == {**dict.fromkeys(range(1, 8), "ready"), 4: "failed"}
+    ((message,),) = await ask(conn, "select meta->'errors'->0->>'message' from fastq.finished")
+    assert message.startswith("due, and could not be put into line: new row for relation")
+
+
+async def test_a_duty_that_a_row_makes_fail_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """The steward does not end for it, and its other duties go on; what no row can do ends it loudly."""
+    tries: list[Exception] = [psycopg.DataError("1"), TypeError("2"), psycopg.errors.StatementTooComplex("3")]
+
+    async def duty() -> None:
+        if tries:
+            raise tries.pop(0)
+
+    with caplog.at_level(logging.ERROR):
+        await kept_up(duty, again_s=0.001)
+    assert len(caplog.records) == 3
+    tries.append(psycopg.errors.InsufficientPrivilege("no"))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        await kept_up(duty, again_s=0.001)

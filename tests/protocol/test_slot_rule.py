@@ -187,6 +187,7 @@ OF_ONE_JOB = (
     "claim_jobs_of_groups_if_worker_lives",
 )
 SINGLE = dict.fromkeys(OF_ONE_JOB, ONE_JOB)
+SINGLE["fail_due_job"] = {"meta": "'{}'"}
 SINGLE["reserve_job"] = {"delay_s": "0", "run_at": "now()", "payload": "'{}'", "meta": "'{}'"}
 EVERY_SLOT = {"register_worker"}
 
