@@ -34,6 +34,8 @@ class Arguments:
     """
 
     items = ""
+    hint = ""
+    """What to say besides where an argument is missing."""
 
     def __init__(self, fn: Callable[..., Any], injectable: Callable[[object], bool]) -> None:
         self._fn = fn
@@ -77,7 +79,7 @@ class Arguments:
 
     def _check(self, given: AbstractSet[str]) -> None:
         if not given >= self.required:
-            raise self._misfit(f"needs {_list(self.required - given)}")
+            raise self._misfit(f"needs {_list(self.required - given)}{self.hint}")
         if not (self.open_ended or given <= self.names):
             raise self._misfit(f"has no parameter {_list(given - self.names)}; it takes {_list(self.names) or 'none'}")
 

@@ -83,10 +83,11 @@ class ProducerConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one sentence."""
-        if not 0 <= self.enqueue_retry_s < math.inf:
-            raise UsageError(
-                f"enqueue_retry_s must be a number of seconds and not negative, not {self.enqueue_retry_s!r}"
-            )
+        retry_s, limit = self.enqueue_retry_s, self.payload_limit_bytes
+        if isinstance(retry_s, bool) or not isinstance(retry_s, (int, float)) or not 0 <= retry_s < math.inf:
+            raise UsageError(f"enqueue_retry_s must be a number of seconds and not negative, not {retry_s!r:.80}")
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise UsageError(f"payload_limit_bytes must be a number of bytes greater than 0, not {limit!r:.80}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -38,10 +39,14 @@ def check_name(what: str, name: str, *, longest: int = 255) -> str:
 def _seconds(name: str, value: float | timedelta | None) -> float | None:
     if value is None:
         return None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{name} must be seconds or a timedelta, not {value!r:.80}")
     try:
-        return value.total_seconds() if isinstance(value, timedelta) else float(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"{name} must be seconds or a timedelta, not {value!r:.80}") from None
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +106,8 @@ class Options:
         self.meta()
 
     def _check_run_at(self, run_at: datetime) -> None:
+        if not isinstance(run_at, datetime):
+            raise UsageError(f"run_at must be a datetime with a time zone, not {run_at!r:.80}")
         if run_at.tzinfo is None:
             raise UsageError("run_at needs a time zone: use datetime.now(timezone.utc) or an aware datetime")
         if not _TIMES[0] <= run_at <= _TIMES[1]:
@@ -163,10 +170,10 @@ class Options:
             UsageError: a header cannot be written as JSON.
 
         """
+        if self.headers is not None and not isinstance(self.headers, Mapping):
+            raise UsageError(f"headers must be a mapping of names to values, not {self.headers!r:.80}")
         if not self.headers and not self.apart and self.retries is None and self.timeout_s is None:
             return b""
-        if self.headers and not isinstance(self.headers, Mapping):
-            raise UsageError(f"headers must be a mapping of names to values, not {self.headers!r:.80}")
         rarer: dict[str, Any] = {} if self.unique_key is None else {"unique": [self.unique_key, self.unique_until]}
         if self.headers:
             rarer["headers"] = dict(self.headers)
@@ -200,6 +207,17 @@ class JobSpec:
 
     def __repr__(self) -> str:
         return f"<JobSpec {self.task} {self.args!r:.100}>"
+
+
+def check_spec(spec: object) -> None:
+    """Refuse what is no job, such as a task, or the arguments of one.
+
+    Raises:
+        UsageError: it is none; nothing was enqueued.
+
+    """
+    if not isinstance(spec, JobSpec):
+        raise UsageError(f"a job is what task.job(…) returns, not {spec!r:.80}; nothing was enqueued")
 
 
 @dataclass(frozen=True, slots=True)

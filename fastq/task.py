@@ -181,6 +181,26 @@ class Task(Generic[P, R]):
         return self.app.reserve_sync(self.job(*args, **kwargs), expires=expires)
 
 
+_Function = TypeVar("_Function")
+
+
+def check_function(what: str, function: _Function) -> _Function:
+    """Return what a decorator was given, if it is a function or works like one.
+
+    Raises:
+        UsageError: it is a class, a task already, an object that cannot be called, or has no name and signature.
+
+    """
+    named = hasattr(function, "__qualname__") and hasattr(function, "__module__")
+    if isinstance(function, (type, Task)) or not callable(function) or (what == "a task" and not named):
+        raise UsageError(f"{what} is made of a function, not of {function!r:.80}")
+    try:
+        inspect.signature(function)
+    except (TypeError, ValueError):
+        raise UsageError(f"{what} needs a function with a signature that can be read, not {function!r:.80}") from None
+    return function
+
+
 _STARTED = ("__main__", "__mp_main__")
 """What Python calls the module that it was started with, there and in a process that multiprocessing spawned."""
 

@@ -13,7 +13,7 @@ from fastq.client import Use
 from fastq.completing import completing
 from fastq.config import CONNECTION_IDLE_S, CONNECTIONS_MOST, PAYLOAD_LIMIT_BYTES, PoolConfig, ProducerConfig
 from fastq.database import as_ours
-from fastq.errors import LeaseLost
+from fastq.errors import LeaseLost, UsageError
 from fastq.job import JobRef, JobSpec
 from fastq.jobs import Jobs
 from fastq.protocol import completion
@@ -25,8 +25,8 @@ class App(Registry, Enqueueing):
 
     Args:
         dsn: a PostgreSQL connection string; without one FASTQ_DSN, DATABASE_URL, PGHOST… and then the embedded server.
-        lifespan: ``async def lifespan(app): …; yield state``, entered once per worker process (wrapped in
-            ``contextlib.asynccontextmanager``); what it yields is ``ctx.state``.
+        lifespan: ``async def lifespan(app) -> AsyncIterator[State]: …; yield state``, wrapped in
+            ``contextlib.asynccontextmanager`` and entered once per worker process; what it yields is ``ctx.state``.
         payload_limit_bytes: the largest JSON of one job's arguments.
         enqueue_retry_s: for how many seconds an enqueue is tried again while no server can be reached, or it is
             starting up or read-only. 0, the default: the error comes at once. What may be there is never sent again.
@@ -52,6 +52,8 @@ class App(Registry, Enqueueing):
         max_connections: int = CONNECTIONS_MOST,
         connection_idle_s: float = CONNECTION_IDLE_S,
     ) -> None:
+        if dsn is not None and not isinstance(dsn, str):
+            raise UsageError(f"dsn must be a connection string or None, not {type(dsn).__name__}")
         Registry.__init__(self, lifespan)
         pool = PoolConfig(most=max_connections, idle_s=connection_idle_s)
         producer = ProducerConfig(payload_limit_bytes=payload_limit_bytes, enqueue_retry_s=enqueue_retry_s, pool=pool)

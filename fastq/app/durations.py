@@ -16,9 +16,11 @@ def positive_s(name: str, value: float | timedelta | None) -> float | None:
         UsageError: it is not greater than 0.
 
     """
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if seconds is not None and not 0 < seconds < float("inf"):
-        raise UsageError(f"{name} must be greater than 0 seconds, not {value!r}")
+    if value is None:
+        return None
+    seconds = _number_s(name, value)
+    if not 0 < seconds <= MOST_DELAY_S:
+        raise UsageError(f"{name} must be greater than 0 seconds, and at most 100 years, not {value!r}")
     return seconds
 
 
@@ -29,7 +31,15 @@ def lasting_s(name: str, value: float | timedelta) -> float:
         UsageError: it is negative or no number.
 
     """
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    seconds = _number_s(name, value)
     if not seconds >= 0:
         raise UsageError(f"{name} must be seconds and not negative, or math.inf, not {value!r}")
     return float(seconds) if seconds <= MOST_DELAY_S else math.inf
+
+
+def _number_s(name: str, value: object) -> float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{name} must be a number of seconds or a timedelta, not {value!r:.80}")
+    return value

@@ -13,7 +13,7 @@ from fastq.client import Use
 from fastq.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
 from fastq.errors import ReservationGone, UsageError
 from fastq.flow import MOST_DELAY_S
-from fastq.job import JobIds, JobRef, JobSpec
+from fastq.job import JobIds, JobRef, JobSpec, check_spec
 from fastq.jobs import told
 from fastq.protocol import reserve
 from fastq.protocol.enqueue import payload
@@ -60,6 +60,7 @@ class Enqueueing(Connected):
         A caller that is cancelled while it waits may have enqueued its job or not.
 
         """
+        check_spec(spec)
         own = None if conn is None else await inside_async(conn)
         if spec.options.apart:
             return self._ref(spec, *await self.client.enqueue_apart(spec, own))
@@ -89,6 +90,7 @@ class Enqueueing(Connected):
             connection is waited for: what has been read from the iterable cannot be read again.
 
         """
+        _check_iterable(specs)
         own = None if conn is None else await inside_async(conn)
         return await self.client.enqueue_many(specs, own, progress)
 
@@ -106,6 +108,7 @@ class Enqueueing(Connected):
             ``await app.commit(ref)``
 
         """
+        check_spec(spec)
         own = None if conn is None else await inside_async(conn)
         return self._ref(spec, *await self.client.reserve(spec, _reserved_s(expires), own))
 
@@ -144,6 +147,7 @@ class Enqueueing(Connected):
     ) -> JobRef:
         """As `reserve`, from synchronous code and any thread."""
         own = None if conn is None else inside(conn)
+        check_spec(spec)
         return self._ref(spec, *self.sync_client.reserve(spec, _reserved_s(expires), own))
 
     def commit_sync(self, job: JobRef | int, *, conn: AnyConnection | None = None) -> bool:
@@ -170,6 +174,7 @@ class Enqueueing(Connected):
 
     def enqueue_sync(self, spec: JobSpec, *, conn: AnyConnection | None = None) -> JobRef:
         """As `enqueue`, from synchronous code and any thread."""
+        check_spec(spec)
         own = None if conn is None else inside(conn)
         if spec.options.apart:
             return self._ref(spec, *self.sync_client.enqueue_apart(spec, own))
@@ -183,8 +188,14 @@ class Enqueueing(Connected):
         progress: Callable[[int], None] | None = None,
     ) -> JobIds:
         """As `enqueue_many`, from synchronous code and any thread."""
+        _check_iterable(specs)
         own = None if conn is None else inside(conn)
         return self.sync_client.enqueue_many(specs, own, progress)
+
+
+def _check_iterable(specs: object) -> None:
+    if not isinstance(specs, Iterable):
+        raise UsageError(f"enqueue_many takes jobs, such as a list of task.job(…), not {specs!r:.80}")
 
 
 def _reserved_s(expires: float | timedelta) -> float:

@@ -20,7 +20,7 @@ from fastq.flow import MOST_DELAY_S
 from fastq.job import OnDead, Options, check_name
 from fastq.outcome import KeepPayload, RetryPolicy
 from fastq.producer import Producer
-from fastq.task import Batching, Task, Timeouts, full_name
+from fastq.task import Batching, Task, Timeouts, check_function, full_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +29,12 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 Hook = Callable[[Context, BaseException], Any]
 """A function of the run's context and its error, plain or async."""
 Middleware = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+_ANNOTATE = (
+    " (what the lifespan yields is injected once its type is known: annotate it, as in"
+    " `async def lifespan(app) -> AsyncIterator[State]`, with a class of yours)"
+)
 
 
 class Registry:
@@ -134,7 +140,7 @@ class Registry:
 
         """
         options = Options(queue=queue, priority=priority, ordered=ordered, on_dead=on_dead)
-        if not isinstance(retries, int) or not 0 <= retries <= RETRIES_MOST:
+        if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= RETRIES_MOST:
             raise UsageError(f"retries must be 0 to {RETRIES_MOST}, not {retries!r}")
         policy = RetryPolicy(
             retries=retries,
@@ -147,7 +153,8 @@ class Registry:
         timeouts = Timeouts(soft_s=positive_s("timeout", timeout), hard_s=positive_s("hard_timeout", hard_timeout))
 
         def register(function: Callable[..., Any]) -> Task[Any, Any]:
-            task_name = check_name("a task's name", name or full_name(function))
+            check_function("a task", function)
+            task_name = check_name("a task's name", full_name(function) if name is None else name)
             if task_name in self.tasks:
                 raise UsageError(f"there are two tasks named {task_name!r}; give one of them name=…")
             task: Task[Any, Any] = Task(
@@ -159,6 +166,8 @@ class Registry:
                 timeouts=timeouts,
                 batching=batching,
             )
+            if self.lifespan is not None and not self._provided:
+                task.arguments.hint = _ANNOTATE
             self.tasks[task_name] = task
             return task
 
@@ -188,6 +197,8 @@ class Registry:
         timing, policy = Timing(expression=expression, tz=tz), catch_up_of(catch_up)
 
         def register(fn: Callable[..., Any]) -> Task[Any, Any]:
+            if not isinstance(fn, Task):
+                check_function("a schedule", fn)
             task: Task[Any, Any] = fn if isinstance(fn, Task) else self.task(fn)
             if task.name in self.schedules:
                 raise UsageError(f"{task.name} has a schedule already; make a second function that calls the first")
@@ -206,17 +217,17 @@ class Registry:
 
     def middleware(self, fn: Middleware) -> Middleware:
         """Wrap every run, the first one outermost: ``async def timing(ctx, call_next): return await call_next()``."""
-        self.middlewares.append(fn)
+        self.middlewares.append(check_function("middleware", fn))
         return fn
 
     def on_failure(self, fn: Hook) -> Hook:
         """Call ``fn(ctx, error)`` after each failed attempt, in the worker. Best effort: not when the worker dies."""
-        self.failure_hooks.append(fn)
+        self.failure_hooks.append(check_function("on_failure", fn))
         return fn
 
     def on_dead(self, fn: Hook) -> Hook:
         """Call ``fn(ctx, error)`` when a job has failed for good or was discarded. Best effort, as `on_failure`."""
-        self.death_hooks.append(fn)
+        self.death_hooks.append(check_function("on_dead", fn))
         return fn
 
     def find_task(self, name: str) -> Task[Any, Any]:
@@ -252,12 +263,12 @@ def _batching(size: int | None, wait: float | timedelta) -> Batching | None:
         UsageError: the size is not 1 to 10000, or there is a wait without one.
 
     """
-    wait_s = wait.total_seconds() if isinstance(wait, timedelta) else wait
+    wait_s = lasting_s("batch_wait", wait)
     if not 0 <= wait_s <= MOST_DELAY_S or (wait_s and size is None):
         raise UsageError(f"batch_wait must be seconds, not negative, and beside batch=…, not {wait!r}")
     if size is None:
         return None
-    if not isinstance(size, int) or not 1 <= size <= 10_000:
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 10_000:
         raise UsageError(f"batch must be 1 to 10000 jobs, not {size!r}")
     return Batching(size=size, wait_s=wait_s)
 
@@ -292,6 +303,7 @@ def _provided_types(lifespan: Lifespan | None) -> frozenset[type]:
     """Return the types that a lifespan's annotation says it yields: the state itself and its dataclass fields."""
     if lifespan is None:
         return frozenset()
+    check_function("lifespan", lifespan)
     wrapped = getattr(lifespan, "__wrapped__", lifespan)
     yields = typing.get_type_hints(wrapped).get("return")
     state = next(iter(typing.get_args(yields)), None)

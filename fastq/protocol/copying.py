@@ -17,7 +17,7 @@ from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from fastq import codec
 from fastq.connections import all_or_none, all_or_none_sync
 from fastq.errors import ArgumentError
-from fastq.job import JobIds, JobSpec, Options
+from fastq.job import JobIds, JobSpec, Options, check_spec
 from fastq.protocol import ordered, unique
 from fastq.protocol.asking import ask, ask_sync
 from fastq.protocol.enqueue import (
@@ -79,6 +79,8 @@ class CopyText:
         self.reading = True
         first = list(islice(stream, FEW + 1))
         self.reading = False
+        for spec in first:
+            check_spec(spec)
         if len(first) > FEW or any(spec.options.apart for spec in first):
             return [], chain(first, stream)
         return [Line(spec, self._limit_bytes) for spec in first], stream
@@ -95,6 +97,14 @@ class CopyText:
 
     def encode(self, specs: list[JobSpec]) -> bytes:
         """Return the plain rows among at most BLOCK specs as COPY text; keep the others aside."""
+        try:
+            return self._encode(specs)
+        except AttributeError:  # most likely something among them is no job, which is not looked for one by one
+            for spec in specs:
+                check_spec(spec)
+            raise
+
+    def _encode(self, specs: list[JobSpec]) -> bytes:
         first = pos = self._blocks.pop(0)
         limit, encode, plain = self._limit_bytes, codec.encode, self._plain
         task: str | None = None

@@ -118,7 +118,7 @@ def states_of(given: str | Iterable[str] | None) -> tuple[JobState, ...]:
     """
     try:
         return tuple(JobState(name) for name in ([given] if isinstance(given, str) else given or ()))
-    except ValueError as exc:
+    except (TypeError, ValueError) as exc:
         raise UsageError(f"{exc}; there are {_names(JobState)}") from None
 
 
@@ -198,8 +198,8 @@ def delete(job: int) -> Request[bool]:
 
 def survey(wanted: JobFilter, limit: int) -> Request[list[JobInfo]]:
     """Ask for at most `limit` jobs: those that run, are ready, wait, and are kept, in this order."""
-    if limit < 0:
-        raise UsageError(f"limit must not be negative, not {limit!r}")
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit < 2**31:
+        raise UsageError(f"limit must be a number of jobs and not negative, not {limit!r:.80}")
     return Request("survey_jobs", wanted.params(limit), lambda rows: [_info(row) for row in rows])
 
 
