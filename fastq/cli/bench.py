@@ -123,6 +123,7 @@ def _measure(
     from fastq.bench.plan import Job, Plan
     from fastq.bench.progress import Progress
     from fastq.config import find_dsn
+    from fastq.jobs import told
     from fastq.supervisor import processes_here
 
     seconds = settings.pop("duration")
@@ -135,7 +136,7 @@ def _measure(
         }
     )
     progress, found = Progress(), {}
-    with _stoppable(), run.opened(plan, database.reachable(find_dsn(dsn)), progress) as opened:
+    with told(), _stoppable(), run.opened(plan, database.reachable(find_dsn(dsn)), progress) as opened:
         conditions = {"command": typed, **opened.conditions}
         for scenario in chosen:
             measured = scenario.run(opened)

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
 from fastq.observability.logs import ConsoleFormatter, JsonFormatter
 
@@ -95,6 +96,30 @@ def test_text_in_log_lines_cannot_steer_the_terminal(formatter: logging.Formatte
     error = (ValueError, ValueError(EVIL), None)
     record = logging.LogRecord("fastq.worker", logging.ERROR, __file__, 1, "task %s failed", (EVIL,), error)
     assert STEERING.findall(formatter.format(record)) == []
+
+
+# -- what PostgreSQL refuses
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bench throughput --jobs 100 --repeat 1",
+        "migrate --slots 7",
+        "jobs retry 1",
+        "jobs delete --all --yes",
+        "queues pause mail",
+        "queues purge mail --yes",
+        "queues set mail --weight 2",
+    ],
+)
+def test_read_only_server_is_one_sentence(db: psycopg.Connection[Any], dsn: str, command: str) -> None:
+    """A stand-by, or a database that was set so: no traceback."""
+    read_only = conninfo.make_conninfo(dsn, options="-c default_transaction_read_only=on")
+    done = fastq(*command.split(), "--dsn", read_only)
+    assert done.returncode in (1, 4)
+    assert "Traceback" not in done.stderr
+    assert "read-only transaction" in done.stderr.splitlines()[-1]
 
 
 # -- where output goes
