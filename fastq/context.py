@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fastq import codec
-from fastq.connections import AnyAsyncConnection, AnyConnection, inside, inside_async
+from fastq.config import RETRIES_MOST
+from fastq.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
 from fastq.database import answering
 from fastq.errors import LeaseLost, UsageError
+from fastq.flow import counted
 from fastq.job import JobRef, JobSpec, at_ms
 from fastq.producer import Producer
 from fastq.protocol import completion, unique
@@ -62,6 +64,11 @@ class Context:
     cancelled: bool = False
     completed: bool = field(default=False, init=False)
     completing: bool = field(default=False, init=False)
+    recalls: bool = field(default=False, init=False)
+    """Whether only the database knows the last checkpoint."""
+
+    granted: int | None = field(default=None, init=False)
+    """How many retries the job has now, where this run has granted it some."""
 
     @property
     def enqueued_at(self) -> datetime:
@@ -72,16 +79,57 @@ class Context:
         """Enqueue another job."""
         return await self.app.enqueue(spec)
 
-    async def checkpoint(self, value: Any) -> None:
+    async def checkpoint(self, value: Any, *, conn: AnyAsyncConnection | None = None, extra_retries: int = 0) -> None:
         """Make `value` durable: `ctx.saved` of every later attempt, should this one fail or its worker die.
+
+        Args:
+            value: anything that can be written as JSON.
+            conn: a connection of yours, as of `App.enqueue`: durable with its commit, and if it is rolled back, as if
+                it had never been.
+            extra_retries: so many more retries the job has from now on, for a job that has got somewhere.
 
         Raises:
             ArgumentError: it cannot be written as JSON.
             LeaseLost: the job was taken from this worker; nothing was written.
+            UsageError: `conn` and `extra_retries` together, or one that cannot be.
 
         """
-        await self.app.save_checkpoint(self.place, codec.dumps(value).decode())
+        text, retries = codec.dumps(value).decode(), self._retries_with(extra_retries, conn)
+        if conn is None:
+            kept = await self.app.save_checkpoint(self.place, text, retries)
+        else:
+            own = await inside_async(conn)
+            async with in_utf8(own):
+                kept = await completion.save_checkpoint(own, self.place, text)
+        self._checkpointed(value, retries, kept=kept, borrowed=conn is not None)
+
+    def checkpoint_sync(self, value: Any, *, conn: AnyConnection | None = None, extra_retries: int = 0) -> None:
+        """As `checkpoint`, in a synchronous handler."""
+        text, retries = codec.dumps(value).decode(), self._retries_with(extra_retries, conn)
+        if conn is None:
+            kept = self.app.save_checkpoint_sync(self.place, text, retries)
+        else:
+            own = inside(conn)
+            with in_utf8_sync(own):
+                kept = completion.save_checkpoint_sync(own, self.place, text)
+        self._checkpointed(value, retries, kept=kept, borrowed=conn is not None)
+
+    def _retries_with(self, extra_retries: int, conn: object) -> int | None:
+        """Return how many retries the job has with some more; None if there are none."""
+        if not counted(extra_retries):
+            return None
+        if conn is not None:
+            raise UsageError("extra_retries would stay although conn is rolled back: grant them without conn")
+        return min(self.attempt - 1 + self.retries_left + extra_retries, RETRIES_MOST)
+
+    def _checkpointed(self, value: Any, retries: int | None, *, kept: bool, borrowed: bool) -> None:
+        if not kept:
+            raise LeaseLost("the job was taken from this worker; its checkpoint was not written")
         self.saved = value
+        self.recalls = self.recalls or borrowed
+        if retries is not None:
+            self.granted = retries
+            self.retries_left = retries - (self.attempt - 1)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection[Any]]:

@@ -41,6 +41,10 @@ class Producer(Protocol):
         """Give a connection whose commit also completes the job that stands there."""
         ...
 
-    async def save_checkpoint(self, place: Place, value: str) -> None:
-        """Keep a running job's checkpoint, as JSON."""
+    async def save_checkpoint(self, place: Place, value: str, retries: int | None) -> bool:
+        """Keep a running job's checkpoint, as JSON, and the retries that it has from now on."""
+        ...
+
+    def save_checkpoint_sync(self, place: Place, value: str, retries: int | None) -> bool:
+        """Keep a running job's checkpoint from synchronous code."""
         ...

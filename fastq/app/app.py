@@ -12,8 +12,8 @@ from fastq.app.registry import Lifespan, Registry
 from fastq.client import Use
 from fastq.completing import completing
 from fastq.config import CONNECTION_IDLE_S, CONNECTIONS_MOST, PAYLOAD_LIMIT_BYTES, PoolConfig, ProducerConfig
-from fastq.database import as_ours
-from fastq.errors import LeaseLost, UsageError
+from fastq.database import answering, as_ours, as_ours_sync
+from fastq.errors import UsageError
 from fastq.job import JobRef, JobSpec
 from fastq.jobs import Jobs
 from fastq.protocol import completion
@@ -72,8 +72,14 @@ class App(Registry, Enqueueing):
         task = self.tasks.get(spec.task)
         return JobRef(job, duplicate, None if task is None or task.policy.keep_s is None else self.jobs)
 
-    async def save_checkpoint(self, place: Place, value: str) -> None:
+    async def save_checkpoint(self, place: Place, value: str, retries: int | None) -> bool:
         """Keep a running job's checkpoint; see `Context.checkpoint`."""
-        async with self.client.connection(Use.BRIEF) as conn, as_ours(conn):
-            if not await completion.save_checkpoint(conn, place, value):
-                raise LeaseLost("the job was taken from this worker; its checkpoint was not written")
+        async with self.client.connection(Use.BRIEF) as conn:
+            with answering(conn):
+                async with as_ours(conn):
+                    return await completion.save_checkpoint(conn, place, value, retries=retries)
+
+    def save_checkpoint_sync(self, place: Place, value: str, retries: int | None) -> bool:
+        """As `save_checkpoint`, from synchronous code."""
+        with self.sync_client.connection(Use.BRIEF) as conn, answering(conn), as_ours_sync(conn):
+            return completion.save_checkpoint_sync(conn, place, value, retries=retries)

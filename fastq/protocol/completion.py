@@ -48,7 +48,18 @@ async def resolve(conn: AsyncConnection[Any], place: Place) -> bool:
     return row is not None and bool(row[0])
 
 
-async def save_checkpoint(conn: AsyncConnection[Any], place: Place, value: str) -> bool:
-    """Keep a checkpoint, as JSON, for the job's next attempt; False when the lease is gone."""
-    cur = await conn.execute(statement("save_checkpoint"), {**asdict(place), "checkpoint": value})
-    return await cur.fetchone() is not None
+async def save_checkpoint(conn: AsyncConnection[Any], place: Place, value: str, *, retries: int | None = None) -> bool:
+    """Keep a checkpoint, as JSON, for the job's next attempt, and if given the retries that it has from now on.
+
+    On any connection, in its transaction. False when the lease is gone.
+    """
+    return bool(await ask(conn, "save_checkpoint", _checkpoint(place, value, retries)))
+
+
+def save_checkpoint_sync(conn: Connection[Any], place: Place, value: str, *, retries: int | None = None) -> bool:
+    """As save_checkpoint, on a synchronous connection."""
+    return bool(ask_sync(conn, "save_checkpoint", _checkpoint(place, value, retries)))
+
+
+def _checkpoint(place: Place, value: str, retries: int | None) -> dict[str, Any]:
+    return {**asdict(place), "checkpoint": value, "retries": retries}

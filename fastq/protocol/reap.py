@@ -94,12 +94,14 @@ async def _listed(conn: AsyncConnection[Any], who: dict[str, int], leases: list[
 
 
 def _leased(row: tuple[Any, ...]) -> LeasedJob:
-    lease, ordinal, job, task, attempt, meta_text, checkpoint, cancelled = row
+    lease, ordinal, job, task, attempt, meta_text, checkpoint, retries, cancelled = row
     rare, unreadable = None, ""
     try:
         rare = None if meta_text is None else meta.read(orjson.loads(meta_text))
         if checkpoint is not None:
             rare = {**(rare or {}), "checkpoint": orjson.loads(checkpoint)}
+        if retries is not None:
+            rare = {**(rare or {}), "retries": retries}
     except orjson.JSONDecodeError as exc:
         unreadable = f"the meta cannot be decoded: {exc}"
     return LeasedJob(

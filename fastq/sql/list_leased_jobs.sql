@@ -1,8 +1,8 @@
 -- The unfinished jobs of some leases of one worker, without their payloads. Jobs that completed in their own
--- transaction are not unfinished. Each comes with its last checkpoint, and with whether somebody has cancelled it.
+-- transaction are not unfinished. Each comes with its last checkpoint and the retries it was granted, and with whether somebody has cancelled it.
 -- Locks: none (the caller holds the worker's row). Index: lease scan, progress_pkey, cancellation_pkey.
 -- Caller: protocol.reap.
-select l.id as lease, u.ord, u.id, u.task, u.attempt, u.meta::text as meta, p.checkpoint::text as checkpoint,
+select l.id as lease, u.ord, u.id, u.task, u.attempt, u.meta::text as meta, p.checkpoint::text as checkpoint, p.retries,
        exists (select from fastq.cancellation c where c.slot = %(slot)s and c.job = u.id) as cancelled
 from fastq.lease l cross join lateral fastq.unpack(l.batch, l.done) u
 left join fastq.progress p on p.slot = %(slot)s and p.lease = l.id and p.ord = u.ord

@@ -1,6 +1,6 @@
 -- The leases of one worker, each with the places of its jobs that are done: for finding those whose claim committed
 -- while the connection broke, and those whose ack was lost in a crash of the server.
--- Locks: none. Index: lease scan, progress_pkey. Caller: protocol.claim.
+-- Locks: none. Index: lease scan, progress_pkey. Caller: protocol.leases.
 select l.id, l.segment, l.queue, l.priority, l.group_key, l.batch,
        l.done || array(select p.ord from fastq.progress p where p.slot = %(slot)s and p.lease = l.id and p.completed) as done
 from fastq.lease l

@@ -1,22 +1,23 @@
 -- Move claimed jobs out of their leases: back to ready, to scheduled (retry, snooze), to finished, or away (done).
--- The parameters from `lease` to `anew` are parallel arrays, one place per job; the job itself is read from the lease,
+-- The parameters from `lease` to `recalls` are parallel arrays, one place per job; the job itself is read from the lease,
 -- so what was claimed and what is written cannot differ. `task` and `payload` replace a job's own in its next step.
 -- Fence: jobs of a lease that is gone, or that are done already, are left out; returned are those that moved. A job that
 -- completed in its own transaction is marked as done and goes nowhere but to finished, as succeeded.
 -- Durable whatever the connection's setting: were it lost in a crash of the server, the lease would come back without
 -- the mark, and the worker, which lives on, would acknowledge it as a whole.
+-- `recalls`: its meta gets the checkpoint that is there, which its handler wrote in a transaction of its own.
 -- `anew`: it is kept under a new id, since another job has its own.
 -- A job that `frees` gives its unique key back, unless it is held for a time; a key that somebody else is at is left to them.
 -- `advances`: the job is ordered, and whether its line goes on then; it does in any case when the job completed.
 -- Locks: lease rows for no key update, in order of id (a handler's open transaction holds them key share); then head rows;
--- unique_key rows for update skip locked. Index: lease_pkey, progress_pkey, unique_key_job. Caller: protocol.ack.
+-- unique_key rows for update skip locked. Index: lease_pkey, progress_pkey, unique_key_job. Caller: protocol.settle.
 with item as materialized (
   select distinct on (i.lease, i.ord) i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta::json as meta, i.keep_s,
-         i.task, i.payload::json as payload, i.result::json as result, i.frees, i.advances, i.anew
+         i.task, i.payload::json as payload, i.result::json as result, i.frees, i.advances, i.anew, i.recalls
   from unnest(%(lease)s::int8[], %(ord)s::int2[], %(goes)s::text[], %(state)s::text[], %(delay_s)s::float8[],
               %(attempt)s::int2[], %(meta)s::text[], %(keep_s)s::float8[], %(task)s::text[], %(payload)s::text[],
-              %(result)s::text[], %(frees)s::bool[], %(advances)s::bool[], %(anew)s::bool[])
-       as i(lease, ord, goes, state, delay_s, attempt, meta, keep_s, task, payload, result, frees, advances, anew)
+              %(result)s::text[], %(frees)s::bool[], %(advances)s::bool[], %(anew)s::bool[], %(recalls)s::bool[])
+       as i(lease, ord, goes, state, delay_s, attempt, meta, keep_s, task, payload, result, frees, advances, anew, recalls)
 ),
 held as materialized (
   select l.id, l.queue, l.priority, l.group_key, l.batch, l.done
@@ -28,7 +29,10 @@ held as materialized (
   for no key update
 ),
 job as materialized (
-  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta, i.keep_s, i.result, i.frees, i.advances, i.anew,
+  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.keep_s, i.result, i.frees, i.advances, i.anew,
+         coalesce(case when i.recalls then (
+           select fastq.with_checkpoint(i.meta, p.checkpoint) from fastq.progress p
+           where p.slot = %(slot)s and p.lease = i.lease and p.ord = i.ord and p.checkpoint is not null) end, i.meta) as meta,
          h.queue, h.priority, u.group_key, u.id, coalesce(i.task, u.task) as task,
          least(greatest(u.enqueued_ms, 0), 253402214399999) as enqueued_ms,
          coalesce(i.payload, u.payload) as payload,

@@ -160,16 +160,21 @@ class Attempts:
             self.conclude(batch, job, GivenBack())
             self._note_unknown(row[TASK])
         elif self.closing and isinstance(exc, asyncio.CancelledError):
-            self.conclude(batch, _with_checkpoint(job, ctx), GivenBack())
+            self.conclude(batch, _with_checkpoint(job, ctx), GivenBack(), recalls=_recalls(ctx))
         else:
             raised = Raised(exc, final=isinstance(exc, PayloadMisfit))
-            settlement = self.conclude(batch, _with_checkpoint(job, ctx), raised, runner.policy)
+            going = _with_checkpoint(job, ctx)
+            settlement = self.conclude(batch, going, raised, runner.policy, recalls=_recalls(ctx))
             self._tell(settlement, ctx or self.context(runner, key, batch, row), exc)
         return False
 
-    def conclude(self, batch: Batch, job: LeasedJob, end: End, policy: RetryPolicy = BY_DEFAULT) -> Settlement:
+    def conclude(
+        self, batch: Batch, job: LeasedJob, end: End, policy: RetryPolicy = BY_DEFAULT, *, recalls: bool = False
+    ) -> Settlement:
         """Decide where a job goes and have that written: every end that is more than an ack."""
         settlement = conclude(job, end, policy)
+        if recalls:
+            settlement = replace(settlement, recalls=True)
         error = end.error if isinstance(end, Raised | Cancelled) else None
         self._ledger.settle(batch, settlement, error)
         return settlement
@@ -210,10 +215,19 @@ class Attempts:
 
 
 def _with_checkpoint(job: LeasedJob, ctx: Context | None) -> LeasedJob:
-    """Return the job with the checkpoint that its run saved, for its next attempt."""
-    if ctx is None or ctx.saved is None:
+    """Return the job with the checkpoint that its run saved, and the retries it was granted, for its next attempt."""
+    if ctx is None:
         return job
-    return replace(job, meta={**(job.meta or {}), "checkpoint": ctx.saved})
+    meta = dict(job.meta or {})
+    if ctx.saved is not None and not ctx.recalls:
+        meta["checkpoint"] = ctx.saved
+    if ctx.granted is not None:
+        meta["retries"] = ctx.granted
+    return replace(job, meta=meta or None)
+
+
+def _recalls(ctx: Context | None) -> bool:
+    return ctx is not None and ctx.recalls
 
 
 async def _call(hook: Hook, ctx: Context, error: BaseException) -> None:

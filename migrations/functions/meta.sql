@@ -16,6 +16,12 @@ create or replace function fastq.meta_ordered(meta json, on_dead text) returns j
   select (case when meta is null then '{' else rtrim(left(rtrim(meta::text), -1)) || ',' end || '"ordered":"' || on_dead || '"}')::json
 $$;
 
+-- A job's meta with its last checkpoint; of two the later one counts.
+create or replace function fastq.with_checkpoint(meta json, checkpoint json) returns json language sql immutable as $$
+  select (case when meta is null or meta::text ~ '^\s*\{\s*\}\s*$' then '{'
+               else rtrim(left(rtrim(meta::text), -1)) || ',' end || '"checkpoint":' || checkpoint::text || '}')::json
+$$;
+
 -- What a job's meta says of its key: [key, until]; null without one, or when that is no key. A header with \u0000 makes `->`
 -- fail; then the key stands first, because nothing has written the meta anew.
 create or replace function fastq.unique_of(meta json) returns json language plpgsql immutable as $$

@@ -247,6 +247,7 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
         "frees": "{true}",
         "advances": "{false}",
         "anew": "{false}",
+        "recalls": "{false}",
     }
     plan = explain(large, statement("settle_jobs_if_leased"), params, mode)
     check(plan, "lease_0", most_rows=1)

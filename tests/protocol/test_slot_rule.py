@@ -159,6 +159,8 @@ VALUES = {
     "frees": "'{false}'",
     "advances": "'{null}'",
     "anew": "'{false}'",
+    "recalls": "'{false}'",
+    "retries": "null",
     "stuck": "'{}'",
     "job": "1",
     "days": "7",
