@@ -12,7 +12,7 @@ from scene import DEADLINE_S, Conn, ask, hire, ids_of, jobs_of, past_the_door, s
 
 from fastq.link import Link
 from fastq.protocol import upkeep
-from fastq.sql import statement
+from fastq.sql import BY_INDEX, statement
 from fastq.steward.duty import kept_up
 from fastq.steward.leader import Leader
 
@@ -213,7 +213,7 @@ async def test_what_vacuum_cannot_remove_is_not_walked_again(conn: Conn, other: 
         async def pages(since: str) -> int:
             text = statement("promote_due_jobs").replace("%(slot)s", "0").replace("%(limit)s", "100")
             text = text.replace("%(since)s", f"'{since}'")
-            await conn.execute("set enable_seqscan = off; set enable_bitmapscan = off")
+            await conn.execute(BY_INDEX)
             ((found,),) = await ask(conn, f"explain (analyze, buffers, format json) {text}")
             return int(found[0]["Plan"]["Shared Hit Blocks"] + found[0]["Plan"]["Shared Read Blocks"])
 
