@@ -202,7 +202,8 @@ class Undertaker:
     def _note(self, tried: Settlement, why: BaseException, written: Settlement | None) -> None:
         """Say what became of a job that cannot go where it should."""
         if written is not None:
-            log.error("job %s is kept as failed, since it cannot be given back: %s", tried.id, why)
+            text = "job %s is kept as failed, since it cannot be given back: %s"
+            log.error(text, tried.id, why, extra={"per": "refused"})
         elif monotonic() >= self._stuck_at:
             self._stuck_at = monotonic() + _TELL_EVERY_S
             log.error("job %s of lease %s can neither be given back nor be kept: %s", tried.id, tried.lease, why)

@@ -226,10 +226,10 @@ class Ledger:
         """Say what became of a job whose end cannot be written."""
         self._cell.words[Word.REFUSED] += 1
         if written is not None:
-            log.error("job %s is kept as failed, since its end cannot be written: %s", tried.id, why)
+            text = "job %s is kept as failed, since its end cannot be written: %s"
         else:
             text = "the end of job %s cannot be written in any form, which is tried again: %s"
-            log.error(text, tried.id, why)
+        log.error(text, tried.id, why, extra={"per": "refused"})
 
     def _try_stuck(self) -> None:
         """Have another try at what could not be written in any form: a trigger, or a constraint, may be gone."""

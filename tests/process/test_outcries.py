@@ -92,17 +92,20 @@ def test_a_payload_that_cannot_be_read_is_heard(dsn: str, db: Db) -> None:
     log, totals = burst(dsn)
     assert totals[:2] == [0, 2]
     assert told(
-        log, "ERROR", "handlers.nothing failed for good after 1 attempt: ValueError: the payload cannot be decoded"
+        log, "ERROR", "handlers.nothing failed for good after 1 attempt: Unreadable: the payload cannot be decoded"
     )
     assert told(log, "ERROR", "handlers.typed failed for good after 1 attempt: ValidationError: ")
 
 
 @pytest.mark.parametrize("task", [handlers.suicide.job(n=1), handlers.stubborn.job(n=1)], ids=["kill", "hard timeout"])
 def test_a_job_that_kills_its_worker_is_heard(dsn: str, db: Db, task: Any) -> None:
-    """Its steward tells each death, and the end; the host's totals have it, though the worker could not count it."""
+    """By the steward; and the host's totals have it, though the worker could not count it."""
     (job,) = enqueue(task)
+    db.execute("""update fastq.ready set id = pos, meta = '{"crashes": 2}'""")  # the third death is the last
     with Fleet(dsn) as fleet:
-        fleet.wait_line(f"ERROR .*job {job} of {task.task} failed for good")
+        fleet.wait_line(
+            f"ERROR .*job {job} of {task.task} failed for good .*: WorkerDied: the worker process ended by SIG"
+        )
         fleet.stop()
         assert ", 1 failed, " in fleet.wait_line("all have ended")
     assert states(db) == {"failed": 1}

@@ -196,3 +196,23 @@ async def test_who_waited_for_a_lock_through_an_outage_reaps_nobody(
     await undertaker.step_expired()
     assert await states(conn) == {job: "ready"}
     await link.close()
+
+
+async def test_what_a_dead_worker_ran_is_told_of_and_counted(
+    conn: Conn, link: Link, board: Board, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning for each death, an error for the third; jobs that merely waited are returned without a word."""
+    running, _waiting = await put(conn, "{}", "{}")
+    undertaker = Undertaker(board, link, lease_s=30.0, slots=1)
+    for failed in (0, 0, 1):
+        who = await hire(conn)
+        claimed = await take(conn, who)
+        place = ids_of(claimed).index(running)
+        kill(board, 0, who, running=running_key(claimed.lease, place))
+        await undertaker.step()
+        assert [record.levelname for record in caplog.records] == ["ERROR" if failed else "WARNING"]
+        assert f"job {running} of " in caplog.text
+        assert "WorkerDied: the worker process ended by SIGKILL" in caplog.text
+        caplog.clear()
+    counts = {word: board.house[word] for word in (Word.FAILED, Word.RETRIED, Word.RETURNED)}
+    assert counts == {Word.FAILED: 1, Word.RETRIED: 2, Word.RETURNED: 3}
