@@ -6,10 +6,11 @@ before it forks, has neither psycopg nor an event loop in it.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as type checkers know it; importing typing takes longer than all that the command does first
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastq.app import App as App
     from fastq.backoff import Exponential as Exponential
     from fastq.backoff import Fixed as Fixed
@@ -78,4 +79,6 @@ __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'fastq' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"fastq.{_HOMES[name]}"), name)

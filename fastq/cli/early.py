@@ -6,10 +6,12 @@ Imports only the standard library, and little of it.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
-from types import FrameType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
 STOPPED = 130
 
@@ -52,6 +54,8 @@ def stranger() -> str | None:
 
     Only the folder that we are imported from is looked at, by name: that takes less than a millisecond.
     """
+    import re
+
     package = sys.modules["fastq"]
     site = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH120, PTH100 - light
     overwritten = not hasattr(package, "_HOMES")
