@@ -16,8 +16,18 @@ class Flow(Exception):
 
 
 def bounded_s(delay: float | timedelta) -> float:
-    """Return a delay as seconds that the database can add to its time; what is not a number means at once."""
-    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    """Return a delay as seconds that the database can add to its time; nan means at once.
+
+    Raises:
+        UsageError: it is neither a number of seconds nor a timedelta.
+
+    """
+    try:
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    except OverflowError:
+        return MOST_DELAY_S
+    except (TypeError, ValueError):
+        raise UsageError(f"delay must be seconds or a timedelta, not {delay!r:.80}") from None
     return 0.0 if isnan(seconds) else min(max(0.0, seconds), MOST_DELAY_S)
 
 

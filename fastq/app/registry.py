@@ -194,6 +194,8 @@ class Registry:
             ArgumentError: the function has a parameter without a default.
 
         """
+        if not isinstance(tz, str):
+            raise UsageError(f"tz must be the name of a time zone, such as 'Europe/Athens', not {tz!r:.80}")
         timing, policy = Timing(expression=expression, tz=tz), catch_up_of(catch_up)
 
         def register(fn: Callable[..., Any]) -> Task[Any, Any]:

@@ -81,6 +81,20 @@ def test_task_is_made_of_a_function(decorate: str, thing: Any) -> None:
     assert "a function" in refused(lambda: act(thing))
 
 
+@pytest.mark.parametrize("value", ["x", b"", [], {}], ids=repr)
+def test_delay_that_a_handler_asks_for_must_be_one(value: Any) -> None:
+    """In Retry as in Snooze; more than a hundred years is a hundred years."""
+    for act in (lambda: fastq.Retry(delay=value), lambda: fastq.Snooze(value)):
+        assert "delay must be seconds" in refused(act)
+    assert fastq.Snooze(10**400).delay_s > 3e9
+
+
+@pytest.mark.parametrize("tz", [[], 5, None, "Atlantis"], ids=repr)
+def test_time_zone_of_a_schedule_must_be_one(tz: Any) -> None:
+    """The sentence gives an example."""
+    assert "Europe/Athens" in refused(lambda: fastq.App().cron("* * * * *", tz=tz))
+
+
 @pytest.mark.parametrize("thing", ["x", None, 5, int], ids=repr)
 @pytest.mark.parametrize("decorate", ["middleware", "on_failure", "on_dead"])
 def test_hooks_are_functions(decorate: str, thing: Any) -> None:
