@@ -24,6 +24,7 @@ COMMANDS = {
     "db": "the embedded PostgreSQL: start, stop, status, psql, reset",
     "demo": "see fastq do real work on this machine's own files",
     "enqueue": "enqueue one job, or millions from a file or a pipe",
+    "fleet": "have the supervisors of all hosts drain",
     "jobs": "look at jobs; retry, cancel and delete them",
     "migrate": "bring the schema up to date, or check or print it",
     "queues": "look at queues; pause, resume and purge them",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 
+from fastq.protocol.asking import ask_sync
 from fastq.sql import statement
 
 
@@ -26,6 +27,17 @@ async def renew(conn: AsyncConnection[Any], *, slot: int, workers: dict[int, str
     params = {"slot": slot, "workers": list(workers), "counters": list(workers.values()), "lease_s": lease_s}
     cur = await conn.execute(statement("renew_workers_if_alive"), params, prepare=True)
     return {row[0] for row in await cur.fetchall()}
+
+
+async def draining(conn: AsyncConnection[Any], *, workers: list[int]) -> list[int]:
+    """Return those of some workers whose supervisor somebody has asked to drain: their rows in slot 0 say so."""
+    cur = await conn.execute(statement("list_draining_workers"), {"slot": 0, "workers": workers}, prepare=True)
+    return [row[0] for row in await cur.fetchall()]
+
+
+def drain(conn: Connection[Any], host: str | None) -> int:
+    """Ask the supervisors of a host, or of all, to drain; returns how many workers were told."""
+    return int(ask_sync(conn, "drain_workers", {"host": host})[0])
 
 
 class Standing(Enum):

@@ -17,7 +17,7 @@ log = logging.getLogger("fastq.steward")
 
 _PROBE_S = 30.0
 CANCEL = "cancel"
-"""What a notification says that is not of new jobs, but of running ones that somebody has cancelled."""
+"""What a notification says that is not of new jobs, but of a mark: a running job is cancelled, or the fleet drained."""
 
 
 class Listener:

@@ -24,6 +24,7 @@ from fastq.states import CellState
 from fastq.steward.bell import Bell
 from fastq.steward.cancel import Canceller
 from fastq.steward.cron import Cron
+from fastq.steward.drain import Drainer
 from fastq.steward.duty import kept_up
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.leader import Leader
@@ -92,7 +93,8 @@ class Steward:
         self._cron = Cron(leads, self._leader)
         self._lines = Lines(leads, self._leader, slots=cfg.slots)
         self._canceller = Canceller(self._board, beats, self._leader, lease_s=cfg.lease_s, slots=cfg.slots)
-        listener = Listener(cfg.listen_dsn or cfg.dsn, Bell(self._board).ring, self._canceller.rung.set)
+        self._drainer = Drainer(self._board, beats, supervisor=self._parent, lease_s=cfg.lease_s)
+        listener = Listener(cfg.listen_dsn or cfg.dsn, Bell(self._board).ring, self._look_for_marks)
         self._listener = listener if cfg.listen else None
         self._pages = Pages(self._board, totals, self._heartbeat, self._leader, lease_s=cfg.lease_s)
         self._servers = self._pages.servers(metrics_addr=cfg.metrics_addr, health_addr=cfg.health_addr)
@@ -117,6 +119,7 @@ class Steward:
             self._leader.run_prune,
             self._leader.run_expire,
             self._canceller.run,
+            self._drainer.run,
             self._lines.run,
             self._pages.run,
             *(server.run for server in self._servers),
@@ -139,6 +142,10 @@ class Steward:
             await asyncio.wait({asyncio.create_task(self._leader.resign())}, timeout=_RESIGN_S)
             for link in self._links:
                 await link.close()
+
+    def _look_for_marks(self) -> None:
+        self._canceller.rung.set()
+        self._drainer.rung.set()
 
     def _hear(self) -> None:
         """Hear the doorbell, the lifeline and the signals."""

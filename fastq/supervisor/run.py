@@ -118,6 +118,9 @@ class Supervisor:
                 log.debug("%s again: taken for an echo", signum.name)
             case signal.SIGTERM | signal.SIGINT | signal.SIGQUIT:
                 self._force(signum, now)
+            case signal.SIGUSR2 if self.drain.phase is Phase.SERVING:
+                log.info("fastq.drain(): draining for at most %.0f s", self.limits.shutdown_timeout_s)
+                self._begin_drain(now)
             case signal.SIGUSR1:
                 self.crew.send(self.crew.all(), signal.SIGUSR1)
                 for line in report.lines(self.fleet.table, self.fleet.post, self._board, now):

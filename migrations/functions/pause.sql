@@ -1,4 +1,4 @@
--- Stop and go on.
+-- Stop and go on: queues, and the fleet.
 
 -- Stop claims from a queue; what runs goes on. False: it was paused already. The queue need not have had a job yet.
 create or replace function fastq.pause(queue text) returns boolean language sql as $$
@@ -17,4 +17,16 @@ begin
     perform pg_notify('fastq', '');
   end if;
   return found;
+end $$;
+
+-- Drain the fleet, or one host: its stewards see the mark and have their supervisors drain, as TERM does; returns how many
+-- workers were told. Supervisors that are started later run as ever.
+create or replace function fastq.drain(host text default null) returns int8 language plpgsql as $$
+declare
+  told int8;
+begin
+  update fastq.worker w set draining = true where (drain.host is null or w.host = drain.host) and not w.draining;
+  select count(*) into told from fastq.worker w where w.slot = 0 and w.draining and (drain.host is null or w.host = drain.host);
+  perform pg_notify('fastq', 'cancel');
+  return told;
 end $$;

@@ -1,0 +1,44 @@
+"""Has the supervisor of this host drain when somebody has asked for it by `fastq.drain()` or `fastq fleet drain`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+
+from fastq.board import Board, Word
+from fastq.link import Link
+from fastq.protocol import worker
+
+log = logging.getLogger("fastq.steward")
+
+
+class Drainer:
+    """Looks for the mark of its workers when a notification tells of it, and as often as the heart beats."""
+
+    def __init__(self, board: Board, link: Link, *, supervisor: int, lease_s: float) -> None:
+        self._board = board
+        self._link = link
+        self._supervisor = supervisor
+        self._every_s = min(5.0, lease_s / 5)
+        self.rung = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            self.rung.clear()
+            await self.step()
+            try:
+                await asyncio.wait_for(self.rung.wait(), self._every_s)
+            except TimeoutError:
+                continue
+
+    async def step(self) -> bool:
+        """Look once; tell whether the supervisor was told. It may be told again: it drains once."""
+        ids = [cell[Word.WORKER_ID] for cell in self._board.cells if cell.state.alive and cell[Word.WORKER_ID]]
+        if not ids or not await self._link.call(lambda conn: worker.draining(conn, workers=ids)):
+            return False
+        if os.getppid() == self._supervisor:
+            os.kill(self._supervisor, signal.SIGUSR2)
+        return True
