@@ -1,8 +1,11 @@
-"""What a claim costs, beside the least that any queue in SQL does for as many jobs: no figure of time, a ratio."""
+"""What a claim costs, beside the least that any queue in SQL does for as many jobs.
+
+Of the CPU that the server's process has had for the one and for the other, so that it matters little who else is busy.
+"""
 
 from __future__ import annotations
 
-from time import perf_counter
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -25,12 +28,20 @@ with found as materialized (
 )
 select (select count(*) from gone), (select max(pos) from gone), batch from kept
 """
-MOST = 3.0
-"""Usual is 1.2 to 1.6: a claim also looks after its worker, paused queues and sizes, and acknowledges a batch."""
+MOST = 2.2
+"""Usual is 1.4: a claim also looks after its worker, paused queues and sizes, and acknowledges a batch."""
+
+
+def cpu_ns(pid: int) -> int:
+    """Return how long a process has been on a CPU."""
+    stat = Path(f"/proc/{pid}/schedstat")
+    if not stat.exists():
+        pytest.skip("the server's process is not on this machine, or this is not Linux")
+    return int(stat.read_text().split()[0])
 
 
 async def test_a_claim_costs_little_more_than_the_least_that_any_queue_does(dsn: str) -> None:
-    """Find rows by an index, lock, delete, write them down as one: in turn, so that both meet the same load."""
+    """Find rows by an index, lock, delete, write them down as one."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
         await conn.execute(SETUP.encode())
         await conn.execute(
@@ -40,16 +51,16 @@ async def test_a_claim_costs_little_more_than_the_least_that_any_queue_does(dsn:
         await put_many(conn, TAKEN * ROUNDS)
         who, ids = await hire(conn), iter(await claim.take_lease_ids(conn))
         at, low, acks = 0, 0, list[int]()
-        least, ours = [], []
+        least = ours = 0
         for _ in range(ROUNDS):
-            began = perf_counter()
+            began = cpu_ns(conn.info.backend_pid)
             count, at, _ = await one(await conn.execute(LEAST, [at, TAKEN], prepare=True))
-            between = perf_counter()
+            between = cpu_ns(conn.info.backend_pid)
             claimed = await claim.claim(
                 conn, lane=LANE, worker=who, lease=next(ids), low=low, limit=TAKEN, acks=acks, unknown=["nobody"]
             )
-            ours.append(perf_counter() - between)
-            least.append(between - began)
+            ours += cpu_ns(conn.info.backend_pid) - between
+            least += between - began
             low, acks = claimed.hi, [claimed.lease]
             assert (count, claimed.batch is None) == (TAKEN, False)
-    assert min(ours) <= MOST * min(least), f"{min(ours) * 1000:.2f} ms beside {min(least) * 1000:.2f} ms"
+    assert ours <= MOST * least, f"{ours / ROUNDS / 1e6:.2f} ms beside {least / ROUNDS / 1e6:.2f} ms"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
-from scene import Conn, ask, back, hire, later, put, states, take, until_blocked
+from scene import Conn, ask, back, failed, hire, later, put, states, take, until_blocked
 
 from fastq.ending import Died
 from fastq.outcome import conclude
@@ -94,13 +95,14 @@ async def test_resolving_waits_for_a_commit_in_flight(conn: Conn, other: Conn, t
     assert not await completion.resolve(conn, Place(0, lease + 1, 0))
 
 
-async def test_a_completed_job_goes_nowhere(conn: Conn) -> None:
+@pytest.mark.parametrize("late", [later, back, failed])
+async def test_a_completed_job_goes_nowhere(conn: Conn, late: Callable[[int, int], Settlement]) -> None:
     """Whatever a worker that missed the answer wants to settle, a job that completed is done."""
     await put(conn, "{}", "{}")
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     await completion.complete(conn, Place(0, lease, 0))
-    for settlement in (later(lease, 0), back(lease, 1)):
+    for settlement in (late(lease, 0), back(lease, 1)):
         assert await settle(conn, slot=0, worker=who, settlements=[settlement]) == {(lease, settlement.ord)}
     assert await ask(conn, "select done from fastq.lease") == [([0, 1],)]
     assert list((await states(conn)).values()) == ["ready"]
