@@ -104,7 +104,7 @@ class Seconds(click.ParamType[float]):
         seconds = float(found[1]) * self._UNITS[found[2]]
         if not self._least <= seconds <= self._most:
             bound = f"less than {self._least:g}" if seconds < self._least else f"more than {self._most:g}"
-            self.fail(f"{value} is {bound} seconds", param, ctx)
+            self.fail(f"{value} is {bound} s", param, ctx)
         return seconds
 
 

@@ -130,7 +130,7 @@ raise Unspeakable
         (["jobs:app", "--max-memory-per-child", "1K"], "would have it replaced for ever"),
         (["jobs:app", "--max-memory-per-child", "9M"], "MB before its first job"),
         (["jobs:app", "--prefetch-ms", "nan"], "is not a number"),
-        (["jobs:app", "--lease", "0"], "'--lease': 0 is less than 0.5 seconds"),
+        (["jobs:app", "--lease", "0"], "'--lease': 0 is less than 0.5 s"),
         (["jobs:app", "--lease", "1000d"], "'--lease': 1000d is more than"),
         (["jobs:app", "--shutdown-timeout", "0"], "'--shutdown-timeout': 0 is less"),
         (["jobs:app", "--poll-interval", "9" * 400], "'--poll-interval'"),
