@@ -15,6 +15,7 @@ DEFAULT_PRIORITY = 4
 PRIORITIES = range(10)
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 RETRIES_MOST = 10_000
+MOST_BATCH = 10_000
 CONNECTIONS_LEAST = 3
 CONNECTIONS_MOST = 6
 CONNECTION_IDLE_S = 10.0
@@ -95,7 +96,8 @@ class WorkerConfig:
     """One worker process.
 
     `queues` maps a queue to its weight; empty means every queue. `batch_size` is the most jobs one claim
-    takes; `prefetch_ms` is how much work, at the measured rate, may wait in the process beyond its free slots.
+    takes; `prefetch_ms` is how much work, at the measured rate, may wait in the process beyond its free slots, besides
+    what the round trips to a distant database need (`worker/appetite.py`); 0 is none at all.
     `cpus` are the CPUs' worth of time that the process can have: it needs that many of its `threads` to compute.
     """
 
@@ -134,8 +136,8 @@ class WorkerConfig:
                 raise UsageError(f"{name} must be greater than 0, not {getattr(self, name)}")
         if self.prefetch_ms < 0:
             raise UsageError(f"prefetch_ms must not be negative, not {self.prefetch_ms}")
-        if self.batch_size > 10_000:
-            raise UsageError(f"batch_size must be at most 10000, not {self.batch_size}")
+        if self.batch_size > MOST_BATCH:
+            raise UsageError(f"batch_size must be at most {MOST_BATCH}, not {self.batch_size}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

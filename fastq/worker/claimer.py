@@ -25,7 +25,7 @@ from fastq.worker.appetite import Appetite
 from fastq.worker.executor import Executor
 from fastq.worker.intake import Intake
 from fastq.worker.lanes import Groups, Lanes, share_of
-from fastq.worker.ledger import Ledger
+from fastq.worker.ledger import ACK_AFTER_S, Ledger
 from fastq.worker.limits import Limits
 
 log = logging.getLogger("fastq.worker")
@@ -121,8 +121,9 @@ class Claimer:
         return self._config.max_jobs is not None and self.intake.claimed >= self._config.max_jobs
 
     def _want(self) -> int:
-        self._appetite.measure(self._ledger.progress, monotonic())
-        want = self._appetite.want(free=self._executor.free, waiting=self._executor.waiting)
+        free, busy = self._executor.free, self._executor.busy
+        self._appetite.measure(self._ledger.progress, monotonic(), busy=busy)
+        want = self._appetite.want(free=free, waiting=self._executor.waiting, busy=busy)
         if self._config.max_jobs is not None:
             want = min(want, self._config.max_jobs - self.intake.claimed)
         return want
@@ -249,12 +250,14 @@ class Claimer:
         """Return what a claim gives; acks ride along."""
         shelf = lane.slot, lane.segment
         acks = self._ledger.take_acks(shelf)
-        breaks = self._link.breaks
+        breaks, asked = self._link.breaks, monotonic()
         try:
             claimed = await self.intake.in_time(partial(self._try, statement=statement, acks=list(acks)))
         except BaseException:
             self._ledger.put_back(shelf, acks)
             raise
+        self._appetite.claimed(monotonic() - asked)
+        self._ledger.patience_s = max(ACK_AFTER_S, self._appetite.distance_s)
         self._ledger.acked(acks, set(claimed.acked), sure=breaks == self._link.breaks)
         if not claimed.alive:
             raise Fenced(f"worker {self._worker} was given up by the fleet")

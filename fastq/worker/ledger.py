@@ -30,6 +30,8 @@ from fastq.worker.batch import Batch
 log = logging.getLogger("fastq.worker")
 
 ACK_AFTER_S = 0.003
+"""So long, or as long as a claim takes, an ack waits for one to ride on: a trip of its own would be in its way."""
+
 PART_AFTER_S = 0.1
 REMEMBERED = 10_000
 """Of so many acknowledged leases it is known that they were, should a crash of the server undo it."""
@@ -62,6 +64,7 @@ class Ledger:
         self._writing = asyncio.Lock()
         self._finished_jobs = 0
         self.open: dict[int, Batch] = {}
+        self.patience_s = ACK_AFTER_S
         self.on_ready: Callable[[], None] = lambda: None
 
     @property
@@ -165,7 +168,7 @@ class Ledger:
             if self._dirty.is_set():
                 self._dirty.clear()
                 if not any(self._settling.values()):
-                    await asyncio.sleep(ACK_AFTER_S)
+                    await asyncio.sleep(self.patience_s)
                 await self.flush()
             if monotonic() >= parts_at:
                 await self.flush_parts()
