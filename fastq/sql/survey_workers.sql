@@ -1,8 +1,11 @@
 -- The worker processes of all hosts, up to `limit`. Every slot has a row of each; those of slot 0 stand for all.
+-- Somebody may have written infinity there: nobody has lived, or will live, for longer than a hundred years.
 -- Locks: none. Index: worker_pkey. Caller: protocol.survey.
-select w.id, w.host, w.pid, w.name, extract(epoch from now() - w.started_at)::float8 as age_s,
-       extract(epoch from w.expires_at - now())::float8 as left_s, w.counters
-from fastq.worker w
+select w.id, w.host, w.pid, w.name,
+       extract(epoch from now() - greatest(now() - c.century, least(now() + c.century, w.started_at)))::float8 as age_s,
+       extract(epoch from greatest(now() - c.century, least(now() + c.century, w.expires_at)) - now())::float8 as left_s,
+       w.counters
+from fastq.worker w cross join (select interval '100 years' as century) c
 where w.slot = 0
 order by w.host, w.id
 limit %(limit)s

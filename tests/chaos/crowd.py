@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 ROLES = Path(__file__).parents[2] / "docs" / "roles.md"
 SHOWN = 10
 
-LEFT = """
-select substring(payload::text from '"tag" ?: ?(\\d+)')::int8, %s from fastq.{} where payload::text like '%%"tag"%%'
+LEFT = r"""
+select substring(payload::text from 'tag\\*" ?: ?(\d+)')::int8 from fastq.{} where payload::text ~ 'tag\\*" ?: ?\d'
 """
+"""What cannot be read is kept as a text: then the quotes have backslashes."""
+
 STUCK = f"""
 select 'ready', to_jsonb(r.*) - 'payload' - 'meta' from fastq.ready r where slot = 0 and task = '{TASK}'
 union all
@@ -38,6 +40,8 @@ WITHOUT_REASON = f"""
 select to_jsonb(f.*) - 'payload' from fastq.finished f
 where task = '{TASK}' and state = 'failed' and coalesce(meta::text, '') not like '%%"message"%%'
 """
+NAMELESS = f"select count(*) from fastq.finished where task = '{TASK}' and payload is null"
+"""Kept without arguments: they could not be written, or another job has the id."""
 
 
 class Crowd:
@@ -86,18 +90,15 @@ class Crowd:
         with stage.admin() as conn:
             stage.wait("the strangers' jobs to end", lambda: not conn.execute(STUCK.encode()).fetchone())
             stage.ledger.read()
-            return self.troubles(conn, stage.ledger, stage.fleets, 2 + len(stage.fleets[0].workers()))
+            return self.troubles(conn, stage.ledger, stage.fleets)
 
-    def troubles(self, conn: psycopg.Connection[Any], ledger: Ledger, fleets: list[Fleet], size: int) -> list[str]:
-        """Return what they have broken; a fleet in which nobody died has had so many processes."""
-        found = [
-            f"{len(fleet.known) - size} processes of {fleet.name} were replaced: {_died(fleet)}"
-            for fleet in fleets
-            if len(fleet.known) > size
-        ]
+    def troubles(self, conn: psycopg.Connection[Any], ledger: Ledger, fleets: list[Fleet]) -> list[str]:
+        """Return what they have broken."""
+        found = [f"{fleet.name}: {line}" for fleet in fleets for line in _deaths(fleet)]
         found += _shown("stuck", conn.execute(STUCK.encode()).fetchall())
         found += _shown("failed without a reason", conn.execute(WITHOUT_REASON.encode()).fetchall())
-        found += _shown("vanished", sorted(self.vanished(conn, ledger)))
+        vanished, nameless = sorted(self.vanished(conn, ledger)), _count(conn, NAMELESS)
+        found += _shown(f"vanished, and {nameless} are kept nameless", vanished if len(vanished) > nameless else [])
         try:
             conn.execute("select state, count(*), max(run_at), max(enqueued_at) from fastq.job group by 1").fetchall()
         except psycopg.Error as exc:
@@ -108,12 +109,12 @@ class Crowd:
         """Return the attempts that put a job which is neither anywhere nor has ended well."""
         kept = {n - STRANGE for n in ledger.ended if n >= STRANGE}
         for table in (*PUTS_JOBS, "finished"):
-            kept |= {row[0] for row in conn.execute(LEFT.replace("%s", "1").format(table).replace("%%", "%").encode())}
+            kept |= {row[0] for row in conn.execute(LEFT.format(table).encode())}
         gone = set()
         for line in self._lines():
             tag, _, target, outcome = line.split(" ", 3)
             puts = target.startswith((*PUTS_JOBS, "enqueue("))
-            if puts and outcome == "accepted" and int(tag) not in kept:
+            if puts and outcome.startswith("accepted") and int(tag) not in kept:
                 gone.add(line)
         return gone
 
@@ -138,13 +139,19 @@ class Crowd:
         return failed
 
 
-def _died(fleet: Fleet) -> str:
-    """Return what their last words were, and how often."""
+def _deaths(fleet: Fleet) -> list[str]:
+    """Return what the supervisor says of the deaths of its children, and the last words of those."""
     lines = fleet.log.read_text(errors="replace").splitlines()
-    told = Counter(
-        line.strip()[:200] for line in lines if re.match(r"\s*[\w.]+(Error|Exception|Violation|\w{6,}): ", line)
+    died = [line for line in lines if re.search(r" supervisor .* died: ", line)]
+    words = Counter(
+        line[:200] for line in lines if re.match(r"[\w.]+(Error|Exception|Violation|Representation): ", line)
     )
-    return " | ".join(f"{count} x {line}" for line, count in told.most_common(SHOWN))
+    return [*died[:SHOWN], *(f"{count} x {line}" for line, count in words.most_common(SHOWN) if died)]
+
+
+def _count(conn: psycopg.Connection[Any], query: str) -> int:
+    row = conn.execute(query.encode()).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _shown(what: str, rows: list[Any]) -> list[str]:

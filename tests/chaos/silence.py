@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LEAVES_S = 30.0
 CLOSES_S = 10.0
-OURS = """task not in ('chaos.jobs.tick', 'chaos.jobs.stranger') and payload::text not like '%"tag"%'"""
+OURS = """task not in ('chaos.jobs.tick', 'chaos.jobs.stranger') and payload::text not like '%tag%'"""
 """Jobs of the producers: the clock goes on, and what strangers have put may wait for ever."""
 
 TO_DO = f"""

@@ -24,8 +24,8 @@ from chaos.strange import Strange
 
 TASK = "chaos.jobs.stranger"
 QUEUES = ("default", "strangers", "", "ü", "\x1b[31m", "q" * 300)
-PRIVATE = frozenset(("leader", "ring", "migration", "definition", "setting"))
-"""Tables by which a worker steers the whole fleet on purpose: who writes there has asked for what follows."""
+PRIVATE = ("leader", "ring", "migration", "definition", "setting", "lease")
+"""Tables by which a worker steers the whole fleet on purpose, and those of claims: who writes there is a worker."""
 
 STEERING = ("pause", "resume", "purge", "delete", "cancel", "retry", "drain", "stop", "sweep", "mend", "ended", "free")
 """Functions that do something to other people's jobs, as they are meant to."""
@@ -58,7 +58,7 @@ class Stranger:
         )
         found: dict[str, dict[str, str]] = {}
         for table, column, kind in rows:
-            if table not in PRIVATE:
+            if not table.startswith(PRIVATE):
                 found.setdefault(table, {})[column] = kind
         return found
 
@@ -139,7 +139,8 @@ class Stranger:
             return f"broke {exc}"
         except (psycopg.Error, UnicodeError, ValueError) as exc:
             return f"refused {exc}"
-        return "accepted" if MAY_END_UNSEEN.isdisjoint(names) else "taken"
+        told = ", ".join(f"{name}={str(value)[:60]!r}" for name, value in zip(names, values, strict=True))
+        return f"{'accepted' if MAY_END_UNSEEN.isdisjoint(names) else 'taken'} {told}"
 
 
 def _type(name: str) -> str:
@@ -166,7 +167,7 @@ def main(logins: str, seed: int) -> None:
             tag += 1
             stranger = rng.choice(strangers)
             target, outcome = stranger.act(tag)
-            log.write(f"{tag} {stranger.role} {target} {' '.join(outcome.split())[:300]}\n")
+            log.write(f"{tag} {stranger.role} {target} {' '.join(outcome.split())[:500]}\n")
             time.sleep(PAUSE_S)
 
 

@@ -46,6 +46,22 @@ def test_empty_database_says_what_to_do_next(db: Db) -> None:
     assert "fastq enqueue MODULE:app TASK" in done.stdout
 
 
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "294276-12-31 23:59:59+00"])
+def test_workers_from_the_end_of_time_are_shown(db: Db, moment: str) -> None:
+    """Whoever may insert a worker may write such times: `status`, with and without --json, and `workers list` go on."""
+    db.execute(
+        "insert into fastq.worker (slot, id, host, pid, started_at, expires_at) values (0, 1, 'h', 1, %s, %s)",
+        [moment] * 2,
+    )
+    assert status().returncode == 0
+    seen = json.loads(status("--json").stdout)
+    assert len(seen["workers"]) == 1
+    done = subprocess.run(
+        [sys.executable, "-m", "fastq", "workers", "list"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_sizes_are_those_of_all_segments(db: Db) -> None:
     """What ready and lease take is the sum of their tables, TOAST included."""
     before = survey(db).fleet
