@@ -21,7 +21,7 @@ from fastq import database
 from fastq.bench.ground import CLAIMANT
 from fastq.bench.piped import say
 from fastq.config import DEFAULT_PRIORITY
-from fastq.protocol.claim import LEASE_IDS, MAX_BATCH_BYTES
+from fastq.protocol.claim import ANY_TASK, LEASE_IDS, MAX_BATCH_BYTES
 from fastq.sql import statement
 
 SETUP = b"set synchronous_commit = off"
@@ -100,7 +100,7 @@ class Claimant:
             "low": low,
             "limit": self._orders.batch_size,
             "acks": self._acks,
-            "unknown": [],
+            **ANY_TASK.params,
             "max_bytes": MAX_BATCH_BYTES,
         }
         text = statement("claim_jobs_if_worker_lives", segment)

@@ -27,6 +27,22 @@ class Lane:
     group_key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """The tasks whose jobs are wanted: a few that are compared first, or None for any task, and all others."""
+
+    hot: Sequence[str] | None
+    known: Sequence[str] = ()
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """As the statements take them."""
+        return {"hot": None if self.hot is None else list(self.hot), "known": list(self.known)}
+
+
+ANY_TASK = Tasks(None)
+
+
 @dataclass(slots=True)
 class Claimed:
     """What a claim gave: `batch` is None when there was nothing; `acked` are the leases that were still ours.
@@ -60,7 +76,7 @@ async def claim(
     low: int,
     limit: int,
     acks: list[int],
-    unknown: list[str],
+    tasks: Tasks = ANY_TASK,
 ) -> Claimed:
     """Take up to `limit` jobs of a lane beyond position `low`, and on the way acknowledge leases of its segment.
 
@@ -76,7 +92,7 @@ async def claim(
         "low": low,
         "limit": limit,
         "acks": sorted(acks),
-        "unknown": unknown,
+        **tasks.params,
         "max_bytes": MAX_BATCH_BYTES,
     }
     cur = await conn.execute(statement("claim_jobs_if_worker_lives", lane.segment), params, prepare=True, binary=True)
@@ -95,7 +111,7 @@ async def claim_groups(
     lease: int,
     limit: int,
     acks: list[int],
-    unknown: list[str],
+    tasks: Tasks = ANY_TASK,
 ) -> Claimed:
     """As claim, but from lanes that differ by their group alone, each with its mark: up to `share` jobs of each."""
     lane = groups[0][0]
@@ -110,7 +126,7 @@ async def claim_groups(
         "share": share,
         "limit": limit,
         "acks": sorted(acks),
-        "unknown": unknown,
+        **tasks.params,
         "max_bytes": MAX_BATCH_BYTES,
     }
     text = statement("claim_jobs_of_groups_if_worker_lives", lane.segment)

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.rows import tuple_row
 
 from fastq.protocol import stretches
-from fastq.protocol.claim import Lane
+from fastq.protocol.claim import ANY_TASK, Lane, Tasks
 from fastq.sql import numbered, over_segments, statement
 
 
@@ -46,7 +46,7 @@ async def discover(
     slot: int,
     queues: Sequence[str],
     exclude: Iterable[str],
-    unknown: Iterable[str],
+    tasks: Tasks = ANY_TASK,
     limit: int = 256,
     window: Window | None = None,
 ) -> list[tuple[Lane, int]]:
@@ -57,7 +57,7 @@ async def discover(
     window = window or Window()
     params: dict[str, Any] = {
         "slot": slot,
-        "unknown": list(unknown),
+        **tasks.params,
         "limit": limit,
         "from_queue": window.queue,
         "from_group": window.group_key,
@@ -77,7 +77,7 @@ async def discover_beyond(
     slot: int,
     queues: Sequence[str],
     exclude: Iterable[str],
-    unknown: Iterable[str],
+    tasks: Tasks = ANY_TASK,
     known: Mapping[Lane, int],
     since: Mapping[Lane, tuple[int, int]] | None = None,
 ) -> list[tuple[Lane, int]]:
@@ -87,7 +87,7 @@ async def discover_beyond(
     `since` are lanes to look at again, each from behind a position up to another one, for what was committed late.
     """
     looks = [*stretches.beyond(known, slot, queues, exclude), *stretches.again(since or {}, slot)]
-    params = {"slot": slot, "unknown": list(unknown), **stretches.params(looks)}
+    params = {"slot": slot, **tasks.params, **stretches.params(looks)}
     return [(Lane(slot, *row[:4]), row[4]) for row in await _look(conn, over_segments("discover_beyond"), params)]
 
 
@@ -103,3 +103,19 @@ async def read_horizon(conn: AsyncConnection[Any]) -> int:
     if row is None:
         raise AssertionError("read_horizon always returns one row")
     return int(row[0])
+
+
+async def unwanted(
+    conn: AsyncConnection[Any],
+    *,
+    slot: int,
+    queues: Iterable[str],
+    exclude: Iterable[str],
+    tasks: Tasks,
+    limit: int = 500,
+) -> set[str]:
+    """Return the tasks of others among the first jobs of each segment."""
+    names = {*(tasks.hot or ()), *tasks.known}
+    params = {"slot": slot, "queues": list(queues), "exclude": list(exclude), "names": list(names), "limit": limit}
+    cur = await conn.execute(over_segments("list_unwanted_tasks"), params)
+    return {row[0] for row in await cur.fetchall()}

@@ -19,7 +19,7 @@ from fastq.protocol.claim import Claimed, Lane
 from fastq.sql import statement
 
 Claim = Callable[..., Awaitable[Claimed]]
-"""A claim that takes the keywords worker, lease, limit, acks, unknown."""
+"""A claim that takes the keywords worker, lease, limit, acks, tasks."""
 
 _SETTINGS = ("max_running", "max_running_per_group", "rate", "weight")
 

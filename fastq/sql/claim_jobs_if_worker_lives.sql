@@ -23,7 +23,7 @@ pick as materialized (
                              else octet_length(r.payload::text) end as bytes
   from fastq.ready_{segment} r
   where r.slot = %(slot)s and r.queue = %(queue)s and r.priority = %(priority)s and r.group_key = %(group_key)s
-    and r.pos > %(low)s and r.task <> all (%(unknown)s) and exists (select from alive a where a.in_time)
+    and r.pos > %(low)s and {wanted} and exists (select from alive a where a.in_time)
     and not exists (select from fastq.queue q where q.name = %(queue)s and q.paused)
   order by r.pos
   limit %(limit)s

@@ -13,22 +13,22 @@ from unnest(%(segments)s::int2[], %(queues)s::text[], %(priorities)s::int2[], %(
 cross join lateral (
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
    where r.slot = %(slot)s and r.queue = s.queue and r.priority = s.priority and r.group_key = s.group_key
-     and r.pos > s.low and r.pos < s.high and r.task <> all (%(unknown)s)
+     and r.pos > s.low and r.pos < s.high and {wanted}
    order by r.pos limit 1)
   union all
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
    where r.slot = %(slot)s and r.queue = s.queue and r.priority = s.priority
-     and (r.group_key, r.pos) > (s.group_key, s.low) and r.group_key < s.to_group and r.task <> all (%(unknown)s)
+     and (r.group_key, r.pos) > (s.group_key, s.low) and r.group_key < s.to_group and {wanted}
    order by r.group_key, r.pos limit 1)
   union all
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
    where r.slot = %(slot)s and r.queue = s.queue
-     and (r.priority, r.group_key, r.pos) > (s.priority, s.group_key, s.low) and r.priority < s.to_priority and r.task <> all (%(unknown)s)
+     and (r.priority, r.group_key, r.pos) > (s.priority, s.group_key, s.low) and r.priority < s.to_priority and {wanted}
    order by r.priority, r.group_key, r.pos limit 1)
   union all
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
    where r.slot = %(slot)s
-     and (r.queue, r.priority, r.group_key, r.pos) > (s.queue, s.priority, s.group_key, s.low) and r.queue < s.to_queue and r.task <> all (%(unknown)s)
+     and (r.queue, r.priority, r.group_key, r.pos) > (s.queue, s.priority, s.group_key, s.low) and r.queue < s.to_queue and {wanted}
    order by r.queue, r.priority, r.group_key, r.pos limit 1)
 ) n
 where s.segment = {segment} and not exists (select from fastq.queue q where q.name = n.queue and q.paused)

@@ -119,9 +119,7 @@ async def _take(conn: AsyncConnection[Any], *, hand: Hand, spec: JobSpec, line: 
         assert row is not None
         lane = Lane(_SLOT, row[0], options.queue, options.priority, options.group_key)
         lease = (await claim.take_lease_ids(conn))[0]
-        claimed = await claim.claim(
-            conn, lane=lane, worker=hand.worker, lease=lease, low=pos - 1, limit=1, acks=[], unknown=[]
-        )
+        claimed = await claim.claim(conn, lane=lane, worker=hand.worker, lease=lease, low=pos - 1, limit=1, acks=[])
         if claimed.batch is None:
             raise UsageError(f"queue {options.queue!r} gives no jobs: it is paused")
     rows: list[Row] = orjson.loads(claimed.batch)

@@ -25,13 +25,12 @@ from fastq.protocol.packed import ATTEMPT, ENQUEUED_MS, PAYLOAD, TASK, Row
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes
 from fastq.worker.batch import Batch, id_of, meta_of, row_holds
+from fastq.worker.known import Known
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import PayloadMisfit, Runner
 from fastq.worker.threads import Threads, outcome_of
 
 log = logging.getLogger("fastq.worker")
-
-UNKNOWN_MOST = 200
 
 
 class Attempts:
@@ -46,7 +45,7 @@ class Attempts:
         self._telling: set[asyncio.Task[None]] = set()
         self._contexts: dict[int, Context] = {}
         self._cancelled: dict[int, RetryPolicy] = {}
-        self.unknown: list[str] = []
+        self.known = Known(runners)
         self.closing = False
 
     # -- a run
@@ -158,7 +157,7 @@ class Attempts:
             self.conclude(batch, job, Cancelled(None if struck else exc), self._cancelled.pop(key))
         elif runner is None:
             self.conclude(batch, job, GivenBack())
-            self._note_unknown(row[TASK])
+            self.known.tell([row[TASK]])
         elif self.closing and isinstance(exc, asyncio.CancelledError):
             self.conclude(batch, _with_checkpoint(job, ctx), GivenBack(), recalls=_recalls(ctx))
         else:
@@ -190,12 +189,6 @@ class Attempts:
         if number in self._contexts:
             self._contexts[number].cancelled = True
         return True
-
-    def _note_unknown(self, task: str) -> None:
-        """Remember a task that this app does not have: claims leave its jobs to workers that know it."""
-        if task not in self.unknown and len(self.unknown) < UNKNOWN_MOST:
-            log.warning("this app has no task %r; its jobs are left to workers that know it", task)
-            self.unknown.append(task)
 
     # -- hooks
 

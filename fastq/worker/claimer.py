@@ -161,6 +161,8 @@ class Claimer:
             self._windows = [Window() for _ in self._windows]
             found = await self._look()
         self._lanes.learn(self._limits.open(found), horizon)
+        if self._executor.known.look_is_due():
+            await self._look_for_strangers()
         now = monotonic()
         self._rescan_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)
         self._meet_at = now + RESCAN_MIN_S
@@ -200,6 +202,12 @@ class Claimer:
     ) -> list[tuple[Lane, int]]:
         return await discover.discover_beyond(conn, slot=slot, known=known, since=since, **self._kinds)
 
+    async def _look_for_strangers(self) -> None:
+        """Tell of jobs in line that no claim of this worker takes, since its app has no such task."""
+        for slot in range(self._config.slots):
+            look = partial(discover.unwanted, slot=slot, **self._kinds)
+            self._executor.known.tell(await self._link.call(look))
+
     @property
     def _kinds(self) -> dict[str, Any]:
         """Which jobs are looked for."""
@@ -207,7 +215,7 @@ class Claimer:
         return {
             "queues": list(config.queues),
             "exclude": config.exclude_queues,
-            "unknown": self._executor.unknown,
+            "tasks": self._executor.known.tasks,
         }
 
     async def _claim_from(self, lane: Lane, low: int, limit: int) -> int:
@@ -271,7 +279,7 @@ class Claimer:
         if lease is None:
             self._lease_ids = iter(await claim.take_lease_ids(conn))
             lease = next(self._lease_ids)
-        return await statement(conn, worker=self._worker, lease=lease, acks=acks, unknown=self._executor.unknown)
+        return await statement(conn, worker=self._worker, lease=lease, acks=acks, tasks=self._executor.known.tasks)
 
     # -- waiting
 

@@ -28,6 +28,7 @@ from fastq.protocol.packed import TASK, Row
 from fastq.worker.attempts import Attempts
 from fastq.worker.batch import Batch
 from fastq.worker.batches import Call, Caller, calls_of
+from fastq.worker.known import Known
 from fastq.worker.ledger import Ledger
 from fastq.worker.runner import Runner
 from fastq.worker.threads import Threads
@@ -89,9 +90,9 @@ class Executor:
         return len(self._slots) - len(self._idle)
 
     @property
-    def unknown(self) -> list[str]:
-        """Tasks that this app does not have; claims leave their jobs to others."""
-        return self._attempts.unknown
+    def known(self) -> Known:
+        """The tasks that this app has; claims leave the jobs of all others where they are."""
+        return self._attempts.known
 
     @property
     def quiet(self) -> bool:

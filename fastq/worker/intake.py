@@ -57,6 +57,7 @@ class Intake:
         if claimed.batch is None:
             return []
         rows, bad = packed.decode(claimed.batch)
+        self._executor.known.met(rows[-1][packed.TASK])
         batch = Batch(lane, claimed.lease, rows, monotonic())
         self.claimed += batch.size
         self._ledger.opened(batch)

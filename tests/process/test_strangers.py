@@ -54,7 +54,7 @@ def insert(db: Db, row: dict[str, Any], *, task: str) -> None:
         db.execute(f"alter table fastq.ready add constraint ready_fits {shut} not valid".encode())
 
 
-@pytest.mark.parametrize("task", ["handlers.failing", "handlers.adds"])
+@pytest.mark.parametrize("task", ["handlers.failing", "handlers.adds", "nobody.has_it"])
 def test_odd_rows_cost_themselves_alone(dsn: str, db: Db, task: str) -> None:
     """Every other job runs, in the same process; what is odd is kept as failed, or waits for who knows its task."""
     for row in ODD:

@@ -14,7 +14,7 @@ import orjson
 from psycopg import AsyncConnection
 
 from fastq.protocol import claim, worker
-from fastq.protocol.claim import Claimed, Lane
+from fastq.protocol.claim import Claimed, Lane, Tasks
 from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
 
@@ -92,7 +92,7 @@ async def take(
     low: int = 0,
     limit: int = 100,
     acks: Iterable[int] = (),
-    unknown: Iterable[str] = (),
+    tasks: Iterable[str] | None = None,
 ) -> Claimed:
     """Claim for a worker, under an id that follows all others."""
     return await claim.claim(
@@ -103,7 +103,7 @@ async def take(
         low=low,
         limit=limit,
         acks=list(acks),
-        unknown=list(unknown),
+        tasks=Tasks(None if tasks is None else list(tasks)),
     )
 
 
@@ -119,7 +119,6 @@ async def take_groups(
         lease=(await claim.take_lease_ids(conn)).start,
         limit=limit,
         acks=[],
-        unknown=[],
     )
 
 

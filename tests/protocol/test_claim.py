@@ -99,7 +99,7 @@ async def test_unknown_tasks_stay(conn: Conn) -> None:
     """Tasks that the worker does not know are left where they are, also between others."""
     (a,), (b,), (c,) = await put(conn, task="a"), await put(conn, task="b"), await put(conn, task="c")
     who = await hire(conn)
-    assert ids_of(await take(conn, who, unknown=["b"])) == [a, c]
+    assert ids_of(await take(conn, who, tasks=["a", "c"])) == [a, c]
     assert (await states(conn))[b] == "ready"
     assert ids_of(await take(conn, who)) == [b]
 
@@ -144,7 +144,7 @@ async def test_a_late_commit_behind_the_mark_is_found_from_zero(conn: Conn, othe
         (late,) = await put(conn)
         assert ids_of(await take(conn, who)) == [late]
     assert ids_of(await take(conn, who, low=late)) == []
-    found = await discover.discover(conn, slot=0, queues=[], exclude=[], unknown=[])
+    found = await discover.discover(conn, slot=0, queues=[], exclude=[])
     assert found == [(LANE, early)]
     assert ids_of(await take(conn, who, low=early - 1)) == [early]
 
@@ -184,9 +184,9 @@ async def test_odd_lane_names_survive(conn: Conn) -> None:
     """Queue and group names with quotes, backslashes and newlines are one lane like any other."""
     lane = Lane(0, 3, "q'\"\\\n,{}", 0, "g\\\t%s")
     (place,) = await put(conn, lane=lane)
-    ((found, first),) = await discover.discover(conn, slot=0, queues=[], exclude=[], unknown=[])
+    ((found, first),) = await discover.discover(conn, slot=0, queues=[], exclude=[])
     assert (found, first) == (lane, place)
-    ((found, _),) = await discover.discover(conn, slot=0, queues=[lane.queue], exclude=[], unknown=[])
+    ((found, _),) = await discover.discover(conn, slot=0, queues=[lane.queue], exclude=[])
     assert ids_of(await take(conn, await hire(conn), lane=found)) == [place]
 
 
@@ -317,3 +317,16 @@ async def test_leases_whose_answer_was_lost_are_listed(conn: Conn) -> None:
     got, _ = await take(conn, mine, lane=lane, limit=1), await take(conn, theirs, lane=lane, limit=1)
     (held,) = await leases.list_leases(conn, slot=0, worker=mine)
     assert (held.lease, held.lane, held.claimed.batch) == (got.lease, lane, got.batch)
+
+
+async def test_a_job_is_claimed_by_who_has_its_task(conn: Conn) -> None:
+    """By a name that is compared, or by one that is looked up; a thousand other names in front do not count."""
+    await conn.execute("insert into fastq.ready_0 (task) select 'stranger.' || n from generate_series(1, 1000) n")
+    (compared,), (looked_up,) = await put(conn, task="a"), await put(conn, task="b")
+    who = await hire(conn)
+    lease = (await claim.take_lease_ids(conn)).start
+    got = await claim.claim(
+        conn, lane=LANE, worker=who, lease=lease, low=0, limit=10, acks=[], tasks=claim.Tasks(["a"], ["a", "b", "c"])
+    )
+    assert ids_of(got) == [compared, looked_up]
+    assert await ask(conn, "select count(*) from fastq.ready") == [(1000,)]

@@ -12,6 +12,7 @@ import pytest
 from scene import LANE, hire, one, put_many
 
 from fastq.protocol import claim
+from fastq.protocol.claim import Tasks
 from fastq.worker.main import SETUP
 
 pytestmark = pytest.mark.protocol
@@ -57,7 +58,14 @@ async def test_a_claim_costs_little_more_than_the_least_that_any_queue_does(dsn:
             count, at, _ = await one(await conn.execute(LEAST, [at, TAKEN], prepare=True))
             between = cpu_ns(conn.info.backend_pid)
             claimed = await claim.claim(
-                conn, lane=LANE, worker=who, lease=next(ids), low=low, limit=TAKEN, acks=acks, unknown=["nobody"]
+                conn,
+                lane=LANE,
+                worker=who,
+                lease=next(ids),
+                low=low,
+                limit=TAKEN,
+                acks=acks,
+                tasks=Tasks(["t"], ["nobody"]),
             )
             ours += cpu_ns(conn.info.backend_pid) - between
             least += between - began

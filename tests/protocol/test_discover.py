@@ -6,7 +6,7 @@ import pytest
 from scene import LANE, Conn, hire, put, take
 
 from fastq.protocol import discover as looking
-from fastq.protocol.claim import Lane
+from fastq.protocol.claim import Lane, Tasks
 from fastq.protocol.discover import Window
 from fastq.protocol.stretches import BEYOND_ALL
 from fastq.worker.lanes import Lanes
@@ -16,10 +16,10 @@ pytestmark = pytest.mark.protocol
 Found = list[tuple[Lane, int]]
 
 
-async def discover(conn: Conn, *queues: str, exclude: str = "", unknown: str = "", limit: int = 256) -> Found:
+async def discover(conn: Conn, *queues: str, exclude: str = "", tasks: str = "", limit: int = 256) -> Found:
     """Discover with the arguments that a test is about."""
     found = await looking.discover(
-        conn, slot=0, queues=queues, exclude=exclude.split(), unknown=unknown.split(), limit=limit
+        conn, slot=0, queues=queues, exclude=exclude.split(), tasks=Tasks(tasks.split() or None), limit=limit
     )
     return sorted(found, key=lambda pair: pair[1])
 
@@ -80,7 +80,7 @@ async def test_unknown_tasks_do_not_count(conn: Conn) -> None:
     (second,) = await put(conn, task="known")
     await put(conn, task="strange", lane=Lane(0, 0, "strange", 4, ""))
     for queues in ([], ["default", "strange"]):
-        assert await discover(conn, *queues, unknown="strange odd") == [(LANE, second)]
+        assert await discover(conn, *queues, tasks="known") == [(LANE, second)]
 
 
 async def test_many_queues(conn: Conn) -> None:
@@ -100,7 +100,7 @@ async def test_no_lane_starves_behind_many_busy_ones(conn: Conn, column: str) ->
     )
     who, lanes, served, window = await hire(conn), Lanes({}), set(), Window()
     for _ in range(260 * 4 // 64):
-        lanes.learn(await looking.discover(conn, slot=0, queues=[], exclude=[], unknown=[], window=window))
+        lanes.learn(await looking.discover(conn, slot=0, queues=[], exclude=[], window=window))
         for _ in range(64):
             lane, low = lanes.pick() or pytest.fail("no lane")
             got = await take(conn, who, lane=lane, low=low, limit=1)
@@ -121,7 +121,7 @@ async def test_a_stale_head_loses_nothing(conn: Conn) -> None:
 async def beyond(conn: Conn, known: dict[Lane, int], *queues: str, exclude: str = "") -> Found:
     """Look beyond what is known."""
     found = await looking.discover_beyond(
-        conn, slot=0, queues=queues, exclude=exclude.split(), unknown=["strange"], known=known
+        conn, slot=0, queues=queues, exclude=exclude.split(), tasks=Tasks(["t", "known"]), known=known
     )
     return sorted(found, key=lambda pair: pair[1])
 

@@ -34,7 +34,7 @@ async def other(dsn: str) -> AsyncIterator[Conn]:
 async def bounded(conn: Conn, who: int, *, limit: int = 100, lane: Lane = LANE, acks: tuple[int, ...] = ()) -> Bounded:
     """Claim within the limits of the lane's queue."""
     lease = (await claim.take_lease_ids(conn)).start
-    take = partial(claim.claim, lane=lane, worker=who, lease=lease, low=0, unknown=[])
+    take = partial(claim.claim, lane=lane, worker=who, lease=lease, low=0)
     return await limits.claim_within(conn, take, lane=lane, limit=limit, acks=list(acks))
 
 
@@ -103,7 +103,7 @@ async def test_a_lease_of_many_groups_counts_for_each(conn: Conn, db: Db) -> Non
     who = await hire(conn)
     lease = (await claim.take_lease_ids(conn)).start
     await claim.claim_groups(
-        conn, groups=[(lane, 0) for lane in lanes], share=2, worker=who, lease=lease, limit=9, acks=[], unknown=[]
+        conn, groups=[(lane, 0) for lane in lanes], share=2, worker=who, lease=lease, limit=9, acks=[]
     )
     await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(lease, 0)])
     limits.set_queue(db, "default", max_running_per_group=3)
@@ -184,7 +184,7 @@ async def test_what_a_worker_knows(dsn: str, conn: Conn, db: Db) -> None:
     who, lease = await hire(conn), (await claim.take_lease_ids(conn)).start
     take = known.within(a, claim.claim)
     assert known.pause_s is None
-    refused = await take(conn, lane=a, worker=who, lease=lease, low=0, limit=5, acks=[], unknown=[])
+    refused = await take(conn, lane=a, worker=who, lease=lease, low=0, limit=5, acks=[])
     assert (refused.batch, known.waits(a), known.waits(b)) == (None, True, False)
     assert list(known.open([(a, 1), (b, 1)])) == [(b, 1)]
     known.rest("other", 60)

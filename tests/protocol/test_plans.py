@@ -124,7 +124,7 @@ def array(values: list[Any]) -> str:
     return "{" + ",".join("null" if value is None else f'"{value}"' for value in values) + "}"
 
 
-DISCOVER = {"slot": 0, "unknown": [], "exclude": [], "limit": 256, "from_queue": "", "from_group": ""}
+DISCOVER = {"slot": 0, "hot": "{t}", "known": "{u}", "exclude": [], "limit": 256, "from_queue": "", "from_group": ""}
 CLAIM = {
     "slot": 0,
     "worker": 1,
@@ -135,7 +135,8 @@ CLAIM = {
     "low": 0,
     "limit": BATCH,
     "acks": [],
-    "unknown": [],
+    "hot": "{t}",
+    "known": "{u}",
     "max_bytes": 4_000_000,
 }
 
@@ -200,7 +201,7 @@ def test_discover(large: psycopg.Connection[Any], mode: str) -> None:
 @MODES
 def test_discover_of_queues(large: psycopg.Connection[Any], mode: str) -> None:
     """The same for workers with a list of queues."""
-    params = {"slot": 0, "unknown": [], "queues": "{default,q100,none}", "limit": 256, "from_group": ""}
+    params = {"slot": 0, "hot": "{t}", "known": "{u}", "queues": "{default,q100,none}", "limit": 256, "from_group": ""}
     check(explain(large, over_segments("discover_lanes_of_queues"), params, mode), "ready_0", most_rows=20)
 
 
@@ -216,7 +217,12 @@ def test_discover_beyond(large: psycopg.Connection[Any], mode: str) -> None:
         *beyond({group("g1"): BEYOND_ALL, group("g5"): 1_000_000, group("g1", 3): 9}, 0, [], []),
         *again({group(""): (DEAD[0], DEAD[0] + 300)}, 0),
     ]
-    params = {"slot": 0, "unknown": [], **{name: array(values) for name, values in params_of(stretches).items()}}
+    params = {
+        "slot": 0,
+        "hot": "{t}",
+        "known": "{u}",
+        **{name: array(values) for name, values in params_of(stretches).items()},
+    }
     check(explain(large, over_segments("discover_beyond"), params, mode), "ready_0", most_rows=len(stretches))
 
 

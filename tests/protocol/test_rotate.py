@@ -227,7 +227,7 @@ async def test_a_stale_head_insert_into_a_truncated_segment_is_found(conn: Conn)
     assert await rotate.advance(conn, slot=0, head_bytes=1) == 1
     assert await rotate.truncate(conn, ready(old_head))
     await conn.execute(f"insert into fastq.ready_{old_head} (pos, task) values (%s, 't')", (blocks[0],))
-    ((lane, first),) = await discover.discover(conn, slot=0, queues=[], exclude=[], unknown=[])
+    ((lane, first),) = await discover.discover(conn, slot=0, queues=[], exclude=[])
     assert (lane.segment, first) == (old_head, blocks[0])
     assert ids_of(await take(conn, who, lane=lane)) == blocks
 
@@ -242,7 +242,7 @@ async def test_nothing_is_lost_while_the_ring_turns(conn: Conn, other: Conn, thi
 
     async def consume() -> None:
         while len(claimed) < 450:
-            for lane, first in await discover.discover(other, slot=0, queues=[], exclude=[], unknown=[]):
+            for lane, first in await discover.discover(other, slot=0, queues=[], exclude=[]):
                 claimed.extend(ids_of(await take(other, who, lane=lane, low=first - 1)))
 
     async def turn() -> None:

@@ -150,7 +150,7 @@ class Fleet(RuleBasedStateMachine):
     def claim(self, who: int, limit: int, with_acks: bool, answer: str) -> None:
         """Claim from the first lane found; acks of finished and of lost leases ride along. The answer may be lost."""
         worker = self.workers[who]
-        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]))
+        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[]))
         assert bool(found) == ("ready" in self.places.values())
         if not found:
             return
@@ -370,7 +370,7 @@ class Fleet(RuleBasedStateMachine):
         """A heartbeat lapses and goes on before anybody reaps: nothing is claimed meanwhile, nothing given back."""
         worker = self.workers[who]
         self.run(expire(self.conn, worker))
-        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]))
+        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[]))
         for lane, first in found[:1]:
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1))
             assert (got.alive, got.batch) == (True, None)
@@ -478,7 +478,7 @@ class Fleet(RuleBasedStateMachine):
         assert not self.run(completion.hold(self.conn, place))
         assert not self.run(completion.resolve(self.conn, place))
         assert not self.run(completion.save_checkpoint(self.conn, place, "1"))
-        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]))
+        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[]))
         for lane, first in found[:1]:
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1))
             assert (got.alive, got.batch) == (False, None)

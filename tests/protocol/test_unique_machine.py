@@ -120,7 +120,7 @@ class Machine:
 
     async def claim(self) -> None:
         """The worker claims from the first lane."""
-        for lane, _ in await discover.discover(self.conn, slot=0, queues=[], exclude=[], unknown=[]):
+        for lane, _ in await discover.discover(self.conn, slot=0, queues=[], exclude=[]):
             got = await take(self.conn, self.worker, lane=lane, limit=self.luck.randint(1, 2))
             if got.batch is None:
                 continue

@@ -18,6 +18,7 @@ from fastq.protocol.claim import Lane
 from fastq.protocol.completion import Place
 from fastq.worker.batch import Batch
 from fastq.worker.claimer import Claimer, Fenced
+from fastq.worker.known import TOLD_MOST, Known
 from fastq.worker.ledger import Ledger
 
 pytestmark = pytest.mark.protocol
@@ -32,7 +33,7 @@ class Hands:
     busy: int = 0
     quiet: bool = True
     doubted: bool = False
-    unknown: list[str] = field(default_factory=list)
+    known: Known = field(default_factory=lambda: Known(["t"]))
     fed: list[Batch] = field(default_factory=list)
     batching: dict[str, Any] = field(default_factory=dict)
     on_room: Any = None
@@ -220,6 +221,20 @@ async def test_what_was_long_on_its_way_is_confirmed_before_it_runs(rig: Rig, co
     await conn.execute("delete from fastq.worker")
     with pytest.raises(Fenced):
         await rig.claimer.step()
+
+
+async def test_jobs_of_unknown_tasks_are_never_claimed(rig: Rig, conn: Conn, caplog: pytest.LogCaptureFixture) -> None:
+    """Of however many names: what stands behind them is claimed at once, they stay, and are told of once each."""
+    await conn.execute("insert into fastq.ready_0 (task) select 'stranger.' || n from generate_series(1, 1000) n")
+    (known,) = await put(conn)
+    with caplog.at_level("WARNING"):
+        for _ in range(3):
+            await rig.claimer.step()
+    assert [row[0] for batch in rig.hands.fed for _, row in batch.remaining] == [known]
+    assert await ask(conn, "select count(*) from fastq.ready") == [(1000,)]
+    assert await ask(conn, "select count(*) from fastq.lease") == [(1,)]
+    told = [record.getMessage() for record in caplog.records if "this app has no task" in record.getMessage()]
+    assert len(told) == len(set(told)) == TOLD_MOST
 
 
 async def test_a_doorbell_does_not_open_a_paused_queue(rig: Rig, conn: Conn) -> None:
