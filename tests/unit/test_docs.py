@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
+from fastq import App
 from fastq.cli.main import cli
+from fastq.job import Options
 
 pytestmark = pytest.mark.unit
 
@@ -134,3 +137,15 @@ def test_the_index_has_every_page() -> None:
     linked = set(re.findall(r"\]\(([\w-]+\.md)", text_of("docs/README.md")))
     assert {path.name for path in TOP.glob("docs/*.md")} - linked == {"README.md"}
     assert "(docs/README.md)" in text_of("README.md")
+
+
+def test_the_page_on_tasks_has_every_option() -> None:
+    """Each option of `@app.task` and of `task.options(…)` has its row in docs/tasks.md."""
+    text = text_of("docs/tasks.md")
+    tasks, jobs = text.partition("## Options of a job")[::2]
+    named = [
+        set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`[^|]+)\|", part, re.MULTILINE))))
+        for part in (tasks, jobs)
+    ]
+    assert set(inspect.signature(App.task).parameters) - {"self", "fn"} <= named[0]
+    assert {name.removesuffix("_s") for name in Options.__slots__} <= named[1]
