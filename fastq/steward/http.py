@@ -1,6 +1,7 @@
 """A very small HTTP server for the steward's few pages: GET and HEAD of fixed paths, one answer per connection.
 
-Bounded on all sides: the size of a request, the time it may take, the number of connections.
+Bounded on all sides: the size of a request, the time it may take, the number of connections. Who comes when there are
+too many takes the place of the one that has been there longest: a probe sends its request at once, others may not.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Http:
         self._addr = addr
         self._routes = dict(routes)
         self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def _pages(self) -> str:
@@ -123,11 +124,12 @@ class Http:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._serving) >= CONNECTIONS_MOST:
-            writer.transport.abort()
-            return
+            longest = next(iter(self._serving))
+            self._serving.pop(longest).transport.abort()
+            longest.cancel()
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name="fastq-http")
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        self._serving[task] = writer
+        task.add_done_callback(lambda done: self._serving.pop(done, None))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -137,7 +139,7 @@ class Http:
                 await writer.drain()
                 writer.write_eof()
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
-            pass
+            writer.transport.abort()
         finally:
             writer.close()
             with suppress(OSError):
