@@ -31,8 +31,8 @@ STEERING = ("pause", "resume", "purge", "delete", "cancel", "retry", "drain", "s
 """Functions that do something to other people's jobs, as they are meant to."""
 
 PUTS_JOBS = ("ready", "scheduled", "line")
-MAY_END_UNSEEN = frozenset(("unique_key", "expires", "reason"))
-"""With these an enqueue may be a duplicate, and a reservation may expire: there is no job then, and rightly."""
+MAY_END_UNSEEN = frozenset(("unique_key", "expires", "reason", "reserved"))
+"""With these it may be a duplicate, a reservation that expires, or the place of one: there is no job then, rightly."""
 
 PAUSE_S = 0.01
 

@@ -15,6 +15,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 import click
@@ -118,10 +119,12 @@ def play(chosen: list[Mutant], say: Callable[[str], None]) -> list[str]:
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[WORD]...")
+@click.option("--begin", default="", metavar="TEXT", help="Begin with the first one that has this in its name.")
 @click.option("--list", "listed", is_flag=True, help="List the breaks.")
-def main(words: tuple[str, ...], listed: bool) -> None:
+def main(words: tuple[str, ...], begin: str, listed: bool) -> None:
     """Break the code on purpose; all breaks whose name or file contains each WORD."""
     chosen = [m for m in mutants() if all(word in f"{m.name} {m.file}" for word in words)]
+    chosen = list(dropwhile(lambda mutant: begin not in mutant.name, chosen))
     if listed:
         click.echo("\n".join(f"{m.file}: {m.name}" for m in chosen))
         return
