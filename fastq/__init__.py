@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastq.batch_item import BatchItem as BatchItem
     from fastq.context import Context as Context
     from fastq.errors import ArgumentError as ArgumentError
+    from fastq.errors import CheckpointTooLarge as CheckpointTooLarge
     from fastq.errors import DatabaseUnreachable as DatabaseUnreachable
     from fastq.errors import EnqueueOutcomeUnknown as EnqueueOutcomeUnknown
     from fastq.errors import FastqError as FastqError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fastq.errors import NotOpen as NotOpen
     from fastq.errors import PayloadTooLarge as PayloadTooLarge
     from fastq.errors import ReservationGone as ReservationGone
+    from fastq.errors import ResultTooLarge as ResultTooLarge
     from fastq.errors import SchemaError as SchemaError
     from fastq.errors import UsageError as UsageError
     from fastq.flow import Discard as Discard
@@ -57,7 +59,9 @@ _HOMES = {
     "JobGone": "errors",
     "LeaseLost": "errors",
     "NotOpen": "errors",
+    "CheckpointTooLarge": "errors",
     "PayloadTooLarge": "errors",
+    "ResultTooLarge": "errors",
     "ReservationGone": "errors",
     "SchemaError": "errors",
     "UsageError": "errors",

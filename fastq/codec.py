@@ -17,6 +17,7 @@ import orjson
 from fastq.errors import ArgumentError
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+_SPARE_LEVELS = 8
 _WHOLE = frozenset({str, int, bool, type(None)})
 
 loads = orjson.loads
@@ -54,7 +55,9 @@ def encode(value: Any, *, _dumps: Callable[..., bytes] = orjson.dumps) -> bytes:
     try:
         return _dumps(value, _default, _OPTIONS)
     except (orjson.JSONEncodeError, TypeError) as exc:
-        raise ArgumentError(f"cannot be written as JSON: {exc.__cause__ or exc}") from None
+        why = exc.__cause__ or exc
+        deep = "it is nested more than some 240 levels deep" if "Recursion limit" in str(why) else why
+        raise ArgumentError(f"cannot be written as JSON: {deep}") from None
 
 
 def dumps(value: Any) -> bytes:
@@ -78,6 +81,18 @@ def nests_at_most(levels: int, body: bytes) -> bool:
     for _ in range(levels):
         layer = [part for whole in layer for part in _parts(whole) if isinstance(part, (dict, list))]
     return not layer
+
+
+def dumps_inside(value: Any) -> bytes:
+    """As dumps, of a value that is to be written again inside of others: it may not be nested as deeply.
+
+    Raises:
+        ArgumentError: it cannot be written as JSON, or is nested too deeply for that.
+
+    """
+    for _ in range(_SPARE_LEVELS):
+        value = [value]
+    return dumps(value)[_SPARE_LEVELS:-_SPARE_LEVELS]
 
 
 def check_numbers(args: dict[str, Any]) -> None:

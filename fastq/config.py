@@ -14,6 +14,11 @@ DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 4
 PRIORITIES = range(10)
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
+CHECKPOINT_LIMIT_BYTES = 1024 * 1024
+RESULT_LIMIT_BYTES = 16 * 1024 * 1024
+LIMIT_MOST_BYTES = 256 * 1024 * 1024
+"""PostgreSQL keeps no value of a gigabyte, and needs several times a value's size to write it."""
+
 RETRIES_MOST = 10_000
 MOST_BATCH = 10_000
 CONNECTIONS_LEAST = 3
@@ -89,6 +94,21 @@ class ProducerConfig:
             raise UsageError(f"enqueue_retry_s must be a number of seconds and not negative, not {retry_s!r:.80}")
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise UsageError(f"payload_limit_bytes must be a number of bytes greater than 0, not {limit!r:.80}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptConfig:
+    """How large what handlers leave in the database may be, as JSON."""
+
+    checkpoint_limit_bytes: int = CHECKPOINT_LIMIT_BYTES
+    result_limit_bytes: int = RESULT_LIMIT_BYTES
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, in one sentence."""
+        for name in ("checkpoint_limit_bytes", "result_limit_bytes"):
+            limit = getattr(self, name)
+            if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LIMIT_MOST_BYTES:
+                raise UsageError(f"{name} must be 1 to {LIMIT_MOST_BYTES:,} bytes, not {limit!r:.80}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from fastq import codec
 from fastq.config import RETRIES_MOST
 from fastq.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
 from fastq.database import answering
-from fastq.errors import LeaseLost, UsageError
+from fastq.errors import CheckpointTooLarge, LeaseLost, UsageError
 from fastq.flow import counted
 from fastq.job import JobRef, JobSpec, at_ms
 from fastq.producer import Producer
@@ -89,12 +89,13 @@ class Context:
             extra_retries: so many more retries the job has from now on, for a job that has got somewhere.
 
         Raises:
-            ArgumentError: it cannot be written as JSON.
+            ArgumentError: it cannot be written as JSON, or is nested too deeply.
+            CheckpointTooLarge: its JSON is larger than the app's `checkpoint_limit_bytes`.
             LeaseLost: the job was taken from this worker; nothing was written.
             UsageError: `conn` and `extra_retries` together, or one that cannot be.
 
         """
-        text, retries = codec.dumps(value).decode(), self._retries_with(extra_retries, conn)
+        text, retries = self._written(value), self._retries_with(extra_retries, conn)
         if conn is None:
             kept = await self.app.save_checkpoint(self.place, text, retries)
         else:
@@ -105,7 +106,7 @@ class Context:
 
     def checkpoint_sync(self, value: Any, *, conn: AnyConnection | None = None, extra_retries: int = 0) -> None:
         """As `checkpoint`, in a synchronous handler."""
-        text, retries = codec.dumps(value).decode(), self._retries_with(extra_retries, conn)
+        text, retries = self._written(value), self._retries_with(extra_retries, conn)
         if conn is None:
             kept = self.app.save_checkpoint_sync(self.place, text, retries)
         else:
@@ -113,6 +114,16 @@ class Context:
             with in_utf8_sync(own):
                 kept = completion.save_checkpoint_sync(own, self.place, text)
         self._checkpointed(value, retries, kept=kept, borrowed=conn is not None)
+
+    def _written(self, value: Any) -> str:
+        """Return a checkpoint as JSON."""
+        body, limit = codec.dumps_inside(value), self.app.kept.checkpoint_limit_bytes
+        if len(body) > limit:
+            raise CheckpointTooLarge(
+                f"the checkpoint is {len(body):,} bytes of JSON; the limit is {limit:,}"
+                " (App(checkpoint_limit_bytes=…)). Store the data elsewhere and keep a reference; nothing was written"
+            )
+        return body.decode()
 
     def _retries_with(self, extra_retries: int, conn: object) -> int | None:
         """Return how many retries the job has with some more; None if there are none."""

@@ -29,6 +29,14 @@ class PayloadTooLarge(ArgumentError):
     """A job's arguments are larger than the payload limit. Nothing was enqueued."""
 
 
+class CheckpointTooLarge(ArgumentError):
+    """A checkpoint is larger than the limit. Nothing was written."""
+
+
+class ResultTooLarge(UsageError):
+    """What a handler returned is larger than the limit of results that are kept: its job failed, for good."""
+
+
 class UnknownTask(UsageError):
     """No task of that name is registered with this app."""
 

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastq.config import KeptConfig
 from fastq.job import JobRef, JobSpec
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class Producer(Protocol):
-    """The enqueueing side of an app."""
+    """The enqueueing side of an app, and how large what its handlers leave may be."""
+
+    kept: KeptConfig
 
     async def enqueue(self, spec: JobSpec) -> JobRef:
         """Enqueue one job."""

@@ -11,7 +11,16 @@ from fastq.app.enqueueing import Enqueueing
 from fastq.app.registry import Lifespan, Registry
 from fastq.client import Use
 from fastq.completing import completing
-from fastq.config import CONNECTION_IDLE_S, CONNECTIONS_MOST, PAYLOAD_LIMIT_BYTES, PoolConfig, ProducerConfig
+from fastq.config import (
+    CHECKPOINT_LIMIT_BYTES,
+    CONNECTION_IDLE_S,
+    CONNECTIONS_MOST,
+    PAYLOAD_LIMIT_BYTES,
+    RESULT_LIMIT_BYTES,
+    KeptConfig,
+    PoolConfig,
+    ProducerConfig,
+)
 from fastq.database import answering, as_ours, as_ours_sync
 from fastq.errors import UsageError
 from fastq.job import JobRef, JobSpec
@@ -32,6 +41,8 @@ class App(Registry, Enqueueing):
             starting up or read-only. 0, the default: the error comes at once. What may be there is never sent again.
         max_connections: how many connections enqueues and handlers' transactions may use at once, in each process for
             synchronous calls and in each event loop for asynchronous ones; see docs/pooler.md.
+        checkpoint_limit_bytes: the largest JSON of a checkpoint.
+        result_limit_bytes: the largest JSON of a result, where results are kept; see docs/retention.md.
         connection_idle_s: for how many seconds one that nobody wants stays open. An app that was opened by `async with`
             or `with` keeps one all the same, a worker none.
 
@@ -51,6 +62,8 @@ class App(Registry, Enqueueing):
         enqueue_retry_s: float = 0.0,
         max_connections: int = CONNECTIONS_MOST,
         connection_idle_s: float = CONNECTION_IDLE_S,
+        checkpoint_limit_bytes: int = CHECKPOINT_LIMIT_BYTES,
+        result_limit_bytes: int = RESULT_LIMIT_BYTES,
     ) -> None:
         if dsn is not None and not isinstance(dsn, str):
             raise UsageError(f"dsn must be a connection string or None, not {type(dsn).__name__}")
@@ -58,6 +71,7 @@ class App(Registry, Enqueueing):
         pool = PoolConfig(most=max_connections, idle_s=connection_idle_s)
         producer = ProducerConfig(payload_limit_bytes=payload_limit_bytes, enqueue_retry_s=enqueue_retry_s, pool=pool)
         Enqueueing.__init__(self, dsn, producer)
+        self.kept = KeptConfig(checkpoint_limit_bytes=checkpoint_limit_bytes, result_limit_bytes=result_limit_bytes)
 
     @property
     def jobs(self) -> Jobs:

@@ -15,7 +15,7 @@ from fastq.app import App, Hook
 from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
 from fastq.ending import Cancelled, End, GivenBack, Raised, Stepped, Succeeded
-from fastq.errors import LeaseLost, UsageError
+from fastq.errors import LeaseLost, ResultTooLarge, UsageError
 from fastq.flow import Discard, Snooze
 from fastq.job import Next
 from fastq.observability.runs import Run, enter, kept
@@ -146,7 +146,13 @@ class Attempts:
             return Stepped(spec.task, self._app.encode(spec).decode(), spec.options.delay_s)
         if runner.policy.keep_s is None or result is None:
             return Succeeded()
-        return Succeeded(codec.dumps(result).decode())
+        body, limit = codec.dumps(result), self._app.kept.result_limit_bytes
+        if len(body) > limit:
+            raise ResultTooLarge(
+                f"the result is {len(body):,} bytes of JSON; the limit is {limit:,} (App(result_limit_bytes=…))."
+                " Store it elsewhere and return a reference; the job is not run again for that"
+            )
+        return Succeeded(body.decode())
 
     def raised(self, batch: Batch, key: int, row: Row, exc: BaseException, ctx: Context | None = None) -> bool:
         """Settle a job whose run raised, or that nobody here can run. False: there is something to write."""
@@ -161,7 +167,7 @@ class Attempts:
         elif self.closing and isinstance(exc, asyncio.CancelledError):
             self.conclude(batch, _with_checkpoint(job, ctx), GivenBack(), recalls=_recalls(ctx))
         else:
-            raised = Raised(exc, final=isinstance(exc, PayloadMisfit))
+            raised = Raised(exc, final=isinstance(exc, PayloadMisfit | ResultTooLarge))
             going = _with_checkpoint(job, ctx)
             settlement = self.conclude(batch, going, raised, runner.policy, recalls=_recalls(ctx))
             self._tell(settlement, ctx or self.context(runner, key, batch, row), exc)
