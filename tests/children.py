@@ -17,7 +17,8 @@ def search_path(*folders: Path) -> str:
 
 
 def prepare() -> None:
-    """Have every child run this checkout's code, and take SIGINT as in a terminal (`nohup` and some CI ignore it)."""
+    """Have every child run this checkout's code, and take INT and QUIT as in a terminal: some CI ignores them."""
     os.environ["PYTHONPATH"] = search_path()
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for signum, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, default)
