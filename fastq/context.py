@@ -18,6 +18,7 @@ from fastq.job import JobRef, JobSpec, at_ms
 from fastq.producer import Producer
 from fastq.protocol import completion, unique
 from fastq.protocol.completion import Place
+from fastq.protocol.refusal import is_undone
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -64,6 +65,9 @@ class Context:
     cancelled: bool = False
     completed: bool = field(default=False, init=False)
     completing: bool = field(default=False, init=False)
+    undone: BaseException | None = field(default=None, init=False)
+    """What undid the transaction of this run between statements that are not the handler's."""
+
     recalls: bool = field(default=False, init=False)
     """Whether only the database knows the last checkpoint."""
 
@@ -152,11 +156,18 @@ class Context:
 
         """
         self._check_open()
-        async with self.app.completing(self.place) as conn:
-            yield conn
-            if self.unique is not None:
-                with answering(conn):
-                    await unique.free(conn, slot=self.place.slot, job=self.id)
+        ours = True
+        try:
+            async with self.app.completing(self.place) as conn:
+                ours = False
+                yield conn
+                ours = True
+                if self.unique is not None:
+                    with answering(conn):
+                        await unique.free(conn, slot=self.place.slot, job=self.id)
+        except Exception as exc:
+            self.undone = exc if ours and is_undone(exc) else None
+            raise
         self.completed = True
 
     async def complete(self, conn: AnyAsyncConnection) -> None:

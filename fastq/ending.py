@@ -32,6 +32,13 @@ class Raised:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The transaction that completes it was undone between two statements of ours: not the handler's doing."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """Somebody had cancelled it before it ended, by raising `error`, or before it started."""
 
@@ -69,4 +76,4 @@ class Died:
     max_crashes: int = MAX_CRASHES
 
 
-End = Succeeded | Stepped | Raised | Cancelled | GivenBack | Unreadable | Exhausted | Died
+End = Succeeded | Stepped | Raised | Interrupted | Cancelled | GivenBack | Unreadable | Exhausted | Died

@@ -5,6 +5,7 @@ run ──► success                    acknowledged; finished (succeeded), if 
     ├─► exception, attempts left   scheduled (retrying), attempt + 1
     ├─► exception, none left       finished (failed)
     ├─► Retry / Snooze / Discard   as raised
+    ├─► its transaction undone     scheduled, attempt as it was; after ten times as any exception
     ├─► payload does not fit       finished (failed), at once
     ├─► ended after it was cancelled  finished (cancelled), unless it succeeded or was discarded
     └─► worker died while running  ready, crash + 1; finished (failed) at max_crashes
@@ -22,9 +23,9 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
-from fastq.backoff import RETRIES, Backoff, Exponential
+from fastq.backoff import RETRIES, Backoff, Exponential, full_jitter_s
 from fastq.config import RETRIES_MOST
-from fastq.ending import Cancelled, Died, End, Exhausted, GivenBack, Raised, Stepped, Succeeded, Unreadable
+from fastq.ending import Cancelled, Died, End, Exhausted, GivenBack, Interrupted, Raised, Stepped, Succeeded, Unreadable
 from fastq.failure import Record, error_record, record
 from fastq.flow import Discard, Flow, Retry, Snooze, bounded_s
 from fastq.meta import Meta
@@ -34,12 +35,14 @@ from fastq.states import Goes, JobState
 log = logging.getLogger("fastq.worker")
 
 MOST_ERRORS = 10
+MOST_INTERRUPTED = 10
 MOST_ATTEMPT = 2**15 - 1
 """What the column `attempt` holds at most."""
 
 KeepPayload = bool | Literal["failed"]
 _LASTING = ("unique", "headers", "ordered")
 _HELD = ("unique", "ordered")
+_SUSPICIONS = ("crashes", "interrupted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,8 @@ def decide(job: LeasedJob, end: End, policy: RetryPolicy = BY_DEFAULT) -> Settle
             return _stepped(job, end)
         case Raised():
             return _raised(job, end, policy)
+        case Interrupted():
+            return _interrupted(job, end, policy)
         case Cancelled():
             return _cancelled(job, end, policy)
         case Died():
@@ -178,9 +183,18 @@ def _raised(job: LeasedJob, end: Raised, policy: RetryPolicy) -> Settlement:
     return _to(job, Goes.SCHEDULED, JobState.RETRYING, meta=meta, ran=True, delay_s=delay_s)
 
 
+def _interrupted(job: LeasedJob, end: Interrupted, policy: RetryPolicy) -> Settlement:
+    """Run a job again without an attempt, soon; if that happens again and again, it is a failure as any other."""
+    times = (job.meta or {}).get("interrupted", 0) + 1
+    if times > MOST_INTERRUPTED:
+        return _raised(job, Raised(end.error), policy)
+    meta = {**(job.meta or {}), "interrupted": times}
+    return _to(job, Goes.SCHEDULED, JobState.SCHEDULED, meta=meta, delay_s=full_jitter_s(times))
+
+
 def _with_error(meta: Meta | None, told: Record) -> Meta:
     """Return `meta` with one error more. A run that ended by itself clears the suspicion of killing workers."""
-    meta = {key: value for key, value in (meta or {}).items() if key != "crashes"}
+    meta = {key: value for key, value in (meta or {}).items() if key not in _SUSPICIONS}
     meta["errors"] = [*meta.get("errors", []), told][-MOST_ERRORS:]
     return meta
 

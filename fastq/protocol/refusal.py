@@ -9,6 +9,8 @@ import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg.pq import TransactionStatus
 
+from fastq.errors import DatabaseUnreachable
+
 BY_THE_SERVER = (
     psycopg.DataError,
     psycopg.IntegrityError,
@@ -30,6 +32,23 @@ BY_THE_ENCODER = (TypeError, ValueError, OverflowError, RecursionError)
 def is_refusal(exc: BaseException) -> bool:
     """Tell whether an error is one of what was to be written, and of nothing else."""
     return isinstance(exc, (*BY_THE_SERVER, *BY_THE_ENCODER))
+
+
+_UNDOING = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.IdleInTransactionSessionTimeout,
+    errors.TransactionTimeout,
+    DatabaseUnreachable,
+)
+
+
+def is_undone(exc: BaseException) -> bool:
+    """Tell whether an error only says that a transaction did not come through, and may well the next time.
+
+    It could not be serialized, was the victim of a deadlock, or its session was ended.
+    """
+    return isinstance(exc, _UNDOING) and not is_refusal(exc)
 
 
 def apart(conn: AsyncConnection[Any]) -> AbstractAsyncContextManager[Any]:

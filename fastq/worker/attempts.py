@@ -14,7 +14,7 @@ from fastq import codec
 from fastq.app import App, Hook
 from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
-from fastq.ending import Cancelled, End, GivenBack, Raised, Stepped, Succeeded
+from fastq.ending import Cancelled, End, GivenBack, Interrupted, Raised, Stepped, Succeeded
 from fastq.errors import LeaseLost, ResultTooLarge, UsageError
 from fastq.flow import Discard, Snooze
 from fastq.job import Next
@@ -167,10 +167,13 @@ class Attempts:
         elif self.closing and isinstance(exc, asyncio.CancelledError):
             self.conclude(batch, _with_checkpoint(job, ctx), GivenBack(), recalls=_recalls(ctx))
         else:
-            raised = Raised(exc, final=isinstance(exc, PayloadMisfit | ResultTooLarge))
+            final = isinstance(exc, PayloadMisfit | ResultTooLarge)
+            ours = ctx is not None and exc is ctx.undone
+            raised = Interrupted(exc) if ours else Raised(exc, final)
             going = _with_checkpoint(job, ctx)
             settlement = self.conclude(batch, going, raised, runner.policy, recalls=_recalls(ctx))
-            self._tell(settlement, ctx or self.context(runner, key, batch, row), exc)
+            if settlement.attempt != job.attempt or not ours:
+                self._tell(settlement, ctx or self.context(runner, key, batch, row), exc)
         return False
 
     def conclude(
@@ -180,7 +183,7 @@ class Attempts:
         settlement = conclude(job, end, policy)
         if recalls:
             settlement = replace(settlement, recalls=True)
-        error = end.error if isinstance(end, Raised | Cancelled) else None
+        error = end.error if isinstance(end, Raised | Interrupted | Cancelled) else None
         self._ledger.settle(batch, settlement, error)
         return settlement
 

@@ -13,12 +13,32 @@ import orjson
 import pytest
 
 from fastq.backoff import Fixed
-from fastq.ending import MAX_CRASHES, Cancelled, Died, End, Exhausted, GivenBack, Raised, Stepped, Succeeded
+from fastq.ending import (
+    MAX_CRASHES,
+    Cancelled,
+    Died,
+    End,
+    Exhausted,
+    GivenBack,
+    Interrupted,
+    Raised,
+    Stepped,
+    Succeeded,
+)
 from fastq.errors import UsageError
 from fastq.failure import MOST_MESSAGE, MOST_TRACEBACK, error_record
 from fastq.flow import Discard, Retry, Snooze
 from fastq.meta import read
-from fastq.outcome import MOST_ATTEMPT, MOST_ERRORS, RetryPolicy, conclude, death_of, exhausted, plainer
+from fastq.outcome import (
+    MOST_ATTEMPT,
+    MOST_ERRORS,
+    MOST_INTERRUPTED,
+    RetryPolicy,
+    conclude,
+    death_of,
+    exhausted,
+    plainer,
+)
 from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.unit
@@ -389,3 +409,18 @@ def test_payloads_are_kept_for_failures_only() -> None:
     assert conclude(job(), Succeeded("1"), policy).payload == "null"
     for end in (Raised(ValueError()), Raised(Discard("no")), Cancelled()):
         assert conclude(job(), end, policy).payload is None
+
+
+def test_what_was_undone_without_the_handlers_doing_is_no_attempt() -> None:
+    """It runs again soon, so many times; then it is a failure, and is counted anew."""
+    meta: dict[str, Any] | None = {"headers": {"h": 1}}
+    for time in range(1, MOST_INTERRUPTED + 1):
+        made = conclude(job(1, meta), Interrupted(ValueError("undone")), POLICY)
+        assert (made.goes, made.state, made.attempt) == ("scheduled", "scheduled", 1)
+        assert made.delay_s <= 1
+        meta = made.meta
+        assert meta == {"headers": {"h": 1}, "interrupted": time}
+    made = conclude(job(1, meta), Interrupted(ValueError("undone")), POLICY)
+    assert (made.state, made.attempt) == ("retrying", 2)
+    assert made.meta is not None
+    assert "interrupted" not in made.meta
