@@ -8,6 +8,6 @@ with alive as materialized (
   where not c.paused and (c.owner = '' or c.seen_at > now() - (select fastq.schedules_last()))
 )
 select a.name, a.next_at, a.spec, now() as now,
-       (select extract(epoch from least(min(n.next_at), now() + interval '1 day') - now())::float8 from alive n where n.next_at > now()) as next_due_s
+       (select extract(epoch from min(least(n.next_at, now() + interval '1 day')) - now())::float8 from alive n where n.next_at > now()) as next_due_s
 from (select) as once left join alive a on a.next_at <= now()
 order by a.next_at
