@@ -71,6 +71,9 @@ class Context:
     recalls: bool = field(default=False, init=False)
     """Whether only the database knows the last checkpoint."""
 
+    began: float | None = field(default=None, init=False)
+    """When the handler was called, by `time.perf_counter`."""
+
     granted: int | None = field(default=None, init=False)
     """How many retries the job has now, where this run has granted it some."""
 

@@ -45,6 +45,7 @@ class Settlement:
             keeps none in finished.
         result: what the handler returned, as JSON, or None.
         anew: whether it is kept under a new id, since another job has its own.
+        ran_ms: how long its run took, or None: kept with it in finished.
         recalls: whether its meta gets the checkpoint that the database has, which its handler wrote on its own.
 
     """
@@ -62,4 +63,5 @@ class Settlement:
     payload: str | None = None
     result: str | None = None
     anew: bool = False
+    ran_ms: int | None = None
     recalls: bool = False

@@ -94,8 +94,9 @@ def describe(job: JobInfo) -> str:
     rows += [("result", codec.dumps(job.result).decode())] if job.result is not None else []
     rows += [("worker", str(job.worker))] if job.worker is not None else []
     times = [("enqueued", job.enqueued_at), ("runs at", job.run_at), ("claimed", job.claimed_at)]
-    times += [("ended", job.finished_at), ("kept till", job.expires_at)]
+    times += [("started", job.started_at), ("ended", job.finished_at), ("kept till", job.expires_at)]
     rows += [(name, moment(when)) for name, when in times if when is not None]
+    rows += [("took", f"{job.duration_s:.3f} s")] if job.duration_s is not None else []
     rows += [("error", _told(error)) for error in job.errors]
     lines = [f"job {job.id}  {state}", *(f"  {name:<9} {_inside(value)}" for name, value in rows)]
     if job.errors and (traceback := job.errors[-1].get("traceback")):

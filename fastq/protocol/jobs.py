@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 import orjson
@@ -39,6 +39,8 @@ class JobInfo(Job):
 
     Attributes:
         args: its arguments; empty when they cannot be read, or were not kept.
+        started_at, duration_s: when the last run of one that is kept started, and how many seconds it took; None where
+            it did not run, or its worker died with it.
         claimed_at: when the batch it runs in was claimed; it may still wait in its worker's memory.
         expires_at: until when it is kept; None is for ever.
         worker: the id of the worker that has claimed it.
@@ -51,6 +53,8 @@ class JobInfo(Job):
     """
 
     group_key: str = ""
+    started_at: datetime | None = None
+    duration_s: float | None = None
     claimed_at: datetime | None = None
     expires_at: datetime | None = None
     worker: int | None = None
@@ -250,7 +254,7 @@ async def sweep_cancellations(conn: AsyncConnection[Any], *, limit: int = MARKS_
 
 def _info(row: Row) -> JobInfo:
     job, state, queue, priority, group_key, task, attempt, enqueued_at, run_at, *rest = row
-    claimed_at, finished_at, expires_at, worker, payload, result, meta, cancelling = rest
+    claimed_at, finished_at, expires_at, worker, payload, result, meta, cancelling, ran_ms = rest
     args, rarer = _decoded(payload), _Rarer(_decoded(meta))
     return JobInfo(
         id=job,
@@ -263,6 +267,8 @@ def _info(row: Row) -> JobInfo:
         enqueued_at=enqueued_at,
         run_at=run_at,
         finished_at=finished_at,
+        started_at=None if None in (finished_at, ran_ms) else finished_at - timedelta(milliseconds=ran_ms),
+        duration_s=None if ran_ms is None else ran_ms / 1000,
         errors=rarer.errors,
         headers=rarer.headers,
         group_key=group_key,

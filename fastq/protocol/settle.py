@@ -56,6 +56,7 @@ async def settle(
         "frees": [frees_key(s) for s in settlements],
         "advances": [advances(s) for s in settlements],
         "anew": [s.anew for s in settlements],
+        "ran_ms": [s.ran_ms for s in settlements],
         "recalls": [s.recalls for s in settlements],
     }
     cur = await conn.execute(statement("settle_jobs_if_leased"), params)

@@ -1,5 +1,5 @@
 -- Move claimed jobs out of their leases: back to ready, to scheduled (retry, snooze), to finished, or away (done).
--- The parameters from `lease` to `recalls` are parallel arrays, one place per job; the job itself is read from the lease,
+-- The parameters from `lease` to `ran_ms` are parallel arrays, one place per job; the job itself is read from the lease,
 -- so what was claimed and what is written cannot differ. `task` and `payload` replace a job's own in its next step.
 -- Fence: jobs of a lease that is gone, or that are done already, are left out; returned are those that moved. A job that
 -- completed in its own transaction is marked as done and goes nowhere but to finished, as succeeded.
@@ -13,11 +13,13 @@
 -- unique_key rows for update skip locked. Index: lease_pkey, progress_pkey, unique_key_job. Caller: protocol.settle.
 with item as materialized (
   select distinct on (i.lease, i.ord) i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.meta::json as meta, i.keep_s,
-         i.task, i.payload::json as payload, i.result::json as result, i.frees, i.advances, i.anew, i.recalls
+         i.task, i.payload::json as payload, i.result::json as result, i.frees, i.advances, i.anew, i.recalls, i.ran_ms
   from unnest(%(lease)s::int8[], %(ord)s::int2[], %(goes)s::text[], %(state)s::text[], %(delay_s)s::float8[],
               %(attempt)s::int2[], %(meta)s::text[], %(keep_s)s::float8[], %(task)s::text[], %(payload)s::text[],
-              %(result)s::text[], %(frees)s::bool[], %(advances)s::bool[], %(anew)s::bool[], %(recalls)s::bool[])
-       as i(lease, ord, goes, state, delay_s, attempt, meta, keep_s, task, payload, result, frees, advances, anew, recalls)
+              %(result)s::text[], %(frees)s::bool[], %(advances)s::bool[], %(anew)s::bool[], %(recalls)s::bool[],
+              %(ran_ms)s::int8[])
+       as i(lease, ord, goes, state, delay_s, attempt, meta, keep_s, task, payload, result, frees, advances, anew, recalls,
+            ran_ms)
 ),
 held as materialized (
   select l.id, l.queue, l.priority, l.group_key, l.batch, l.done
@@ -29,7 +31,7 @@ held as materialized (
   for no key update
 ),
 job as materialized (
-  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.keep_s, i.result, i.frees, i.advances, i.anew,
+  select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.keep_s, i.result, i.frees, i.advances, i.anew, i.ran_ms,
          coalesce(case when i.recalls then (
            select fastq.with_checkpoint(i.meta, p.checkpoint) from fastq.progress p
            where p.slot = %(slot)s and p.lease = i.lease and p.ord = i.ord and p.checkpoint is not null) end, i.meta) as meta,
@@ -76,10 +78,10 @@ to_scheduled as (
 ),
 to_finished as (
   insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, expires_at, queue, group_key, task, payload, result,
-                              meta)
+                              meta, ran_ms)
   select %(slot)s, case when j.anew then nextval('fastq.pos') else j.id end, j.state, j.priority, j.attempt, j.enqueued_ms,
          now() + j.keep_s * interval '1 second', j.queue,
-         j.group_key, j.task, case when j.payload::text <> 'null' then j.payload end, j.result, j.meta
+         j.group_key, j.task, case when j.payload::text <> 'null' then j.payload end, j.result, j.meta, j.ran_ms
   from job j
   where j.goes = 'finished' and (not j.completed or j.state = 'succeeded')
 )

@@ -5,7 +5,8 @@ with slot as materialized (select generate_series(0, fastq.slots() - 1) as slot)
 (select j.id, 'running' as state, l.queue, l.priority, j.group_key, j.task, j.attempt, fastq.at_ms(j.enqueued_ms) as enqueued_at,
         null::timestamptz as run_at, l.claimed_at, null::timestamptz as finished_at, null::timestamptz as expires_at, l.worker,
         j.payload::text as payload, null::text as result, j.meta::text as meta,
-        exists (select from fastq.cancellation c where c.slot = l.slot and c.job = j.id) as cancelling
+        exists (select from fastq.cancellation c where c.slot = l.slot and c.job = j.id) as cancelling,
+        null::int8 as ran_ms
  from (select h.slot, h.queue, h.priority, h.group_key, h.claimed_at, h.worker, h.batch, h.done from fastq.lease h
        where 'running' = any (%(states)s) and (%(queue)s::text is null or h.queue = %(queue)s)
        order by h.claimed_at) l
@@ -14,7 +15,7 @@ with slot as materialized (select generate_series(0, fastq.slots() - 1) as slot)
  limit %(limit)s)
 union all
 (select r.id, 'ready', r.queue, r.priority, r.group_key, r.task, r.attempt, fastq.at_ms(r.enqueued_ms), null, null, null, null,
-        null, r.payload::text, null, r.meta::text, false
+        null, r.payload::text, null, r.meta::text, false, null
  from slot s cross join lateral (
    select coalesce(r.id, r.pos) as id, r.queue, r.priority, r.group_key, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta
    from fastq.ready r
@@ -25,7 +26,7 @@ union all
  limit %(limit)s)
 union all
 (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, fastq.at_ms(w.enqueued_ms), w.run_at, null, null,
-        null, null, w.payload::text, null, w.meta::text, false
+        null, null, w.payload::text, null, w.meta::text, false, null
  from slot s cross join lateral (
    (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta
     from fastq.scheduled w
@@ -46,7 +47,7 @@ union all
  limit %(limit)s)
 union all
 (select l.pos, 'waiting', l.queue, l.priority, l.group_key, l.task, 0::int2, fastq.at_ms(l.enqueued_ms), l.run_at, null, null, null,
-        null, l.payload::text, null, l.meta::text, false
+        null, l.payload::text, null, l.meta::text, false, null
  from slot s cross join lateral (
    select l.pos, l.queue, l.priority, l.group_key, l.task, l.enqueued_ms, l.run_at, l.payload, l.meta
    from fastq.line l
@@ -57,10 +58,10 @@ union all
  limit %(limit)s)
 union all
 (select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, fastq.at_ms(f.enqueued_ms), null, null, f.finished_at,
-        f.expires_at, null, f.payload::text, f.result::text, f.meta::text, false
+        f.expires_at, null, f.payload::text, f.result::text, f.meta::text, false, f.ran_ms
  from slot s cross join unnest(array['failed', 'discarded', 'cancelled', 'succeeded']) as k(state) cross join lateral (
    select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, f.enqueued_ms, f.finished_at, f.expires_at,
-          f.payload, f.result, f.meta
+          f.payload, f.result, f.meta, f.ran_ms
    from fastq.finished f
    where f.slot = s.slot and f.state = k.state and k.state = any (%(states)s)
      and (%(queue)s::text is null or f.queue = %(queue)s) and (%(task)s::text is null or f.task = %(task)s)

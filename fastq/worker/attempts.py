@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from fastq import codec
@@ -57,6 +57,7 @@ class Attempts:
 
         def starts() -> None:
             running[number] = key
+            ctx.began = perf_counter()
             if runner.hard_s is not None:
                 deadlines[number] = int((monotonic() + runner.hard_s) * 1000)
 
@@ -73,7 +74,7 @@ class Attempts:
         except BaseException as exc:
             ctx.cancelled = ctx.cancelled or self.closing
             if not ctx.completed:
-                return self.raised(batch, key, row, exc, ctx)
+                return self.raised(batch, key, row, exc, ctx.began, ctx)
             text = "job %s of %s raised after it had completed in its own transaction"
             log.exception(text, ctx.id, ctx.task, extra={"per": ctx.task})
             result = None
@@ -84,7 +85,7 @@ class Attempts:
             text = "job %s of %s is completed by its own transaction: its next step is not taken"
             log.error(text, ctx.id, ctx.task, extra={"per": ctx.task})
             result = None
-        return self.returned(batch, key, row, result)
+        return self.returned(batch, key, row, result, ctx.began)
 
     def context(self, runner: Runner, key: int, batch: Batch, row: Row) -> Context:
         """Return the context of a run."""
@@ -119,17 +120,20 @@ class Attempts:
 
     # -- what becomes of it
 
-    def returned(self, batch: Batch, key: int, row: Row, result: object) -> bool:
-        """Settle a run that returned. True when there is nothing to write: then its job is done, and acknowledged."""
+    def returned(self, batch: Batch, key: int, row: Row, result: object, began: float | None) -> bool:
+        """Settle a run that returned. True when there is nothing to write: then its job is done, and acknowledged.
+
+        `began` is when the handler was called, by `time.perf_counter`; None if it was not.
+        """
         runner = self._runners[row[TASK]]
         try:
             end = self._end_of(result, runner)
         except BaseException as exc:  # noqa: BLE001 - what a result is made of is its handler's
-            return self.raised(batch, key, row, exc)
+            return self.raised(batch, key, row, exc, began)
         if isinstance(end, Succeeded) and runner.policy.keep_s is None and not row_holds(row):
             log.debug("job %s of %s succeeded", id_of(row), row[TASK])
             return True
-        self.conclude(batch, batch.job(key, row), end, runner.policy)
+        self.conclude(batch, batch.job(key, row), end, runner.policy, began=began)
         return False
 
     def _end_of(self, result: object, runner: Runner) -> End:
@@ -154,13 +158,15 @@ class Attempts:
             )
         return Succeeded(body.decode())
 
-    def raised(self, batch: Batch, key: int, row: Row, exc: BaseException, ctx: Context | None = None) -> bool:
+    def raised(
+        self, batch: Batch, key: int, row: Row, exc: BaseException, began: float | None, ctx: Context | None = None
+    ) -> bool:
         """Settle a job whose run raised, or that nobody here can run. False: there is something to write."""
         runner = self._runners.get(row[TASK])
         job = batch.job(key, row)
         if key in self._cancelled and not isinstance(exc, Discard):
-            struck = row[TASK] is None
-            self.conclude(batch, job, Cancelled(None if struck else exc), self._cancelled.pop(key))
+            error, called = (None, None) if row[TASK] is None else (exc, began)
+            self.conclude(batch, job, Cancelled(error), self._cancelled.pop(key), began=called)
         elif runner is None:
             self.conclude(batch, job, GivenBack())
             self.known.tell([row[TASK]])
@@ -171,18 +177,26 @@ class Attempts:
             ours = ctx is not None and exc is ctx.undone
             raised = Interrupted(exc) if ours else Raised(exc, final)
             going = _with_checkpoint(job, ctx)
-            settlement = self.conclude(batch, going, raised, runner.policy, recalls=_recalls(ctx))
+            settlement = self.conclude(batch, going, raised, runner.policy, began=began, recalls=_recalls(ctx))
             if settlement.attempt != job.attempt or not ours:
                 self._tell(settlement, ctx or self.context(runner, key, batch, row), exc)
         return False
 
     def conclude(
-        self, batch: Batch, job: LeasedJob, end: End, policy: RetryPolicy = BY_DEFAULT, *, recalls: bool = False
+        self,
+        batch: Batch,
+        job: LeasedJob,
+        end: End,
+        policy: RetryPolicy = BY_DEFAULT,
+        *,
+        began: float | None = None,
+        recalls: bool = False,
     ) -> Settlement:
         """Decide where a job goes and have that written: every end that is more than an ack."""
         settlement = conclude(job, end, policy)
-        if recalls:
-            settlement = replace(settlement, recalls=True)
+        if recalls or (began is not None and settlement.goes is Goes.FINISHED):
+            ran_ms = None if began is None else round((perf_counter() - began) * 1000)
+            settlement = replace(settlement, recalls=recalls, ran_ms=ran_ms)
         error = end.error if isinstance(end, Raised | Interrupted | Cancelled) else None
         self._ledger.settle(batch, settlement, error)
         return settlement

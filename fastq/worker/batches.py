@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from fastq.batch_item import BatchItem
@@ -67,11 +67,12 @@ class Caller:
             pairs = [pair for pair in call.pairs if pair[0] in items]
             self.running.update(items)
             try:
-                error = await self._call(runner, number, call.batch, pairs, list(items.values()))
+                ctx = self._attempts.context(runner, pairs[0][0], call.batch, pairs[0][1])
+                error = await self._call(runner, number, call.batch, pairs, list(items.values()), ctx)
             finally:
                 for key in items:
                     del self.running[key]
-            self._settle(call.batch, pairs, items, error)
+            self._settle(call.batch, pairs, items, error, ctx.began)
         call.batch.apart += [split_key(key)[1] for key, _ in call.pairs]
 
     def _items(self, call: Call) -> dict[int, BatchItem]:
@@ -79,23 +80,23 @@ class Caller:
         items = {}
         for key, row in call.pairs:
             if row[TASK] is None:
-                self._attempts.raised(call.batch, key, row, KeyError())
+                self._attempts.raised(call.batch, key, row, KeyError(), None)
             elif not isinstance(row[PAYLOAD], dict):
                 error = PayloadMisfit(f"Expected `object`, got `{type(row[PAYLOAD]).__name__}`")
-                self._attempts.raised(call.batch, key, row, error)
+                self._attempts.raised(call.batch, key, row, error, None)
             else:
                 items[key] = _item(call.batch, row)
         return items
 
     async def _call(
-        self, runner: Runner, number: int, batch: Batch, pairs: list[Pair], items: list[BatchItem]
+        self, runner: Runner, number: int, batch: Batch, pairs: list[Pair], items: list[BatchItem], ctx: Context
     ) -> BaseException | None:
         """Return what the handler raised. While it runs, the board names all its jobs."""
         cell, first = self._cell, pairs[0][0]
-        ctx = self._attempts.context(runner, first, batch, pairs[0][1])
 
         def starts() -> None:
             cell.running[number] = first
+            ctx.began = perf_counter()
             if runner.hard_s is not None:
                 cell.deadlines[number] = int((monotonic() + runner.hard_s) * 1000)
 
@@ -122,13 +123,18 @@ class Caller:
         return None
 
     def _settle(
-        self, batch: Batch, pairs: Iterable[Pair], items: Mapping[int, BatchItem], error: BaseException | None
+        self,
+        batch: Batch,
+        pairs: Iterable[Pair],
+        items: Mapping[int, BatchItem],
+        error: BaseException | None,
+        began: float | None,
     ) -> None:
         for key, row in pairs:
             said = items[key].verdict.error or error
             if said is not None:
-                self._attempts.raised(batch, key, row, said)
-            elif self._attempts.returned(batch, key, row, None):
+                self._attempts.raised(batch, key, row, said, began)
+            elif self._attempts.returned(batch, key, row, None, began):
                 batch.left -= 1
                 if not batch.left:
                     self._ledger.finished(batch)

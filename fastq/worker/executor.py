@@ -193,29 +193,31 @@ class Executor:
     ) -> bool:
         """Run jobs of one batch, sharing it with other slots; False when this slot must not run another job."""
         runners, plain = self._runners, not (batch.holds or self._tells)
-        running, idle, attempts = self._cell.running, self._idle, self._attempts
+        running, idle, numbers, attempts = self._cell.running, self._idle, self._numbers, self._attempts
         me = asyncio.current_task()
         assert me is not None
+        cancelling, clock = me.cancelling, perf_counter
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context
-        turn, started = self._turn, perf_counter()
+        turn, started = self._turn, clock()
         for key, row in jobs:
-            if not self._waking and (idle or self._numbers):
+            if not self._waking and (idle or numbers):
                 self._wake_one()
             running[number] = key
+            began = clock()
             try:
                 runner = runners[row[1]]
                 if plain and runner.fast:
                     result = await runner.fn(*astuple(runner.open(row[4])))
-                    done = (result is None and not runner.keeps) or attempts.returned(batch, key, row, result)
+                    done = (result is None and not runner.keeps) or attempts.returned(batch, key, row, result, began)
                 else:
                     done = await attempts.run(runner, number, key, batch, row)
             except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its job's outcome
-                done = attempts.raised(batch, key, row, exc)
+                done = attempts.raised(batch, key, row, exc, began)
             if done:
-                batch.left -= 1
-                if not batch.left:
+                left = batch.left = batch.left - 1
+                if not left:
                     self._ledger.finished(batch)
-            if copy_context() != clean or me.cancelling():
+            if copy_context() != clean or cancelling():
                 running[number] = 0
                 return False
             if self._halt:
@@ -223,9 +225,9 @@ class Executor:
             turn -= 1
             if not turn:
                 running[number] = 0
-                self._adapt_turn(perf_counter() - started)
+                self._adapt_turn(clock() - started)
                 await asyncio.sleep(0)
-                turn, started = self._turn, perf_counter()
+                turn, started = self._turn, clock()
         else:
             if self._batches and self._batches[0] is batch and not batch.waiting:
                 self._batches.popleft()

@@ -6,7 +6,8 @@ create or replace function fastq.find(job int8)
 returns table (
   slot int4, id int8, state text, segment int2, pos int8, lease int8, ord int2, queue text, priority int2,
   group_key text, task text, attempt int2, enqueued_ms int8, run_at timestamptz, claimed_at timestamptz,
-  finished_at timestamptz, expires_at timestamptz, worker int8, payload json, result json, meta json
+  finished_at timestamptz, expires_at timestamptz, worker int8, payload json, result json, meta json,
+  ran_ms int8
 ) language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 #variable_conflict use_column
 declare
@@ -21,19 +22,19 @@ begin
     return query
       select w.slot, w.id, w.reason, null::int2, null::int8, null::int8, null::int2, w.queue, w.priority, w.group_key,
              w.task, w.attempt, w.enqueued_ms, w.run_at, null::timestamptz, null::timestamptz, null::timestamptz,
-             null::int8, w.payload, null::json, w.meta
+             null::int8, w.payload, null::json, w.meta, null::int8
       from fastq.scheduled w where w.slot = s and w.id = find.job;
     if found then return; end if;
     return query
       select l.slot, l.pos, 'waiting', null::int2, null::int8, null::int8, null::int2, l.queue, l.priority, l.group_key,
              l.task, 0::int2, l.enqueued_ms, l.run_at, null::timestamptz, null::timestamptz, null::timestamptz,
-             null::int8, l.payload, null::json, l.meta
+             null::int8, l.payload, null::json, l.meta, null::int8
       from fastq.line l where l.slot = s and l.pos = find.job and not l.reserved;
     if found then return; end if;
     return query
       select f.slot, f.id, f.state, null::int2, null::int8, null::int8, null::int2, f.queue, f.priority, f.group_key,
              f.task, f.attempt, f.enqueued_ms, null::timestamptz, null::timestamptz, f.finished_at, f.expires_at,
-             null::int8, f.payload, f.result, f.meta
+             null::int8, f.payload, f.result, f.meta, f.ran_ms
       from fastq.finished f where f.slot = s and f.id = find.job;
     if found then return; end if;
 
@@ -63,7 +64,7 @@ begin
       return query
         select l.slot, j.id, 'running', null::int2, null::int8, l.id, j.ord, l.queue, l.priority, j.group_key, j.task,
                j.attempt, j.enqueued_ms, null::timestamptz, l.claimed_at, null::timestamptz, null::timestamptz, l.worker,
-               j.payload, null::json, j.meta
+               j.payload, null::json, j.meta, null::int8
         from (select h.slot, h.id, h.worker, h.queue, h.priority, h.group_key, h.claimed_at, h.batch, h.done
               from fastq.lease h
               where h.slot = s and position(convert_to(find.job::text, 'UTF8') in h.batch) > 0
@@ -81,7 +82,7 @@ begin
       return query
         select r.slot, coalesce(r.id, r.pos), 'ready', r.segment, r.pos, null::int8, null::int2, r.queue, r.priority,
                r.group_key, r.task, r.attempt, r.enqueued_ms, null::timestamptz, null::timestamptz, null::timestamptz,
-               null::timestamptz, null::int8, r.payload, null::json, r.meta
+               null::timestamptz, null::int8, r.payload, null::json, r.meta, null::int8
         from fastq.ready r
         where r.segment = hit.segment and r.slot = s and r.queue = hit.queue and r.priority = hit.priority
           and r.group_key = hit.group_key and r.pos = hit.pos;

@@ -254,6 +254,7 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
         "advances": "{false}",
         "anew": "{false}",
         "recalls": "{false}",
+        "ran_ms": "{null}",
     }
     plan = explain(large, statement("settle_jobs_if_leased"), params, mode)
     check(plan, "lease_0", most_rows=1)

@@ -161,6 +161,7 @@ VALUES = {
     "advances": "'{null}'",
     "anew": "'{false}'",
     "recalls": "'{false}'",
+    "ran_ms": "'{null}'",
     "retries": "null",
     "stuck": "'{}'",
     "job": "1",
