@@ -76,7 +76,7 @@ def again(since: Mapping[Lane, tuple[int, int]], slot: int) -> Iterator[Stretch]
     """Yield parts of lanes, each from behind a position up to another one."""
     for lane, (low, high) in since.items():
         if lane.slot == slot:
-            yield Stretch(lane.segment, _place(lane), low, high=high + 1)
+            yield Stretch(lane.segment, _place(lane), low, high=min(high + 1, BEYOND_ALL))
 
 
 def params(stretches: Iterable[Stretch]) -> dict[str, list[Any]]:

@@ -38,6 +38,11 @@ def share_of(limit: int, groups: int) -> int:
     return max(-(-limit // groups), min(SHARE, limit // SHARE))
 
 
+def _before(position: int) -> int:
+    """Return the mark before a position, which may be any that the column holds."""
+    return max(position - 1, -BEYOND_ALL - 1)
+
+
 def _seat(turns: dict[T, float], present: set[T]) -> None:
     """Let those present take part: a newcomer, or one who comes back, has had as many turns as the least served."""
     if len(turns) > MOST_TURNS:
@@ -70,7 +75,7 @@ class Lanes:
         were known, nor in other segments of those without a group.
         """
         marks = {**self._quiet, **self._low}
-        self._low = {lane: first - 1 for lane, first in found}
+        self._low = {lane: _before(first) for lane, first in found}
         if horizon:
             plain = {replace(lane, segment=0) for lane in (*marks, *self._low) if not lane.group_key}
             others = (replace(lane, segment=segment) for lane in plain for segment in range(SEGMENTS))
@@ -130,7 +135,7 @@ class Lanes:
         """Learn of more lanes, and of jobs behind their marks; what is known of the others stays."""
         for lane, first in found:
             self._quiet.pop(lane, None)
-            self._low[lane] = min(self._low.get(lane, first - 1), first - 1)
+            self._low[lane] = min(self._low.get(lane, BEYOND_ALL), _before(first))
         _seat(self._queue_turns, {lane.queue for lane in self._low})
         _seat(self._group_turns, {(lane.queue, lane.group_key) for lane in self._low})
 
