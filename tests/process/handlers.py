@@ -64,6 +64,15 @@ async def quick(n: int) -> None:
     await tell("quick", n)
 
 
+_LEAKED: list[bytes] = []
+
+
+@app.task
+async def leaking(megabytes: int) -> None:
+    """Hold memory for as long as the process lives."""
+    _LEAKED.append(b"x" * megabytes * 2**20)
+
+
 @app.task
 async def nothing(n: int) -> None:
     """Do nothing."""

@@ -428,8 +428,8 @@ def test_max_jobs_per_child_replaces_the_process(dsn: str, db: Db) -> None:
 
 def test_process_over_its_memory_limit_is_replaced(dsn: str, db: Db) -> None:
     """A worker that holds more than it may drains and is replaced; its jobs are not lost."""
-    enqueue(*(handlers.quick.job(n=n) for n in range(20)))
-    with Fleet(dsn, "--max-memory-per-child", "1M") as fleet:
+    enqueue(handlers.leaking.job(megabytes=300), *(handlers.quick.job(n=n) for n in range(20)))
+    with Fleet(dsn, "--max-memory-per-child", "300M") as fleet:
         fleet.wait_line("more than --max-memory-per-child allows")
         wait_told(db, "quick", 20)
         wait_empty(db)
