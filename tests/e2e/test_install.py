@@ -80,7 +80,13 @@ def test_wheel_in_a_bare_environment_gives_the_command_and_the_import(installed:
     """`fastq` and `python -m fastq` run, the schema is inside, and the distribution has the version that fastq says."""
     assert installed.run("fastq", "--version").stdout == f"fastq {fastq.__version__}\n"
     assert installed.run("python", "-m", "fastq", "--version").stdout == f"fastq {fastq.__version__}\n"
-    assert "create table" in installed.run("fastq", "migrate", "--sql").stdout
+    schema = installed.run("fastq", "migrate", "--sql").stdout
+    for part in (
+        "create table fastq.ready",
+        "create or replace function fastq.enqueue",
+        "create or replace view fastq.job",
+    ):
+        assert part in schema
     asked = "import fastq, importlib.metadata as m; print(m.version('fastq-pg'), fastq.__version__, fastq.__file__)"
     version, said, file = installed.run("python", "-c", asked).stdout.split()
     assert version == said == fastq.__version__
