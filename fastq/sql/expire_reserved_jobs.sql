@@ -5,24 +5,23 @@
 -- Index: scheduled_reserved, unique_key_job, line_job, head_job.
 -- Caller: protocol.reserve.
 with late as materialized (
-  select s.id from fastq.scheduled s
+  select s.ctid as place from fastq.scheduled s
   where s.slot = %(slot)s and s.reason = 'reserved' and s.run_at <= now()
   order by s.run_at
   limit %(limit)s
   for update skip locked
 ),
 gone as (
-  delete from fastq.scheduled s using late l
-  where s.slot = %(slot)s and s.id = l.id and s.reason = 'reserved' and s.run_at <= now()
+  delete from fastq.scheduled s
+  where s.slot = %(slot)s and s.ctid = any (array(select l.place from late l)) and s.reason = 'reserved' and s.run_at <= now()
   returning s.id, s.meta
 ),
 free as materialized (
-  select k.key, k.job from gone g join fastq.unique_key k on k.slot = %(slot)s and k.job = g.id
-  order by k.key
-  for update of k skip locked
+  select h.place from gone g cross join lateral (
+    select k.ctid as place from fastq.unique_key k where k.slot = %(slot)s and k.job = g.id for update skip locked) h
 ),
 freed as (
-  delete from fastq.unique_key k using free f where k.slot = %(slot)s and k.key = f.key and k.job = f.job
+  delete from fastq.unique_key k where k.slot = %(slot)s and k.ctid = any (array(select f.place from free f))
 )
 select g.id, case when fastq.ordered_of(g.meta) is not null then fastq.leave_lines(%(slot)s::int4, array[g.id]) end as passed
 from gone g

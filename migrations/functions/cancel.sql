@@ -73,14 +73,16 @@ begin
 end $$;
 
 -- Cancel all jobs that fit, at most `most`: those that wait at once, those that run by a mark. What a claim holds at this
--- moment is left out.
+-- moment is left out. The settings and the addresses: as in fastq.delete_jobs.
 create or replace function fastq.cancel_jobs(
   states text[] default null, queue text default null, task text default null, error text default null,
   most   int8   default null, out cancelled int8, out cancelling int8
-) language plpgsql as $$
+) language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set random_page_cost = 0.01 set cpu_operator_cost = 0.1 as $$
 #variable_conflict use_column
 declare
   s   int4;
+  k   int2;
   put int8;
   ids int8[];
 begin
@@ -89,15 +91,14 @@ begin
   for s in 0 .. fastq.slots() - 1 loop
     if cancel_jobs.states is null or 'waiting' = any (cancel_jobs.states) then  -- before their heads: none comes up
       with pick as materialized (
-        select l.queue, l.group_key, l.pos from fastq.line l
+        select l.ctid as place from fastq.line l
         where l.slot = s and not l.reserved and (cancel_jobs.queue is null or l.queue = cancel_jobs.queue)
           and (cancel_jobs.task is null or l.task = cancel_jobs.task)
           and (cancel_jobs.error is null or fastq.has_error(l.meta, cancel_jobs.error))
         limit cancel_jobs.most - cancel_jobs.cancelled - cancel_jobs.cancelling
         for update skip locked
       ), gone as (
-        delete from fastq.line l using pick p
-        where l.slot = s and l.queue = p.queue and l.group_key = p.group_key and l.pos = p.pos
+        delete from fastq.line l where l.slot = s and l.ctid = any (array(select p.place from pick p))
         returning l.pos, l.priority, l.enqueued_ms, l.queue, l.group_key, l.task, l.payload, l.meta
       ), kept as (
         insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
@@ -110,31 +111,32 @@ begin
       cancelled := cancelled + put;
     end if;
     if cancel_jobs.states is null or 'ready' = any (cancel_jobs.states) then
-      with pick as materialized (
-        select r.segment, r.queue, r.priority, r.group_key, r.pos from fastq.ready r
-        where r.slot = s and (cancel_jobs.queue is null or r.queue = cancel_jobs.queue)
-          and (cancel_jobs.task is null or r.task = cancel_jobs.task)
-          and (cancel_jobs.error is null or fastq.has_error(r.meta, cancel_jobs.error))
-        limit cancel_jobs.most - cancel_jobs.cancelled - cancel_jobs.cancelling
-        for update skip locked
-      ), gone as (
-        delete from fastq.ready r using pick p
-        where r.segment = p.segment and r.slot = s and r.queue = p.queue and r.priority = p.priority
-          and r.group_key = p.group_key and r.pos = p.pos
-        returning coalesce(r.id, r.pos) as id, r.priority, r.attempt, r.enqueued_ms, r.queue, r.group_key, r.task, r.payload,
-                  r.meta
-      ), kept as (
-        insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
-        select s, g.id, 'cancelled', g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta
-        from gone g
-        returning id
-      )
-      select count(*), array_agg(k.id) into put, ids from kept k;
-      perform fastq.ended(s, ids);
-      cancelled := cancelled + put;
+      for k in 0 .. 3 loop
+        with pick as materialized (
+          select r.ctid as place from fastq.ready r
+          where r.segment = k and r.slot = s and (cancel_jobs.queue is null or r.queue = cancel_jobs.queue)
+            and (cancel_jobs.task is null or r.task = cancel_jobs.task)
+            and (cancel_jobs.error is null or fastq.has_error(r.meta, cancel_jobs.error))
+          limit cancel_jobs.most - cancel_jobs.cancelled - cancel_jobs.cancelling
+          for update skip locked
+        ), gone as (
+          delete from fastq.ready r
+          where r.segment = k and r.slot = s and r.ctid = any (array(select p.place from pick p))
+          returning coalesce(r.id, r.pos) as id, r.priority, r.attempt, r.enqueued_ms, r.queue, r.group_key, r.task,
+                    r.payload, r.meta
+        ), kept as (
+          insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+          select s, g.id, 'cancelled', g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta
+          from gone g
+          returning id
+        )
+        select count(*), array_agg(f.id) into put, ids from kept f;
+        perform fastq.ended(s, ids);
+        cancelled := cancelled + put;
+      end loop;
     end if;
     with pick as materialized (
-      select w.id from fastq.scheduled w
+      select w.ctid as place from fastq.scheduled w
       where w.slot = s and (cancel_jobs.states is null or w.reason = any (cancel_jobs.states))
         and (cancel_jobs.queue is null or w.queue = cancel_jobs.queue)
         and (cancel_jobs.task is null or w.task = cancel_jobs.task)
@@ -142,7 +144,7 @@ begin
       limit cancel_jobs.most - cancel_jobs.cancelled - cancel_jobs.cancelling
       for update skip locked
     ), gone as (
-      delete from fastq.scheduled w using pick p where w.slot = s and w.id = p.id
+      delete from fastq.scheduled w where w.slot = s and w.ctid = any (array(select p.place from pick p))
       returning w.id, w.priority, w.attempt, w.enqueued_ms, w.queue, w.group_key, w.task, w.payload, w.meta
     ), kept as (
       insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)

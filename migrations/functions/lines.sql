@@ -93,11 +93,18 @@ end $$;
 
 -- Take jobs out of their lines that have ended, or will never be: the lines whose heads they were go on, and the places that
 -- they held as reserved ones are given up.
-create or replace function fastq.leave_lines(s int4, jobs int8[]) returns void language plpgsql as $$
+create or replace function fastq.leave_lines(s int4, jobs int8[]) returns void language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set random_page_cost = 0.01 set cpu_operator_cost = 0.1 as $$
 begin
-  delete from fastq.line l where l.slot = s and l.pos = any (jobs) and l.reserved;
+  with mine as materialized (
+    select h.place from unnest(jobs) as j(id) cross join lateral (
+      select l.ctid as place from fastq.line l where l.slot = s and l.pos = j.id and l.reserved offset 0) h
+  )
+  delete from fastq.line l where l.slot = s and l.ctid = any (array(select m.place from mine m));
   perform fastq.advance(s, h.job)
-  from (select h.job from fastq.head h where h.slot = s and h.job = any (jobs) order by h.queue, h.group_key) h;
+  from (select f.job from unnest(jobs) as j(id) cross join lateral (
+          select h.job, h.queue, h.group_key from fastq.head h where h.slot = s and h.job = j.id offset 0) f
+        order by f.queue, f.group_key) h;
 end $$;
 
 -- Let lines go on whose head ended while a producer was at them; returns how many did. Any number may run it at a time.

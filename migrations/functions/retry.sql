@@ -45,10 +45,12 @@ end $$;
 
 -- Retry all kept jobs that fit, at most `most`, those that finished first; returns how many. What somebody else is
 -- working on is left out, and so are unique jobs whose key another job holds. Ordered jobs go one by one.
+-- The settings and the addresses: as in fastq.delete_jobs.
 create or replace function fastq.retry_jobs(
   states text[] default null, queue text default null, task text default null, error text default null,
   most   int8   default null
-) returns int8 language plpgsql as $$
+) returns int8 language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set random_page_cost = 0.01 set cpu_operator_cost = 0.1 set enable_nestloop = off as $$
 declare
   s     int4;
   put   int8;
@@ -57,7 +59,7 @@ declare
 begin
   for s in 0 .. fastq.slots() - 1 loop
     with pick as materialized (
-      select f.id, f.finished_at, f.queue, f.priority, f.group_key, fastq.unique_of(f.meta) as uniq
+      select f.ctid as place, f.id, f.finished_at, f.queue, f.priority, f.group_key, fastq.unique_of(f.meta) as uniq
       from fastq.finished f
       where f.slot = s and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
         and fastq.ordered_of(f.meta) is null
@@ -78,8 +80,9 @@ begin
       from wish w cross join lateral fastq.hold_keys(s, w.ids, w.keys, w.untils, w.queues, w.priorities, w.groups) h
       where w.ids is not null
     ), gone as (
-      delete from fastq.finished f using pick p left join held h on h.job = p.id
-      where f.slot = s and f.id = p.id and (p.uniq is null or h.holder = p.id)
+      delete from fastq.finished f
+      where f.slot = s and f.ctid = any (array(
+        select p.place from pick p left join held h on h.job = p.id where p.uniq is null or h.holder = p.id))
       returning f.id, f.priority, f.finished_at, f.enqueued_ms, f.queue, f.group_key, f.task, f.payload, f.meta
     ), unmarked as (
       delete from fastq.cancellation c using gone g where c.slot = s and c.job = g.id

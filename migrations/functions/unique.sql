@@ -79,7 +79,8 @@ revoke execute on function fastq.hold_keys(int4, int8[], text[], text[], text[],
 
 -- What is to be done when jobs have left for good: their keys are free, but those that are held for a time; the lines whose
 -- heads they were go on. A key that somebody else is at is left to them.
-create or replace function fastq.ended(slot int4, jobs int8[]) returns void language plpgsql as $$
+create or replace function fastq.ended(slot int4, jobs int8[]) returns void language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set random_page_cost = 0.01 set cpu_operator_cost = 0.1 as $$
 #variable_conflict use_column
 begin
   if jobs is null then
@@ -91,11 +92,11 @@ begin
   if not exists (select from fastq.unique_key k where k.slot = ended.slot) then
     return;
   end if;
-  with mine as materialized (
-    select k.key, k.job from unnest(ended.jobs) as j(id) join fastq.unique_key k on k.job = j.id
-    where k.slot = ended.slot and k.held_until <> 'time'
-    order by k.key
-    for update of k skip locked
+  with mine as materialized (  -- one probe for each job, whatever the planner believes
+    select h.place from unnest(ended.jobs) as j(id) cross join lateral (
+      select k.ctid as place from fastq.unique_key k
+      where k.slot = ended.slot and k.job = j.id and k.held_until <> 'time'
+      for update skip locked) h
   )
-  delete from fastq.unique_key k using mine m where k.slot = ended.slot and k.key = m.key and k.job = m.job;
+  delete from fastq.unique_key k where k.slot = ended.slot and k.ctid = any (array(select m.place from mine m));
 end $$;

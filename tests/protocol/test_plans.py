@@ -258,6 +258,7 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
     }
     plan = explain(large, statement("settle_jobs_if_leased"), params, mode)
     check(plan, "lease_0", most_rows=1)
+    check(plan, "unique_key", most_rows=1)
 
 
 @MODES
