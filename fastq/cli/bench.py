@@ -72,7 +72,7 @@ def _plan_options(scenarios: Sequence[Scenario]) -> Callable[[_Function], _Funct
             type=click.IntRange(1, 1000),
             default=3,
             show_default=True,
-            help="Repetitions; medians are reported.",
+            help="Repetitions, of which the medians are reported.",
         ),
         click.option("--duration", type=Seconds(1, 7 * 86400), help="How long it is measured. " + _defaults(seconds)),
         click.option(

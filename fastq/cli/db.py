@@ -89,7 +89,7 @@ def psql(base: str | None, arguments: tuple[str, ...]) -> None:
 
 @db.command()
 @_base_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def reset(base: str | None, yes: bool) -> None:
     """Stop the server and delete its data: all jobs, and every other table in it."""
     from fastq import embedded

@@ -49,19 +49,19 @@ class Moment(click.ParamType[datetime]):
     "--jsonl",
     type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
     metavar="FILE|-",
-    help="Enqueue one job for each line of a file or of standard input, an object of arguments each; all or none.",
+    help="Enqueue one job for each line of a file or of standard input, each an object of arguments; all or none.",
 )
 @click.option(
     "--on-error",
     type=click.Choice(["stop", "skip"]),
     default="stop",
     show_default=True,
-    help="A bad line: enqueue nothing and exit 2, or report it, leave it out, go on and exit 0.",
+    help="At a bad line: enqueue nothing and exit with 2, or report it, skip it, continue and exit with 0.",
 )
 @click.option("--queue", type=Name(), help="Default: the task's.")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 (first) to 9 (last). Default: the task's.")
-@click.option("--at", type=Moment(), help="Run at this time; without an offset it is in this machine's time zone.")
-@click.option("--delay", type=Seconds(), help="Run after this time: 90, 30s, 5m, 2h, 1d.")
+@click.option("--at", type=Moment(), help="Run at this time; without an offset, in this machine's time zone.")
+@click.option("--delay", type=Seconds(), help="Run after this much time: 90, 30s, 5m, 2h, 1d.")
 @dsn_option
 @json_option
 def enqueue(target: str, task: str, **options: Any) -> int:

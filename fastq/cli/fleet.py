@@ -20,7 +20,7 @@ def fleet() -> None:
 @dsn_option
 @json_option
 def drain(host: str | None, everything: bool, dsn: str | None, json: bool) -> None:
-    """Have supervisors finish what runs and exit, as TERM does. Those that are started later run as ever."""
+    """Let supervisors finish what is running and exit, as TERM does. Those started later are not affected."""
     from fastq.errors import UsageError
     from fastq.protocol.worker import drain
 

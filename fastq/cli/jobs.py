@@ -31,11 +31,11 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--error",
             type=Text(),
-            help="Those with this text in an error's type, message or traceback.",
+            help="Jobs with this text in the type, message or traceback of an error.",
         ),
-        click.option("--task", type=Name(), help="Those of the task with this full name."),
-        click.option("--queue", type=Name(), help="Those of this queue."),
-        click.option("--state", type=_STATES, multiple=True, help="Those in this state; may be given several times."),
+        click.option("--task", type=Name(), help="Jobs of the task with this full name."),
+        click.option("--queue", type=Name(), help="Jobs of this queue."),
+        click.option("--state", type=_STATES, multiple=True, help="Jobs in this state; can be given more than once."),
     ):
         command = option(command)
     return command
@@ -46,9 +46,9 @@ def steering_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         json_option,
         dsn_option,
-        click.option("--yes", is_flag=True, help="Do not ask."),
-        click.option("--limit", type=click.IntRange(1, LIMIT_MOST), help="So many at most."),
-        click.option("--all", is_flag=True, help="All for which it can be done."),
+        click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
+        click.option("--limit", type=click.IntRange(1, LIMIT_MOST), help="At most this many."),
+        click.option("--all", is_flag=True, help="All jobs for which it is possible."),
         filter_options,
         _IDS,
     ):
@@ -63,7 +63,7 @@ def jobs() -> None:
 
 @jobs.command("list")
 @filter_options
-@click.option("--limit", type=click.IntRange(1, LIMIT_MOST), default=50, show_default=True, help="So many at most.")
+@click.option("--limit", type=click.IntRange(1, LIMIT_MOST), default=50, show_default=True, help="At most this many.")
 @dsn_option
 @json_option
 def list_(limit: int, dsn: str | None, json: bool, **options: Any) -> None:
@@ -109,7 +109,7 @@ def show(id: int, dsn: str | None, json: bool) -> None:  # noqa: A002 - as it is
 @jobs.command()
 @steering_options
 def retry(ids: tuple[int, ...], **options: Any) -> int:
-    """Put jobs that failed, were discarded or cancelled back into line, with all their attempts.
+    """Put jobs that failed, were discarded or cancelled back into their queues, with all their attempts.
 
     \b
       fastq jobs retry 1234 1235
@@ -158,7 +158,7 @@ def cancel(ids: tuple[int, ...], **options: Any) -> int:
 @jobs.command()
 @steering_options
 def delete(ids: tuple[int, ...], **options: Any) -> int:
-    """Delete jobs that do not run: nothing is kept of them.
+    """Delete jobs that are not running. Nothing is kept of them.
 
     \b
       fastq jobs delete 1234

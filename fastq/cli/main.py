@@ -20,16 +20,16 @@ LISTENER_GONE = 141
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 COMMANDS = {
-    "bench": "measure YOUR database: throughput, enqueue, latency",
+    "bench": "measure your own database: throughput, enqueue, latency",
     "db": "the embedded PostgreSQL: start, stop, status, psql, reset",
     "demo": "see fastq do real work on this machine's own files",
     "enqueue": "enqueue one job, or millions from a file or a pipe",
-    "fleet": "have the supervisors of all hosts drain",
+    "fleet": "drain the supervisors of all hosts",
     "jobs": "look at jobs; retry, cancel and delete them",
     "migrate": "bring the schema up to date, or check or print it",
     "queues": "look at queues; pause, resume and purge them",
     "schedules": "look at recurring jobs; pause, resume and remove them",
-    "status": "how many jobs stand where, and who works on them",
+    "status": "how many jobs are in which state, and the workers",
     "worker": "run the supervisor and its workers",
     "workers": "look at the workers of all hosts",
 }
@@ -65,9 +65,9 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "FASTQ", "help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="fastq %(version)s")
 def cli() -> None:
-    """Background jobs out of PostgreSQL.
+    """Background jobs in PostgreSQL.
 
-    Every option can be set by the environment too: FASTQ_<COMMAND>_<OPTION>, such as FASTQ_WORKER_PROCESSES=4.
+    Every option can also be set in the environment: FASTQ_<COMMAND>_<OPTION>, such as FASTQ_WORKER_PROCESSES=4.
     """
 
 

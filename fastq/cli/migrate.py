@@ -10,8 +10,10 @@ from fastq.terminal.speech import say
 
 @click.command()
 @dsn_option
-@click.option("--check", is_flag=True, help="Change nothing; exit 4 unless all is as this fastq needs it.")
-@click.option("--sql", is_flag=True, help="Change nothing; print the SQL for a DBA; with --dsn, what differs there.")
+@click.option("--check", is_flag=True, help="Change nothing; exit with 4 unless everything is as this fastq needs it.")
+@click.option(
+    "--sql", is_flag=True, help="Change nothing; print the SQL for a DBA; with --dsn, only what differs there."
+)
 @click.option("--slots", type=click.IntRange(1, 1024), help="Set the number of slots (it can only grow).")
 def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
     """Bring the schema up to date. Forward only; safe to run twice, and from two hosts at once."""

@@ -13,9 +13,10 @@ from fastq.cli.values import Text
 dsn_option = click.option(
     "--dsn",
     type=Text(),
-    help="PostgreSQL to use. Default: the app's, FASTQ_DSN, DATABASE_URL, PGHOST…, then the embedded one.",
+    help="The database. Default: the first that is set of the app's DSN, FASTQ_DSN, "
+    "DATABASE_URL and PGHOST…, or else the embedded server.",
 )
-json_option = click.option("--json", is_flag=True, help="Write one JSON object, for machines.")
+json_option = click.option("--json", is_flag=True, help="Write one JSON object, for programs.")
 
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -78,20 +78,28 @@ def resume(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
 
 @queues.command("set")
 @_NAMES
-@click.option("--max-running", type=Number(0), help="So many jobs run at a time, in the whole fleet; `none` lifts it.")
-@click.option("--max-running-per-group", type=Number(0), help="So many jobs of each group; `none` lifts it.")
-@click.option("--rate", type=Rate(), help="So many jobs start per time: 100/s, 30/m, 5/h; `none` lifts it.")
+@click.option(
+    "--max-running",
+    type=Number(0),
+    help="Run at most this many jobs at a time, in the whole fleet; `none` removes the limit.",
+)
+@click.option(
+    "--max-running-per-group", type=Number(0), help="At most this many jobs of each group; `none` removes the limit."
+)
+@click.option(
+    "--rate", type=Rate(), help="Start at most this many jobs per time: 100/s, 30/m, 5/h; `none` removes the limit."
+)
 @click.option(
     "--weight",
     type=Number(1, WEIGHT_MOST),
-    help="Its share of the claims beside other queues; `none`: what workers say.",
+    help="Its share of the claims beside other queues; `none`: as workers were started.",
 )
 @dsn_option
 @json_option
 def set_(names: tuple[str, ...], dsn: str | None, json: bool, **options: Any) -> None:
     """Limit queues, over all workers of the fleet, or weigh them; without an option, show what is set.
 
-    Workers know of it within a second. What was claimed before runs on.
+    Workers read the settings about once a second. What was claimed before still runs.
     """
     from dataclasses import asdict
 
@@ -114,7 +122,7 @@ def set_(names: tuple[str, ...], dsn: str | None, json: bool, **options: Any) ->
 
 @queues.command()
 @_NAMES
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @dsn_option
 @json_option
 def purge(names: tuple[str, ...], yes: bool, dsn: str | None, json: bool) -> None:

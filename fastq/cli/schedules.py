@@ -101,7 +101,7 @@ def resume(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
 
 @schedules.command()
 @_NAMES
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @dsn_option
 @json_option
 def remove(names: tuple[str, ...], yes: bool, dsn: str | None, json: bool) -> None:

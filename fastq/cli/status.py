@@ -1,4 +1,4 @@
-"""`fastq status`: how many jobs stand where, and who works on them."""
+"""`fastq status`: how many jobs are in which state, and the workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @dsn_option
 @json_option
 def status(dsn: str | None, json: bool) -> None:
-    """Show how many jobs stand where, and who works on them. Fast at any backlog: ~ marks an estimate.
+    """Show how many jobs are in which state, and the workers. Fast at any backlog: ~ marks an estimate.
 
     \b
     exit: 0, 3 database unreachable, 4 schema missing or wrong

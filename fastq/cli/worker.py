@@ -67,19 +67,21 @@ def _weigh(most_bytes: int) -> None:
 @click.command()
 @click.argument("target")
 @dsn_option
-@click.option(
-    "-p", "--processes", type=click.IntRange(1, 1024), help="Worker processes. Default: one per CPU left to us."
-)
+@click.option("-p", "--processes", type=click.IntRange(1, 1024), help="Worker processes. Default: one per usable CPU.")
 @click.option(
     "-c",
     "--concurrency",
     type=click.IntRange(1, 10_000),
     default=100,
     show_default=True,
-    help="Jobs at once, per process.",
+    help="Jobs that each process runs at once.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 1000), default=8, show_default=True, help="Most threads for sync tasks."
+    "--threads",
+    type=click.IntRange(1, 1000),
+    default=8,
+    show_default=True,
+    help="Most threads for synchronous tasks, per process.",
 )
 @click.option(
     "-b", "--batch-size", type=click.IntRange(1, 10_000), default=500, show_default=True, help="Most jobs per claim."
@@ -89,18 +91,22 @@ def _weigh(most_bytes: int) -> None:
     type=Milliseconds(0, 60_000),
     default=10.0,
     show_default=True,
-    help="Work to keep claimed ahead.",
+    help="How much work to claim ahead.",
 )
-@click.option("-Q", "--queues", type=Queues(), help="Only these queues, with weights: mail:3,default:1.")
-@click.option("-X", "--exclude-queues", type=Names(), help="All queues but these.")
+@click.option("-Q", "--queues", type=Queues(), help="Take only these queues, with weights: mail:3,default:1.")
+@click.option("-X", "--exclude-queues", type=Names(), help="Take all queues but these.")
 @click.option(
     "--pin/--no-pin",
     default=None,
     help="Pin each process to a CPU. Default: with --cpus, or if there is one for each CPU.",
 )
-@click.option("--cpus", type=Text(), help="The CPUs to pin to, like 0-3,6. Default: all that are left to us.")
+@click.option("--cpus", type=Text(), help="The CPUs to pin to, like 0-3,6. Default: all usable ones.")
 @click.option(
-    "--lease", type=Seconds(0.5, 86400), default=30.0, show_default=True, help="How long a dead host's jobs stay taken."
+    "--lease",
+    type=Seconds(0.5, 86400),
+    default=30.0,
+    show_default=True,
+    help="How long a dead host's jobs stay claimed.",
 )
 @click.option(
     "--shutdown-timeout",
@@ -109,33 +115,37 @@ def _weigh(most_bytes: int) -> None:
     show_default=True,
     help="How long a drain waits for running jobs.",
 )
-@click.option("--max-jobs-per-child", type=click.IntRange(1), help="Replace a process after so many jobs.")
-@click.option("--max-memory-per-child", type=Bytes(), help="Replace a process that uses more, like 512M.")
-@click.option("--burst", is_flag=True, help="Exit when nothing is left to do.")
+@click.option("--max-jobs-per-child", type=click.IntRange(1), help="Replace a process after this many jobs.")
+@click.option("--max-memory-per-child", type=Bytes(), help="Replace a process that uses more than this, like 512M.")
+@click.option("--burst", is_flag=True, help="Exit when there is nothing left to do.")
 @click.option("--reload", is_flag=True, help="Replace the workers when a Python file changes (development).")
-@click.option("--name", type=Name(), help="What this fleet member is called in `fastq status`.")
-@click.option("--listen/--no-listen", default=True, show_default=True, help="LISTEN for new jobs; poll only, if not.")
+@click.option("--name", type=Name(), help="The name of these workers in `fastq status`.")
 @click.option(
-    "--listen-dsn", type=Text(), help="Where to LISTEN, when --dsn leads through a pooler: the server itself."
+    "--listen/--no-listen", default=True, show_default=True, help="Whether to LISTEN for new jobs, or only poll."
 )
+@click.option("--listen-dsn", type=Text(), help="Where to LISTEN if --dsn leads through a pooler: the server itself.")
 @click.option(
     "--poll-interval",
     type=Seconds(0.01, 3600),
     default=1.0,
     show_default=True,
-    help="The longest pause between looks when idle.",
+    help="The longest pause between polls while idle.",
 )
 @click.option("--metrics-addr", type=Text(), help="Serve Prometheus metrics on HOST:PORT or :PORT.")
 @click.option("--health-addr", type=Text(), help="Serve /health on HOST:PORT or :PORT.")
-@click.option("--dry-run", is_flag=True, help="Check the app and the database, say what would run, and exit.")
+@click.option("--dry-run", is_flag=True, help="Check the app and the database, show what would run, and exit.")
 @log_options
-@click.option("--log-all", is_flag=True, help="Write all lines in this format, also where the app has set up logging.")
+@click.option(
+    "--log-all",
+    is_flag=True,
+    help="Write the app's own lines in this format too, even if it has set up logging itself.",
+)
 def worker(**options: Any) -> int:
     """Run the supervisor and its workers for the app TARGET, given as module:attr.
 
     \b
-    TERM, first INT  drain: nothing new, running jobs may finish     second  at once
-    HUP  replace workers one by one, app imported anew               QUIT    at once
+    TERM, first INT  drain: nothing new, running jobs can finish     second  at once
+    HUP  replace workers one by one, app imported again              QUIT    at once
     USR1 stacks and running jobs to the log                          TTIN/TTOU  one worker more/less
     \b
     exit: 0 drained, 1 crash, 2 usage or import error, 3 database unreachable, 4 schema missing or wrong,
