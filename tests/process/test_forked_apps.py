@@ -47,10 +47,12 @@ def succeeded(*pids):
 
 
 def run(program: str) -> None:
-    """Run a program to its good end; the jobs' database is in its environment."""
-    done = subprocess.run(
-        [sys.executable, "-c", BEGINNING + program], stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False
-    )
+    """Run a program to its good end; the jobs' database is in its environment.
+
+    From 3.12 on Python warns of every fork of a process with threads, which is what these programs do.
+    """
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", BEGINNING + program]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

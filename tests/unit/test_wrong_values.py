@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,12 @@ import fastq
 from fastq.protocol.copying import CopyText
 
 pytestmark = pytest.mark.unit
+
+
+def shown(value: object) -> str:
+    """Return a value as a test is named after it: the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
 
 NONSENSE: list[Any] = ["x", "", b"x", [], {}, math.nan, -1, True, timedelta(-1)]
 
@@ -35,7 +42,7 @@ def refused(act: Callable[[], object]) -> str:
     return str(raised.value)
 
 
-@pytest.mark.parametrize("value", NONSENSE, ids=repr)
+@pytest.mark.parametrize("value", NONSENSE, ids=shown)
 @pytest.mark.parametrize(
     "option", ["backoff", "timeout", "hard_timeout", "keep", "keep_failed", "batch_wait", "retries", "batch"]
 )
@@ -44,7 +51,7 @@ def test_number_of_a_task_must_be_one(option: str, value: Any) -> None:
     assert option.removeprefix("batch_") in refused(lambda: fastq.App().task(**{option: value})(handler))
 
 
-@pytest.mark.parametrize("value", [0, 10**30, timedelta.max], ids=repr)
+@pytest.mark.parametrize("value", [0, 10**30, timedelta.max], ids=shown)
 def test_timeout_that_no_clock_can_count_is_refused(value: Any) -> None:
     """Neither none at all nor more than a hundred years."""
     assert "timeout" in refused(lambda: fastq.App().task(timeout=value))
@@ -69,7 +76,7 @@ class Callable_:  # noqa: N801 - an object that works like a function, but has n
 
 
 @pytest.mark.parametrize(
-    "thing", [int, str, "x", 5, functools.partial(handler), Callable_(), Callable_, task(), object()], ids=repr
+    "thing", [int, str, "x", 5, functools.partial(handler), Callable_(), Callable_, task(), object()], ids=shown
 )
 @pytest.mark.parametrize("decorate", ["task", "cron"])
 def test_task_is_made_of_a_function(decorate: str, thing: Any) -> None:
@@ -81,7 +88,7 @@ def test_task_is_made_of_a_function(decorate: str, thing: Any) -> None:
     assert "a function" in refused(lambda: act(thing))
 
 
-@pytest.mark.parametrize("value", ["x", b"", [], {}], ids=repr)
+@pytest.mark.parametrize("value", ["x", b"", [], {}], ids=shown)
 def test_delay_that_a_handler_asks_for_must_be_one(value: Any) -> None:
     """In Retry as in Snooze; more than a hundred years is a hundred years."""
     for act in (lambda: fastq.Retry(delay=value), lambda: fastq.Snooze(value)):
@@ -89,13 +96,13 @@ def test_delay_that_a_handler_asks_for_must_be_one(value: Any) -> None:
     assert fastq.Snooze(10**400).delay_s > 3e9
 
 
-@pytest.mark.parametrize("tz", [[], 5, None, "Atlantis"], ids=repr)
+@pytest.mark.parametrize("tz", [[], 5, None, "Atlantis"], ids=shown)
 def test_time_zone_of_a_schedule_must_be_one(tz: Any) -> None:
     """The sentence gives an example."""
     assert "Europe/Athens" in refused(lambda: fastq.App().cron("* * * * *", tz=tz))
 
 
-@pytest.mark.parametrize("thing", ["x", None, 5, int], ids=repr)
+@pytest.mark.parametrize("thing", ["x", None, 5, int], ids=shown)
 @pytest.mark.parametrize("decorate", ["middleware", "on_failure", "on_dead"])
 def test_hooks_are_functions(decorate: str, thing: Any) -> None:
     """It is said when the module is imported, not when the first job fails."""
@@ -136,7 +143,7 @@ def test_setting_of_an_app_must_make_sense(option: str, value: Any) -> None:
     assert option in refused(lambda: fastq.App(**{option: value}))
 
 
-@pytest.mark.parametrize("thing", ["x", None, 5, task(), task().job, [task().job()], {"n": 1}], ids=repr)
+@pytest.mark.parametrize("thing", ["x", None, 5, task(), task().job, [task().job()], {"n": 1}], ids=shown)
 def test_only_jobs_are_enqueued(thing: Any) -> None:
     """What is no job is said to be none, before any connection is asked for."""
     app = fastq.App()
@@ -144,13 +151,13 @@ def test_only_jobs_are_enqueued(thing: Any) -> None:
         assert "a job is what task.job(…) returns" in refused(lambda act=act: act(thing))  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("thing", [5, None, task()], ids=repr)
+@pytest.mark.parametrize("thing", [5, None, task()], ids=shown)
 def test_only_iterables_are_enqueued_as_many(thing: Any) -> None:
     """A task is no list of its jobs."""
     assert "enqueue_many takes jobs" in refused(lambda: fastq.App().enqueue_many_sync(thing))
 
 
-@pytest.mark.parametrize("thing", ["x", None, 5, task(), {"n": 1}], ids=repr)
+@pytest.mark.parametrize("thing", ["x", None, 5, task(), {"n": 1}], ids=shown)
 @pytest.mark.parametrize("jobs", [1, 1000])
 def test_only_jobs_are_enqueued_among_many(thing: Any, jobs: int) -> None:
     """Wherever it stands among them, in a short stream and in a long one."""
