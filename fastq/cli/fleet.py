@@ -16,16 +16,16 @@ def fleet() -> None:
 
 @fleet.command()
 @click.option("--host", help="Only the supervisors of this host, by the name that `fastq workers list` shows.")
-@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--all", is_flag=True, help="All of them.")
 @dsn_option
 @json_option
-def drain(host: str | None, everything: bool, dsn: str | None, json: bool) -> None:
+def drain(host: str | None, all: bool, dsn: str | None, json: bool) -> None:  # noqa: A002 - as the option is called
     """Let supervisors finish what is running and exit, as TERM does. Those started later are not affected."""
     from fastq.errors import UsageError
     from fastq.protocol.worker import drain
 
-    apart({"--host": host, "--all": everything})
-    if host is None and not everything:
+    apart({"--host": host, "--all": all})
+    if host is None and not all:
         raise UsageError("say which: --host NAME, or --all")
     with steering(dsn, "fleet drain") as conn:
         told = drain(conn, host)
