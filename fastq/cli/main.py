@@ -76,7 +76,12 @@ def main(args: list[str] | None = None, *, command: click.Command = cli, program
     speech.ready_streams()
     code = _heard(lambda: _run(args, command, program))
     early.catch_interrupt()
-    sys.exit(_heard(speech.finish_streams) or code)
+    if code:  # why is said already
+        with suppress(OSError):
+            speech.finish_streams()
+    else:
+        code = _heard(speech.finish_streams)
+    sys.exit(code)
 
 
 def _heard(act: Callable[[], int | None]) -> int:

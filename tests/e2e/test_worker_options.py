@@ -202,7 +202,7 @@ def test_workers_are_pinned_where_there_is_one_for_each_cpu(db: Db) -> None:
         options: worker("jobs:app", "--dry-run", *options.split()).stdout
         for options in (f"-p {len(ours)}", "-p 1", "-p 1 --pin", f"-p 1 --cpus {ours[0]}", f"-p {len(ours)} --no-pin")
     }
-    said = [("pinned to CPUs" in text, "not pinned" in text) for text in found.values()]
+    said = [("pinned to CPU" in text, "not pinned" in text) for text in found.values()]
     pinned, not_pinned = (True, False), (False, True)
     assert said == [pinned, not_pinned if len(ours) > 1 else pinned, pinned, pinned, not_pinned]
 
