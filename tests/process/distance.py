@@ -31,7 +31,13 @@ class _Line(asyncio.Protocol):
 
     async def _open(self, server: str) -> None:
         assert self.transport is not None
-        _, far = await asyncio.get_running_loop().create_unix_connection(lambda: _Line(self._delay_s), server)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                _, far = await loop.create_unix_connection(lambda: _Line(self._delay_s), server)
+                break
+            except BlockingIOError:  # others are connecting: the server's queue is full for a moment
+                await asyncio.sleep(0.01)
         self.other, far.other = far, self
         self.transport.resume_reading()
 
