@@ -65,24 +65,24 @@ def run(bench: Bench) -> Result:
         here = 0
         for depth in depths(jobs):
             place = f"depth {number + 1}/{bench.plan.repeat}, {depth:,} jobs:"
-            _fill(bench, depth - here, f"{place} enqueuing")
+            fill(bench, depth - here, f"{place} enqueuing")
             here = depth
             bench.ground.tidy()
             found.append(
-                _at(bench, depth, claim_size(depths(jobs)[0], bench.plan.processes, bench.plan.batch_size), place)
+                at(bench, depth, claim_size(depths(jobs)[0], bench.plan.processes, bench.plan.batch_size), place)
             )
     bench.progress.say("depth: cleaning up")
     bench.ground.clean()
     return _result(bench, jobs, found)
 
 
-def _fill(bench: Bench, jobs: int, text: str) -> None:
+def fill(bench: Bench, jobs: int, text: str) -> None:
     email = email_for(bench.plan.payload_bytes)
     with app:
         app.enqueue_many_sync((noop_job(i, email) for i in range(jobs)), progress=bench.progress.counting(text, jobs))
 
 
-def _at(bench: Bench, depth: int, size: int, place: str) -> Claims:
+def at(bench: Bench, depth: int, size: int, place: str) -> Claims:
     """Measure at one depth, and leave the backlog as deep as it was."""
     orders = Orders(dsn=bench.dsn, queue=QUEUE, segments=bench.ground.segments(), batch_size=size, claims=_CLAIMS)
     rounds: list[Claims] = []
@@ -90,7 +90,7 @@ def _at(bench: Bench, depth: int, size: int, place: str) -> Claims:
         for number in range(_ROUNDS):
             bench.progress.say(f"{place} round {number + 1}/{_ROUNDS}")
             rounds.append(_round(bench, depth, claimants))
-            _fill(bench, rounds[-1].jobs, place)
+            fill(bench, rounds[-1].jobs, place)
     return _together(depth, rounds)
 
 
