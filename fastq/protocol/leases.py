@@ -8,8 +8,9 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from fastq.board import KEY_ORDINAL_BITS
 from fastq.protocol.claim import Claimed, Lane
-from fastq.protocol.packed import defused
+from fastq.protocol.packed import repaired
 from fastq.sql import statement
 
 
@@ -26,6 +27,11 @@ class HeldLease:
         """Its id."""
         return self.claimed.lease
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether its jobs can have keys on the board: leases that fastq made do."""
+        return 0 < self.lease < 1 << (63 - KEY_ORDINAL_BITS)
+
 
 async def list_leases(conn: AsyncConnection[Any], *, slot: int, worker: int) -> list[HeldLease]:
     """Return everything the database believes this worker holds."""
@@ -36,8 +42,8 @@ async def list_leases(conn: AsyncConnection[Any], *, slot: int, worker: int) -> 
     ]
 
 
-async def defuse(conn: AsyncConnection[Any], *, slot: int, worker: int, leases: Collection[int] | None = None) -> int:
-    """Rewrite those of a worker's leases in which something cannot be decoded; returns how many there were.
+async def repair(conn: AsyncConnection[Any], *, slot: int, worker: int, leases: Collection[int] | None = None) -> int:
+    """Rewrite those of a worker's leases in which something cannot be read; returns how many there were.
 
     PostgreSQL takes a payload that is nested so deeply that it cannot take the batch around it apart any more.
     """
@@ -45,7 +51,7 @@ async def defuse(conn: AsyncConnection[Any], *, slot: int, worker: int, leases: 
     for held in await list_leases(conn, slot=slot, worker=worker):
         if leases is not None and held.lease not in leases:
             continue
-        batch = defused(held.claimed.batch or b"[]")
+        batch = repaired(held.claimed.batch or b"")
         if batch is not None:
             mended += 1
             params = {"slot": slot, "worker": worker, "lease": held.lease, "batch": batch}

@@ -17,6 +17,7 @@ Row = list[Any]
 POS, TASK, ATTEMPT, ENQUEUED_MS, PAYLOAD, ID, META, GROUP = range(8)
 
 _NAMES = {PAYLOAD: "payload", META: "meta"}
+_MOST_ROWS = 1 << 16
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 
 
@@ -40,19 +41,58 @@ def decode(batch: bytes) -> tuple[list[Row], dict[int, str]]:
     return rows, bad
 
 
-def defused(batch: bytes) -> bytes | None:
-    """Return a batch in which what cannot be decoded stands as a string of its text; None if all of it can be."""
-    if not decode(batch)[1]:
-        return None
-    rows = (b"[" + b",".join(map(_readable, fields)) + b"]" for fields in _cut(batch))
-    return b"[" + b",".join(rows) + b"]"
+def repaired(batch: bytes) -> bytes | None:
+    """Return a batch that workers and PostgreSQL can take apart; None if it is one as it stands.
+
+    What cannot be decoded stands as a string of its text. What is no row was not packed by a claim: it becomes a job
+    of the task "?" that says in its meta that it is unreadable.
+    """
+    whole: bytes | None = None
+    try:
+        rows = orjson.loads(batch)
+    except orjson.JSONDecodeError:
+        whole = b"[" + b",".join(b"[" + b",".join(map(_readable, fields)) + b"]" for fields in _cut(batch)) + b"]"
+        rows = orjson.loads(whole) or [batch.decode(errors="backslashreplace")]
+    if not isinstance(rows, list) or len(rows) > _MOST_ROWS:
+        rows = [rows]
+    if all(map(is_row, rows)):
+        return whole
+    try:
+        return orjson.dumps([row if is_row(row) else _no_row(row) for row in rows])
+    except TypeError:  # orjson reads what is nested more deeply than it writes
+        return orjson.dumps([_no_row(batch.decode(errors="backslashreplace"))])
+
+
+def _no_row(text: object) -> Row:
+    return [0, "?", 0, 0, text, None, {"unreadable": "this is no job as a claim packs it"}]
+
+
+def unreadable(rows: list[Row]) -> dict[int, str]:
+    """Return by their places why some of a repaired batch's rows are no jobs."""
+    return {
+        place: row[META]["unreadable"]
+        for place, row in enumerate(rows)
+        if len(row) > META and isinstance(row[META], dict) and isinstance(row[META].get("unreadable"), str)
+    }
+
+
+def is_row(row: object) -> bool:
+    """Tell whether this is one job as claims pack it."""
+    if not isinstance(row, list) or not PAYLOAD < len(row) <= GROUP + 1 or type(row[TASK]) is not str:
+        return False
+    numbers = [row[POS], row[ENQUEUED_MS], row[ATTEMPT] << 48 if type(row[ATTEMPT]) is int else None]
+    if len(row) > ID and row[ID] is not None:
+        numbers.append(row[ID])
+    if not all(type(number) is int and -(2**63) <= number < 2**63 for number in numbers):
+        return False
+    return "\0" not in row[TASK] and (len(row) <= GROUP or type(row[GROUP]) is str)
 
 
 def _readable(field: bytes) -> bytes:
     try:
         orjson.loads(field)
     except orjson.JSONDecodeError:
-        return orjson.dumps(field.decode())
+        return orjson.dumps(field.decode(errors="backslashreplace"))
     return field
 
 

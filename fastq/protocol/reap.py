@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from fastq import meta
 from fastq.protocol import ordered
-from fastq.protocol.leases import defuse
+from fastq.protocol.leases import repair
 from fastq.protocol.refusal import BY_THE_SERVER
 from fastq.protocol.settle import Note, settle_each
 from fastq.settlement import LeasedJob, Settlement
@@ -77,7 +77,7 @@ async def _unfinished(
     """Return the unfinished jobs of a worker, also where a lease has to be mended for that, without those of no use."""
     with suppress(*BY_THE_SERVER):
         return await _listed(conn, who, leases)
-    await defuse(conn, slot=who["slot"], worker=who["worker"])
+    await repair(conn, slot=who["slot"], worker=who["worker"])
     jobs = []
     for lease in leases:
         try:
@@ -112,7 +112,7 @@ def _leased(row: tuple[Any, ...]) -> LeasedJob:
         attempt=attempt,
         meta=rare,
         cancelled=cancelled,
-        unreadable=unreadable,
+        unreadable=unreadable or (rare or {}).get("unreadable", ""),
     )
 
 

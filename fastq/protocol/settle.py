@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 
 from fastq.outcome import MOST_ATTEMPT, plainer
-from fastq.protocol.leases import defuse
+from fastq.protocol.leases import repair
 from fastq.protocol.ordered import advances
 from fastq.protocol.refusal import apart, is_refusal
 from fastq.settlement import Settlement
@@ -97,7 +97,7 @@ class _Write:
         if await self._try(settlements) is None:
             return
         leases = sorted({settlement.lease for settlement in settlements})
-        await defuse(self._conn, slot=self._slot, worker=self._worker, leases=leases)
+        await repair(self._conn, slot=self._slot, worker=self._worker, leases=leases)
         rest = [settlements]
         while rest:
             part = rest.pop()

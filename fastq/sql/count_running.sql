@@ -7,7 +7,7 @@ cross join lateral (
   select json_array_length(convert_from(l.batch, 'UTF8')::json)
          - (select count(distinct d.ord) from unnest(l.done) as d(ord)) as jobs,
          case when %(grouped)s then
-           (select count(*) from fastq.unpack(l.batch, l.done, l.group_key) u where u.group_key = %(group_key)s)
+           (select count(*) from fastq.try_unpack(l.batch, l.done, l.group_key) u where u.group_key = %(group_key)s)
          end as of_group
 ) j
 where l.slot = %(slot)s and l.queue = %(queue)s and l.id <> all (%(acks)s)

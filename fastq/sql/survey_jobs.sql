@@ -10,7 +10,7 @@ with slot as materialized (select generate_series(0, fastq.slots() - 1) as slot)
  from (select h.slot, h.queue, h.priority, h.group_key, h.claimed_at, h.worker, h.batch, h.done from fastq.lease h
        where 'running' = any (%(states)s) and (%(queue)s::text is null or h.queue = %(queue)s)
        order by h.claimed_at) l
- cross join lateral fastq.unpack(l.batch, l.done, l.group_key) j
+ cross join lateral fastq.try_unpack(l.batch, l.done, l.group_key) j
  where (%(task)s::text is null or j.task = %(task)s) and (%(error)s::text is null or fastq.has_error(j.meta, %(error)s))
  limit %(limit)s)
 union all

@@ -26,7 +26,7 @@ missing as materialized (
 ),
 running as materialized (
   select j.id
-  from fastq.lease l cross join lateral fastq.unpack(l.batch, l.done) j
+  from fastq.lease l cross join lateral fastq.try_unpack(l.batch, l.done) j
   where l.slot = %(slot)s and exists (select from missing m)
 ),
 orphan as materialized (

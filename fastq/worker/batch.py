@@ -87,7 +87,7 @@ class Batch:
         self._rows = rows
         self._untaken: Iterator[Any] = iter(rows)
         self.remaining: Iterator[tuple[int, Row]] = enumerate(self._untaken, lease << KEY_ORDINAL_BITS)
-        rich = max(map(len, rows)) > META
+        rich = max(map(len, rows), default=0) > META
         if rich:
             _read_metas(rows)
         self.suspects = _suspects(rows) if rich else frozenset()

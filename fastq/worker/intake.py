@@ -49,8 +49,8 @@ class Intake:
             self._executor.doubt()
         return answer
 
-    def accept(self, lane: Lane, claimed: Claimed, done: frozenset[int] = frozenset()) -> list[Row]:
-        """Decode a claimed batch, feed it to the executor without the jobs in `done`, and return all of it.
+    def accept(self, lane: Lane, claimed: Claimed) -> list[Row]:
+        """Decode a claimed batch, feed it to the executor, and return all of it.
 
         A job that cannot be decoded fails, alone and at once.
         """
@@ -58,7 +58,10 @@ class Intake:
             return []
         rows, bad = packed.decode(claimed.batch)
         self._executor.known.met(rows[-1][packed.TASK])
-        batch = Batch(lane, claimed.lease, rows, monotonic())
+        self._take(Batch(lane, claimed.lease, rows, monotonic()), bad)
+        return rows
+
+    def _take(self, batch: Batch, bad: dict[int, str], done: frozenset[int] = frozenset()) -> None:
         self.claimed += batch.size
         self._ledger.opened(batch)
         for key, row in batch.skim(bad.keys() - done) if bad else ():
@@ -70,7 +73,6 @@ class Intake:
             self._executor.feed(batch)
         else:
             self._ledger.finished(batch)
-        return rows
 
     async def adopt_if_due(self) -> None:
         """Find leases whose claim committed while the connection broke, and run their jobs."""
@@ -95,5 +97,12 @@ class Intake:
     async def _adopt(self, found: HeldLease) -> None:
         if await self._ledger.acked_before(found.lane.slot, found.lease):
             return
+        if not found.has_keys:
+            return
         log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
-        self.accept(found.lane, found.claimed, found.done)
+        text = found.claimed.batch or b""
+        if (mended := packed.repaired(text)) is not None:
+            mend = partial(leases.repair, slot=found.lane.slot, worker=self._worker, leases=[found.lease])
+            await self._link.call(mend)
+        rows, bad = packed.decode(mended or text)
+        self._take(Batch(found.lane, found.lease, rows, monotonic()), bad | packed.unreadable(rows), found.done)

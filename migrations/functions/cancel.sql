@@ -158,7 +158,7 @@ begin
     if cancel_jobs.states is null or 'running' = any (cancel_jobs.states) then
       insert into fastq.cancellation as c (slot, job, lease, ord)
       select s, j.id, l.id, j.ord
-      from fastq.lease l cross join lateral fastq.unpack(l.batch, l.done) j
+      from fastq.lease l cross join lateral fastq.try_unpack(l.batch, l.done) j
       where l.slot = s and (cancel_jobs.queue is null or l.queue = cancel_jobs.queue)
         and (cancel_jobs.task is null or j.task = cancel_jobs.task)
         and (cancel_jobs.error is null or fastq.has_error(j.meta, cancel_jobs.error))

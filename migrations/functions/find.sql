@@ -69,7 +69,7 @@ begin
               from fastq.lease h
               where h.slot = s and position(convert_to(find.job::text, 'UTF8') in h.batch) > 0
               offset 0) l
-        cross join lateral fastq.unpack(l.batch, l.done, l.group_key) j
+        cross join lateral fastq.try_unpack(l.batch, l.done, l.group_key) j
         where j.id = find.job
         limit 1;
       if found then return; end if;

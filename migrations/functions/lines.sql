@@ -107,7 +107,8 @@ begin
         order by f.queue, f.group_key) h;
 end $$;
 
--- Let lines go on whose head ended while a producer was at them; returns how many did. Any number may run it at a time.
+-- Let lines go on whose head ended while a producer was at them; returns how many did. Any number may run it at a time. A line
+-- whose next job no table takes goes behind the others, with a warning.
 create or replace function fastq.advance_idle(s int4, most int) returns int language plpgsql as $$
 declare
   l    record;
@@ -119,7 +120,13 @@ begin
     limit most
     for no key update skip locked
   loop
-    done := done + fastq.bring_up(s, l.queue, l.group_key)::int;
+    begin
+      done := done + fastq.bring_up(s, l.queue, l.group_key)::int;
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
+      raise warning 'the line of group % in queue % cannot go on: %', l.group_key, l.queue, sqlerrm;
+      update fastq.head h set since = clock_timestamp()
+      where h.slot = s and h.queue = l.queue and h.group_key = l.group_key;
+    end;
   end loop;
   return done;
 end $$;

@@ -11,7 +11,7 @@ create or replace view fastq.job as
   select l.slot, j.id, 'running', l.queue, l.priority, j.group_key, j.task, j.attempt,
          fastq.at_ms(j.enqueued_ms), null, l.claimed_at, null, l.worker, j.payload, null, j.meta,
          case when j.meta is not null then fastq.unique_of(j.meta) ->> 0 end, null, null
-  from fastq.lease l cross join lateral fastq.unpack(l.batch, l.done, l.group_key) j
+  from fastq.lease l cross join lateral fastq.try_unpack(l.batch, l.done, l.group_key) j
   union all
   select slot, id, reason, queue, priority, group_key, task, attempt,
          fastq.at_ms(enqueued_ms), run_at, null, null, null, payload, null, meta,

@@ -24,8 +24,8 @@ from chaos.strange import Strange
 
 TASK = "chaos.jobs.stranger"
 QUEUES = ("default", "strangers", "", "ü", "\x1b[31m", "q" * 300)
-PRIVATE = ("leader", "ring", "migration", "definition", "setting", "lease")
-"""Tables by which a worker steers the whole fleet on purpose, and those of claims: who writes there is a worker."""
+PRIVATE = ("leader", "ring", "migration", "definition", "setting")
+"""Tables by which a worker steers the whole fleet on purpose."""
 
 STEERING = ("pause", "resume", "purge", "delete", "cancel", "retry", "drain", "stop", "sweep", "mend", "ended", "free")
 """Functions that do something to other people's jobs, as they are meant to."""
@@ -122,6 +122,9 @@ class Stranger:
             return self.strange.meta()
         if column in ("slot", "s") and self._rng.random() < 0.95:
             return 0
+        if column == "worker" and self._rng.random() < 0.7:
+            found = self._conn.execute("select id from fastq.worker order by random() limit 1").fetchone()
+            return found[0] if found else 1
         if column == "segment" and self._rng.random() < 0.9:
             return self._rng.randrange(4)
         if column == "queue" or (table == "queue" and column == "name"):

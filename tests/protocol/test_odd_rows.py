@@ -231,8 +231,8 @@ async def deepest(conn: Conn) -> int:
     return low
 
 
-async def test_a_lease_that_is_no_json_stays_and_the_others_go(conn: Conn, notes: Notes) -> None:
-    """Of a dead worker's leases those that can be read go back; the other is kept for whoever can mend it."""
+async def test_a_lease_that_is_no_json_is_one_failed_job(conn: Conn, notes: Notes) -> None:
+    """Of a dead worker's leases those that can be read go back; what no claim wrote is kept, with its text."""
     (place,) = await put(conn)
     who = await hire(conn)
     await take(conn, who)
@@ -242,14 +242,10 @@ async def test_a_lease_that_is_no_json_stays_and_the_others_go(conn: Conn, notes
         [who],
     )
     end = Died(ran=False, cause="x")
-    for _ in range(2):
-        await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, end), note=notes)
-        assert await ask(conn, "select coalesce(id, pos) from fastq.ready") == [(place,)]
-        assert await ask(conn, "select id, worker from fastq.lease") == [(1, who)]
-    assert [(tried.lease, written) for tried, _, written in notes] == [(1, None), (1, None)]
-    await conn.execute("update fastq.lease set batch = '[]'")
-    assert await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, end)) == 0
-    assert await states(conn) == {place: "ready"}
+    assert await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 2
+    assert await states(conn) == {place: "ready", 0: "failed"}
+    assert await ask(conn, "select payload #>> '{}' from fastq.finished") == [("rubbish",)]
+    assert notes == []
 
 
 # -- constraints and triggers
@@ -330,9 +326,9 @@ async def test_mending_leaves_what_can_be_read_alone(conn: Conn) -> None:
     who = await hire(conn)
     first, second = await take(conn, who, limit=1), await take(conn, who, limit=1)
     before = await ask(conn, "select id, xmin::text from fastq.lease where id = %s", first.lease)
-    assert await leases.defuse(conn, slot=0, worker=who) == 1
+    assert await leases.repair(conn, slot=0, worker=who) == 1
     assert await ask(conn, "select id, xmin::text from fastq.lease where id = %s", first.lease) == before
     (held,) = [held for held in await leases.list_leases(conn, slot=0, worker=who) if held.lease == second.lease]
     assert packed.decode(held.claimed.batch or b"")[0][0][4] == '{"a":"\\ud800"}'
-    assert await leases.defuse(conn, slot=0, worker=who) == 0
+    assert await leases.repair(conn, slot=0, worker=who) == 0
     assert (await upkeep.promote(conn, slot=0)).jobs == 0

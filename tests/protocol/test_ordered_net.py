@@ -168,3 +168,21 @@ async def test_a_head_ends_while_the_next_one_is_being_committed(conn: Conn, oth
         assert await heads(conn) == {"g": None}
     assert await ordered.advance_idle(conn, slot=0) == 1
     assert await states(conn) == {held: "ready"}
+
+
+async def test_a_line_that_no_table_takes_keeps_no_other_waiting(conn: Conn) -> None:
+    """A line whose next job is refused goes behind the others, which go on; once it is taken, it goes on too."""
+    for group in "aabbcc":
+        await join(conn, group)
+    await conn.execute("delete from fastq.ready; update fastq.head set job = null")
+    await conn.execute("create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$")
+    await conn.execute(
+        "create trigger refuse before insert on fastq.ready"
+        " for each row when (new.group_key = 'a') execute function refuse()"
+    )
+    try:
+        assert await ordered.advance_idle(conn, slot=0) == 2
+    finally:
+        await conn.execute("drop trigger refuse on fastq.ready; drop function refuse()")
+    assert await ordered.advance_idle(conn, slot=0) == 1
+    assert [group for (group,) in await ask(conn, "select group_key from fastq.ready order by 1")] == ["a", "b", "c"]
