@@ -67,7 +67,7 @@ def fill(conn: Any, groups: int, each: int, prefix: str) -> None:
     """Put jobs into a paused queue, the groups' jobs mixed; no prefix: all without a group."""
     conn.execute("select fastq.pause(%s)", [QUEUE])
     conn.execute(
-        "insert into fastq.ready (segment, slot, queue, group_key, task)"
+        "insert into fastq.ready (segment, shard, queue, group_key, task)"
         " select 0, 0, %s, case when %s = '' then '' else %s || g end, 'groups.nothing'"
         " from generate_series(1, %s) n, generate_series(1, %s) g",
         [QUEUE, prefix, prefix, each, groups],
@@ -89,7 +89,7 @@ def fill_lines(conn: Any, dsn: str, lines: int, each: int) -> None:
 def left(conn: Any) -> bool:
     """Tell whether anything is ready or claimed."""
     ((some,),) = conn.execute(
-        "select exists (select from fastq.ready where slot = 0) or exists (select from fastq.lease where slot = 0)"
+        "select exists (select from fastq.ready where shard = 0) or exists (select from fastq.lease where shard = 0)"
     ).fetchall()
     return bool(some)
 

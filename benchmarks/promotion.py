@@ -33,7 +33,7 @@ from fastq.sql import statement
 QUEUE = "promotion"
 PATIENCE_S = 120.0
 NEW = """select extract(epoch from clock_timestamp() - %s)::float8, count(*), max(pos) from fastq.ready
- where slot = 0 and queue = %s and priority = 4 and group_key = '' and pos > %s"""
+ where shard = 0 and queue = %s and priority = 4 and group_key = '' and pos > %s"""
 
 app = fastq.App()
 
@@ -64,7 +64,7 @@ def fill(conn: Any, jobs: int, ahead_s: float) -> Any:
     clean(conn)
     ((due,),) = conn.execute("select clock_timestamp() + %s * interval '1 second'", [ahead_s]).fetchall()
     conn.execute(
-        "insert into fastq.scheduled (slot, run_at, queue, task, payload) select 0, %s, %s, 'promotion.note',"
+        "insert into fastq.scheduled (shard, run_at, queue, task, payload) select 0, %s, %s, 'promotion.note',"
         " json_build_object('n', n) from generate_series(1, %s) n",
         [due, QUEUE, jobs],
     )
@@ -139,7 +139,7 @@ def measure(dsn: str, given: argparse.Namespace, scenario: str) -> dict[str, flo
         due = fill(conn, given.jobs, given.ahead)
         if scenario == "direct":
             conn.execute("update fastq.scheduled set run_at = now() where queue = %s", [QUEUE])
-            text = statement("promote_due_jobs").replace("%(slot)s", "0").replace("%(limit)s", str(given.jobs))
+            text = statement("promote_due_jobs").replace("%(shard)s", "0").replace("%(limit)s", str(given.jobs))
             conn.execute(text.replace("%(since)s", "'-infinity'").encode())
             conn.execute("insert into fastq.queue (name, paused) values (%s, true)", [QUEUE])
         leave = () if drain else ("-X", QUEUE)

@@ -63,7 +63,7 @@ def test_copy_text_encode(benchmark: Any) -> None:
     specs = [noop.job(user_id=i, email="someone@example.com") for i in range(N)]
 
     def encode() -> bytes:
-        text = CopyText(slot=0, limit_bytes=LIMIT_BYTES)
+        text = CopyText(shard=0, limit_bytes=LIMIT_BYTES)
         text.begin([1024], 0, 1_700_000_000_000)
         return text.encode(specs)
 
@@ -86,7 +86,7 @@ def test_decode_batch(benchmark: Any) -> None:
 
 @pytest.mark.benchmark(group="run, 1000 jobs")
 def test_batch_iteration(benchmark: Any) -> None:
-    """Taking all jobs out of a batch, as slots do."""
+    """Taking all jobs out of a batch, as shards do."""
     rows, lane = orjson.loads(packed()), Lane(0, 0, "default", 4, "")
 
     def take() -> int:

@@ -86,12 +86,12 @@ async def measure(setting: Setting, turns: int, jobs: int) -> dict[str, float]:
 
     left = iter(range(jobs))
 
-    async def slot() -> None:
+    async def shard() -> None:
         for _ in left:
             await threads.run(work, lambda: None)
 
     looking, started = asyncio.create_task(look()), time.process_time()
-    await asyncio.gather(*(slot() for _ in range(2 * setting.threads)))
+    await asyncio.gather(*(shard() for _ in range(2 * setting.threads)))
     took_s = time.process_time() - started
     looking.cancel()
     threads.close()

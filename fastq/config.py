@@ -117,7 +117,7 @@ class WorkerConfig:
 
     `queues` maps a queue to its weight; empty means every queue. `batch_size` is the most jobs one claim
     takes; `prefetch_ms` is how much work, at the measured rate, may wait in the process beyond its free slots, besides
-    what the round trips to a distant database need (`worker/appetite.py`); 0 is none at all.
+    what the round trips to a distant database need (`worker/demand.py`); 0 is none at all.
     `cpus` are the CPUs' worth of time that the process can have: it needs that many of its `threads` to compute.
     """
 
@@ -133,7 +133,7 @@ class WorkerConfig:
     lease_s: float = 30.0
     shutdown_timeout_s: float = 30.0
     poll_interval_s: float = 1.0
-    slots: int = 1
+    shards: int = 1
     burst: bool = False
     max_jobs: int | None = None
     max_memory_bytes: int | None = None
@@ -149,7 +149,7 @@ class WorkerConfig:
             "lease_s",
             "shutdown_timeout_s",
             "poll_interval_s",
-            "slots",
+            "shards",
         )
         for name in positive:
             if getattr(self, name) <= 0:
@@ -190,7 +190,7 @@ class StewardConfig:
     dsn: str
     lease_s: float = 30.0
     shutdown_timeout_s: float = 30.0
-    slots: int = 1
+    shards: int = 1
     listen: bool = True
     listen_dsn: str | None = None
     embedded: bool = False

@@ -167,7 +167,7 @@ class Context:
                 ours = True
                 if self.unique is not None:
                     with answering(conn):
-                        await unique.free(conn, slot=self.place.slot, job=self.id)
+                        await unique.free(conn, shard=self.place.shard, job=self.id)
         except Exception as exc:
             self.undone = exc if ours and is_undone(exc) else None
             raise
@@ -189,7 +189,7 @@ class Context:
         if not await completion.complete_in(own, self.place):
             raise LeaseLost(_TAKEN)
         if self.unique is not None:
-            await unique.free(own, slot=self.place.slot, job=self.id)
+            await unique.free(own, shard=self.place.shard, job=self.id)
         self.completing = True
 
     def complete_sync(self, conn: AnyConnection) -> None:
@@ -199,7 +199,7 @@ class Context:
         if not completion.complete_in_sync(own, self.place):
             raise LeaseLost(_TAKEN)
         if self.unique is not None:
-            unique.free_sync(own, slot=self.place.slot, job=self.id)
+            unique.free_sync(own, shard=self.place.shard, job=self.id)
         self.completing = True
 
     def _check_open(self) -> None:

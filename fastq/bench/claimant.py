@@ -53,7 +53,7 @@ class Claimant:
         self._segment = next(self._segments)
         self._low = 0
         self.batch = b""
-        params = {"host": socket.gethostname(), "pid": os.getpid(), "name": CLAIMANT, "lease_s": _LEASE_S, "slots": 1}
+        params = {"host": socket.gethostname(), "pid": os.getpid(), "name": CLAIMANT, "lease_s": _LEASE_S, "shards": 1}
         row = conn.execute(statement("register_worker"), params).fetchone()
         assert row is not None
         self.worker = int(row[0])
@@ -91,7 +91,7 @@ class Claimant:
     def step(self, segment: int, low: int) -> tuple[int | None, int]:
         """Claim once; return the lease, if any, and the position up to which it goes."""
         params = {
-            "slot": 0,
+            "shard": 0,
             "worker": self.worker,
             "lease": self._lease_id(),
             "queue": self._orders.queue,

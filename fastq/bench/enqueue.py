@@ -115,8 +115,8 @@ def _raw_copy(bench: Bench, jobs: int, place: str) -> dict[str, object]:
 
 def _render(bench: Bench, jobs: int) -> RawRows:
     email = email_for(bench.plan.payload_bytes)
-    text = CopyText(slot=0, limit_bytes=app.payload_limit_bytes)
-    row = bench.ground.conn.execute(statement("take_positions"), {"slot": 0, "blocks": -(-jobs // BLOCK)}).fetchone()
+    text = CopyText(shard=0, limit_bytes=app.payload_limit_bytes)
+    row = bench.ground.conn.execute(statement("take_positions"), {"shard": 0, "blocks": -(-jobs // BLOCK)}).fetchone()
     assert row is not None
     text.begin(row[0], row[1], row[2])
     command = text.plain_copy

@@ -48,7 +48,7 @@ def sample(bench: Bench, count: int) -> list[float]:
 
 
 def _head(conn: Connection[Any]) -> int:
-    row = conn.execute(statement("take_positions"), {"slot": 0, "blocks": 1}).fetchone()
+    row = conn.execute(statement("take_positions"), {"shard": 0, "blocks": 1}).fetchone()
     assert row is not None
     return int(row[1])
 

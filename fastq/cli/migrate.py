@@ -14,8 +14,8 @@ from fastq.terminal.speech import say
 @click.option(
     "--sql", is_flag=True, help="Change nothing; print the SQL for a DBA; with --dsn, only what differs there."
 )
-@click.option("--slots", type=click.IntRange(1, 1024), help="Set the number of slots (it can only grow).")
-def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
+@click.option("--shards", type=click.IntRange(1, 1024), help="Set the number of shards (it can only grow).")
+def migrate(dsn: str | None, check: bool, sql: bool, shards: int | None) -> None:
     """Bring the schema up to date. Forward only; safe to run twice, and from two hosts at once."""
     from fastq import database
     from fastq.cli.steering import apart
@@ -23,7 +23,7 @@ def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
     from fastq.schema import migrator
     from fastq.schema.files import newest
 
-    apart({"--check": check, "--sql": sql, "--slots": slots})
+    apart({"--check": check, "--sql": sql, "--shards": shards})
     if sql:
         if dsn is None:
             click.echo(migrator.script(), nl=False)
@@ -36,7 +36,7 @@ def migrate(dsn: str | None, check: bool, sql: bool, slots: int | None) -> None:
             migrator.check_all(conn)
             say(f"the schema is at {newest()}, as this fastq needs it")
             return
-        applied = migrator.migrate(conn, slots=slots, report=say)
+        applied = migrator.migrate(conn, shards=shards, report=say)
         say(f"the schema is at {newest()}" + ("" if applied else "; nothing to do"))
         if applied and migrator.has_grants(conn):
             say("other roles have rights here: repeat the grants of docs/roles.md for what is new")

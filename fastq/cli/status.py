@@ -95,7 +95,7 @@ def _fleet_lines(fleet: Fleet) -> str:
     return "\n".join(
         [
             f"leader  {safe_line(fleet.leader or 'none')}",
-            f"schema  {fleet.schema}, {fleet.slots} slot{'s' * (fleet.slots != 1)}",
+            f"schema  {fleet.schema}, {fleet.shards} shard{'s' * (fleet.shards != 1)}",
             "tables  " + ", ".join(f"{name} {size(value)}" for name, value in sizes.items()),
         ]
     )

@@ -45,10 +45,10 @@ def answer(start: Start) -> dict[str, object]:
     dsn = database.reachable(found)
     with database.connect(dsn, "fastq preflight") as conn:
         migrator.check(conn)
-        slots = migrator.slots(conn)
+        shards = migrator.shards(conn)
     queues = sorted({task.defaults.queue for task in app.tasks.values()})
     tasks = {name: in_words(task.policy.retries, task.policy.backoff) for name, task in sorted(app.tasks.items())}
-    return {"dsn": dsn, "source": source, "slots": slots, "tasks": tasks, "queues": queues}
+    return {"dsn": dsn, "source": source, "shards": shards, "tasks": tasks, "queues": queues}
 
 
 def _weigh(most_bytes: int) -> None:
@@ -241,7 +241,7 @@ class Plan:
         return "\n".join(
             [
                 f"app        {config.target}: {_counted(len(tasks), 'task')} ({', '.join(tasks) or 'none'})",
-                f"database   {checked['source']}, {_counted(checked['slots'], 'slot')}",
+                f"database   {checked['source']}, {_counted(checked['shards'], 'shard')}",
                 f"processes  {self.supervisor.processes}, {pinned}",
                 f"each       {config.concurrency} jobs at once, {config.threads} threads, batches of {config.batch_size}",  # noqa: E501
                 f"queues     {', '.join(config.queues) or 'all'}",
@@ -310,7 +310,7 @@ def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...
             lease_s=options["lease"],
             shutdown_timeout_s=options["shutdown_timeout"],
             poll_interval_s=options["poll_interval"],
-            slots=checked["slots"],
+            shards=checked["shards"],
             burst=options["burst"],
             max_jobs=options["max_jobs_per_child"],
             max_memory_bytes=options["max_memory_per_child"],
@@ -320,7 +320,7 @@ def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...
             dsn=checked["dsn"],
             lease_s=options["lease"],
             shutdown_timeout_s=options["shutdown_timeout"],
-            slots=checked["slots"],
+            shards=checked["shards"],
             listen=options["listen"],
             listen_dsn=options["listen_dsn"],
             metrics_addr=options["metrics_addr"],

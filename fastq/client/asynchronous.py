@@ -212,10 +212,10 @@ class AsyncClient:
     ) -> JobIds:
         """Stream jobs through COPY, all or none."""
         patience = unique.PATIENCE if conn is None else None
-        text = copying.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
+        text = copying.CopyText(shard=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
             async with in_utf8(conn):
-                ids = await copying.put_jobs(conn, specs, text, slot=0, progress=progress)
+                ids = await copying.put_jobs(conn, specs, text, shard=0, progress=progress)
             await ask(conn, "notify_workers")
             return ids
         async with AsyncExitStack() as stack:
@@ -223,7 +223,7 @@ class AsyncClient:
             stack.enter_context(answering(own))
             try:
                 async with as_ours(own):
-                    ids = await copying.put_jobs(own, specs, text, slot=0, progress=progress)
+                    ids = await copying.put_jobs(own, specs, text, shard=0, progress=progress)
             except psycopg.Error as exc:
                 if text.reading:  # it is not ours: the iterable raised it
                     raise

@@ -120,10 +120,10 @@ class SyncClient:
     def enqueue_many(self, specs: Iterable[JobSpec], conn: Connection[Any] | None, progress: Progress | None) -> JobIds:
         """Stream jobs through COPY, all or none."""
         patience = unique.PATIENCE if conn is None else None
-        text = copying.CopyText(slot=0, limit_bytes=self._limit_bytes, patience=patience)
+        text = copying.CopyText(shard=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
             with in_utf8_sync(conn):
-                ids = copying.put_jobs_sync(conn, specs, text, slot=0, progress=progress)
+                ids = copying.put_jobs_sync(conn, specs, text, shard=0, progress=progress)
             ask_sync(conn, "notify_workers")
             return ids
         with ExitStack() as stack:
@@ -131,7 +131,7 @@ class SyncClient:
             stack.enter_context(answering(own))
             try:
                 with as_ours_sync(own):
-                    ids = copying.put_jobs_sync(own, specs, text, slot=0, progress=progress)
+                    ids = copying.put_jobs_sync(own, specs, text, shard=0, progress=progress)
             except psycopg.Error as exc:
                 if text.reading:  # it is not ours: the iterable raised it
                     raise

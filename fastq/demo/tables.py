@@ -25,7 +25,7 @@ _WORKERS = "select count(*) from fastq.worker"
 _DONE = "select (select count(*) from demo.file), (select count(*) from fastq.finished where state = 'failed')"
 _PINGS = "select count(*) from demo.ping"
 # The first job in line, by the primary key: counting some 100,000 rows would take the CPU from those who run them.
-_FIRST = "select min(pos) from fastq.ready where slot = 0 and queue = 'noops' and priority = 4 and group_key = ''"
+_FIRST = "select min(pos) from fastq.ready where shard = 0 and queue = 'noops' and priority = 4 and group_key = ''"
 _LEASED = "select count(*) from fastq.lease where queue = 'noops'"
 
 _FAILURES = """

@@ -1,6 +1,6 @@
 """Which run a log line was written in: the job, as every record made inside a handler can tell it.
 
-A slot sets its context variable once, to a function that looks up what it is running: a job costs nothing. What a
+A shard sets its context variable once, to a function that looks up what it is running: a job costs nothing. What a
 handler starts and may outlive it, tasks and threads, keeps the run that it was started in.
 """
 

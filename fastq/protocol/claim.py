@@ -20,7 +20,7 @@ MAX_BATCH_BYTES = 4 * 1024 * 1024
 class Lane:
     """One line of jobs: claims take from one lane at a time, in order of position."""
 
-    slot: int
+    shard: int
     segment: int
     queue: str
     priority: int
@@ -83,7 +83,7 @@ async def claim(
     `lease` is a fresh id from `take_lease_ids`; one whose claim may have happened must not be used again.
     """
     params = {
-        "slot": lane.slot,
+        "shard": lane.shard,
         "worker": worker,
         "lease": lease,
         "queue": lane.queue,
@@ -116,7 +116,7 @@ async def claim_groups(
     """As claim, but from lanes that differ by their group alone, each with its mark: up to `share` jobs of each."""
     lane = groups[0][0]
     params = {
-        "slot": lane.slot,
+        "shard": lane.shard,
         "worker": worker,
         "lease": lease,
         "queue": lane.queue,

@@ -15,7 +15,7 @@ from fastq.sql import statement
 class Place:
     """Where a running job stands: `ord` is its place in the lease."""
 
-    slot: int
+    shard: int
     lease: int
     ord: int
 

@@ -42,10 +42,10 @@ class CopyText:
     or with headers and a time, which need a statement of their own.
     """
 
-    def __init__(self, *, slot: int, limit_bytes: int, patience: str | None = None) -> None:
+    def __init__(self, *, shard: int, limit_bytes: int, patience: str | None = None) -> None:
         self.patience = patience
         """As of `unique.insert`."""
-        self._slot = slot
+        self._shard = shard
         self._limit_bytes = limit_bytes
         self._head = self._now_ms = 0
         self._blocks: list[int] = []
@@ -93,7 +93,7 @@ class CopyText:
     @property
     def plain_copy(self) -> str:
         """Return the COPY statement that takes what `encode` returns."""
-        return f"copy fastq.ready_{self._head} (pos, slot, enqueued_ms, queue, priority, task, payload) from stdin"
+        return f"copy fastq.ready_{self._head} (pos, shard, enqueued_ms, queue, priority, task, payload) from stdin"
 
     def encode(self, specs: list[JobSpec]) -> bytes:
         """Return the plain rows among at most BLOCK specs as COPY text; keep the others aside."""
@@ -136,7 +136,7 @@ class CopyText:
 
     def leftovers(self) -> Iterator[tuple[str, bytes]]:
         """Yield (COPY statement, text) for the rows that were kept aside in this chunk."""
-        columns = "slot, enqueued_ms, queue, priority, task, group_key"
+        columns = "shard, enqueued_ms, queue, priority, task, group_key"
         if self._rich:
             yield f"copy fastq.ready_{self._head} (pos, {columns}, meta, payload) from stdin", self._take(self._rich)
         if self._scheduled:
@@ -170,7 +170,7 @@ class CopyText:
         meta = options.meta().decode()
         if options.apart or (options.waits and meta):
             return _escape(f"\t{unique.fields(task, options)}").encode(), self._unique
-        fields, rows = [str(self._slot), str(self._now_ms), options.queue, str(options.priority), task], self._plain
+        fields, rows = [str(self._shard), str(self._now_ms), options.queue, str(options.priority), task], self._plain
         if options.waits:
             fields, rows = [*fields, options.group_key, self._run_at(options).isoformat()], self._scheduled
         elif options.group_key or meta:
@@ -202,7 +202,12 @@ def blocks_for_chunk(chunk: int) -> int:
 
 
 async def put_jobs(
-    conn: AsyncConnection[Any], specs: Iterable[JobSpec], text: CopyText, *, slot: int, progress: Progress | None = None
+    conn: AsyncConnection[Any],
+    specs: Iterable[JobSpec],
+    text: CopyText,
+    *,
+    shard: int,
+    progress: Progress | None = None,
 ) -> JobIds:
     """Enqueue a stream of jobs in one transaction, by whichever way is cheaper.
 
@@ -212,20 +217,20 @@ async def put_jobs(
     """
     lines, stream = text.few(iter(specs))
     if not lines:
-        return await copy_jobs(conn, stream, text, slot=slot, progress=progress)
+        return await copy_jobs(conn, stream, text, shard=shard, progress=progress)
     text.whole = True
-    return _told(text.ids, await insert_lines(conn, lines, slot=slot), progress)
+    return _told(text.ids, await insert_lines(conn, lines, shard=shard), progress)
 
 
 def put_jobs_sync(
-    conn: Connection[Any], specs: Iterable[JobSpec], text: CopyText, *, slot: int, progress: Progress | None = None
+    conn: Connection[Any], specs: Iterable[JobSpec], text: CopyText, *, shard: int, progress: Progress | None = None
 ) -> JobIds:
     """As put_jobs, on a synchronous connection."""
     lines, stream = text.few(iter(specs))
     if not lines:
-        return copy_jobs_sync(conn, stream, text, slot=slot, progress=progress)
+        return copy_jobs_sync(conn, stream, text, shard=shard, progress=progress)
     text.whole = True
-    return _told(text.ids, insert_lines_sync(conn, lines, slot=slot), progress)
+    return _told(text.ids, insert_lines_sync(conn, lines, shard=shard), progress)
 
 
 def _told(ids: JobIds, jobs: list[int], progress: Progress | None) -> JobIds:
@@ -237,7 +242,12 @@ def _told(ids: JobIds, jobs: list[int], progress: Progress | None) -> JobIds:
 
 
 async def copy_jobs(
-    conn: AsyncConnection[Any], specs: Iterable[JobSpec], text: CopyText, *, slot: int, progress: Progress | None = None
+    conn: AsyncConnection[Any],
+    specs: Iterable[JobSpec],
+    text: CopyText,
+    *,
+    shard: int,
+    progress: Progress | None = None,
 ) -> JobIds:
     """Stream specs into the database through COPY, in one transaction; memory stays flat.
 
@@ -249,7 +259,7 @@ async def copy_jobs(
     specs_ahead = text.read(stream)
     async with all_or_none(conn):
         while specs_ahead:
-            params = {"slot": slot, "blocks": blocks_for_chunk(chunk)}
+            params = {"shard": shard, "blocks": blocks_for_chunk(chunk)}
             text.begin(*await ask(conn, "take_positions", params))
             async with AsyncCursor(conn) as cur, cur.copy(text.plain_copy.encode()) as copy:
                 while specs_ahead and not text.full:
@@ -261,23 +271,23 @@ async def copy_jobs(
                 async with AsyncCursor(conn) as cur, cur.copy(command.encode()) as copy:
                     await copy.write(rows)
             for lines in text.unique_lines():
-                text.placed(lines, await unique.insert(conn, lines, slot=slot, patience=text.patience))
+                text.placed(lines, await unique.insert(conn, lines, shard=shard, patience=text.patience))
             chunk += 1
         if text.begins:
-            await ordered.begin(conn, slot=slot, lines=text.begins)
+            await ordered.begin(conn, shard=shard, lines=text.begins)
         text.whole = True
     return text.ids
 
 
 def copy_jobs_sync(
-    conn: Connection[Any], specs: Iterable[JobSpec], text: CopyText, *, slot: int, progress: Progress | None = None
+    conn: Connection[Any], specs: Iterable[JobSpec], text: CopyText, *, shard: int, progress: Progress | None = None
 ) -> JobIds:
     """As copy_jobs, on a synchronous connection."""
     stream, chunk = iter(specs), 0
     specs_ahead = text.read(stream)
     with all_or_none_sync(conn):
         while specs_ahead:
-            params = {"slot": slot, "blocks": blocks_for_chunk(chunk)}
+            params = {"shard": shard, "blocks": blocks_for_chunk(chunk)}
             text.begin(*ask_sync(conn, "take_positions", params))
             with Cursor(conn) as cur, cur.copy(text.plain_copy.encode()) as copy:
                 while specs_ahead and not text.full:
@@ -289,9 +299,9 @@ def copy_jobs_sync(
                 with Cursor(conn) as cur, cur.copy(command.encode()) as copy:
                     copy.write(rows)
             for lines in text.unique_lines():
-                text.placed(lines, unique.insert_sync(conn, lines, slot=slot, patience=text.patience))
+                text.placed(lines, unique.insert_sync(conn, lines, shard=shard, patience=text.patience))
             chunk += 1
         if text.begins:
-            ordered.begin_sync(conn, slot=slot, lines=text.begins)
+            ordered.begin_sync(conn, shard=shard, lines=text.begins)
         text.whole = True
     return text.ids

@@ -94,11 +94,11 @@ async def due(conn: AsyncConnection[Any]) -> Due:
     return Due(tuple(DueSchedule(*row[:4]) for row in rows if row[0] is not None), rows[0][4])
 
 
-async def enqueue(conn: AsyncConnection[Any], found: DueSchedule, plan: Plan, *, slot: int = 0) -> bool:
+async def enqueue(conn: AsyncConnection[Any], found: DueSchedule, plan: Plan, *, shard: int = 0) -> bool:
     """Enqueue what was planned and go on to the next occurrence; False when somebody else did, or changed the spec."""
     schedule = found.schedule
     params = {
-        "slot": slot,
+        "shard": shard,
         "name": found.name,
         "due_at": found.due_at,
         "spec": found.spec,

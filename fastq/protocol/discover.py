@@ -43,7 +43,7 @@ class Window:
 async def discover(
     conn: AsyncConnection[Any],
     *,
-    slot: int,
+    shard: int,
     queues: Sequence[str],
     exclude: Iterable[str],
     tasks: Tasks = ANY_TASK,
@@ -56,7 +56,7 @@ async def discover(
     """
     window = window or Window()
     params: dict[str, Any] = {
-        "slot": slot,
+        "shard": shard,
         **tasks.params,
         "limit": limit,
         "from_queue": window.queue,
@@ -66,7 +66,7 @@ async def discover(
         text, params["queues"] = over_segments("discover_lanes_of_queues"), list(queues)
     else:
         text, params["exclude"] = over_segments("discover_lanes"), list(exclude)
-    found = [(Lane(slot, *row[:4]), row[4], row[5]) for row in await _look(conn, text, params)]
+    found = [(Lane(shard, *row[:4]), row[4], row[5]) for row in await _look(conn, text, params)]
     window.move((lane for lane, _, _ in found), limit)
     return [(lane, first) for lane, first, paused in found if not paused and first is not None]
 
@@ -74,7 +74,7 @@ async def discover(
 async def discover_beyond(
     conn: AsyncConnection[Any],
     *,
-    slot: int,
+    shard: int,
     queues: Sequence[str],
     exclude: Iterable[str],
     tasks: Tasks = ANY_TASK,
@@ -86,9 +86,9 @@ async def discover_beyond(
     One for each stretch at most, a known lane or what lies between two; others show with the next look.
     `since` are lanes to look at again, each from behind a position up to another one, for what was committed late.
     """
-    looks = [*stretches.beyond(known, slot, queues, exclude), *stretches.again(since or {}, slot)]
-    params = {"slot": slot, **tasks.params, **stretches.params(looks)}
-    return [(Lane(slot, *row[:4]), row[4]) for row in await _look(conn, over_segments("discover_beyond"), params)]
+    looks = [*stretches.beyond(known, shard, queues, exclude), *stretches.again(since or {}, shard)]
+    params = {"shard": shard, **tasks.params, **stretches.params(looks)}
+    return [(Lane(shard, *row[:4]), row[4]) for row in await _look(conn, over_segments("discover_beyond"), params)]
 
 
 async def _look(conn: AsyncConnection[Any], text: LiteralString, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -108,7 +108,7 @@ async def read_horizon(conn: AsyncConnection[Any]) -> int:
 async def unwanted(
     conn: AsyncConnection[Any],
     *,
-    slot: int,
+    shard: int,
     queues: Iterable[str],
     exclude: Iterable[str],
     tasks: Tasks,
@@ -116,6 +116,6 @@ async def unwanted(
 ) -> set[str]:
     """Return the tasks of others among the first jobs of each segment."""
     names = {*(tasks.hot or ()), *tasks.known}
-    params = {"slot": slot, "queues": list(queues), "exclude": list(exclude), "names": list(names), "limit": limit}
+    params = {"shard": shard, "queues": list(queues), "exclude": list(exclude), "names": list(names), "limit": limit}
     cur = await conn.execute(over_segments("list_unwanted_tasks"), params)
     return {row[0] for row in await cur.fetchall()}

@@ -103,26 +103,26 @@ def _keep_prefix(task: str, options: Options) -> _Prefix:
     return kept
 
 
-def line_statements(lines: list[Line], slot: int) -> Iterator[tuple[str, dict[str, Any], list[int]]]:
+def line_statements(lines: list[Line], shard: int) -> Iterator[tuple[str, dict[str, Any], list[int]]]:
     """Yield (statement, parameters, places in `lines`) for at most 1024 lines: one, or two if some of them wait."""
     if len(lines) > LINES_MOST:
         raise AssertionError(f"{len(lines)} lines in one statement")
     for name, waits, more in (("insert_jobs", False, {}), ("put_lines", True, {"patience": None})):
         places = [i for i, line in enumerate(lines) if line.waits is waits]
         if places:
-            yield name, {"slot": slot, "lines": "\n".join([lines[i].text for i in places]), **more}, places
+            yield name, {"shard": shard, "lines": "\n".join([lines[i].text for i in places]), **more}, places
 
 
-async def insert_lines(conn: AsyncConnection[Any], lines: list[Line], *, slot: int = 0) -> list[int]:
+async def insert_lines(conn: AsyncConnection[Any], lines: list[Line], *, shard: int = 0) -> list[int]:
     """Insert jobs in the connection's transaction, or one of its own; returns their ids in order."""
-    statements = list(line_statements(lines, slot))
+    statements = list(line_statements(lines, shard))
     async with all_or_none(conn) if len(statements) > 1 else nullcontext():
         return _scatter(lines, [((await ask(conn, name, params))[0], places) for name, params, places in statements])
 
 
-def insert_lines_sync(conn: Connection[Any], lines: list[Line], *, slot: int = 0) -> list[int]:
+def insert_lines_sync(conn: Connection[Any], lines: list[Line], *, shard: int = 0) -> list[int]:
     """As insert_lines, on a synchronous connection."""
-    statements = list(line_statements(lines, slot))
+    statements = list(line_statements(lines, shard))
     with all_or_none_sync(conn) if len(statements) > 1 else nullcontext():
         return _scatter(lines, [(ask_sync(conn, name, params)[0], places) for name, params, places in statements])
 
@@ -147,20 +147,20 @@ class Apart:
 
 
 async def insert_apart(
-    conn: AsyncConnection[Any], apart: Apart, *, slot: int = 0, patience: str | None = None
+    conn: AsyncConnection[Any], apart: Apart, *, shard: int = 0, patience: str | None = None
 ) -> Placed:
     """Insert a unique or ordered job, in the connection's transaction or one of its own; see `unique.insert`."""
     async with all_or_none(conn) if apart.begins else nullcontext():
-        (placed,) = await unique.insert(conn, [apart.text], slot=slot, patience=patience)
+        (placed,) = await unique.insert(conn, [apart.text], shard=shard, patience=patience)
         if apart.begins:
-            await ordered.begin(conn, slot=slot, lines=apart.begins)
+            await ordered.begin(conn, shard=shard, lines=apart.begins)
         return placed
 
 
-def insert_apart_sync(conn: Connection[Any], apart: Apart, *, slot: int = 0, patience: str | None = None) -> Placed:
+def insert_apart_sync(conn: Connection[Any], apart: Apart, *, shard: int = 0, patience: str | None = None) -> Placed:
     """As insert_apart, on a synchronous connection."""
     with all_or_none_sync(conn) if apart.begins else nullcontext():
-        (placed,) = unique.insert_sync(conn, [apart.text], slot=slot, patience=patience)
+        (placed,) = unique.insert_sync(conn, [apart.text], shard=shard, patience=patience)
         if apart.begins:
-            ordered.begin_sync(conn, slot=slot, lines=apart.begins)
+            ordered.begin_sync(conn, shard=shard, lines=apart.begins)
         return placed

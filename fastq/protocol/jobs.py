@@ -236,9 +236,9 @@ class Mark(NamedTuple):
     job: int
 
 
-async def cancellations(conn: AsyncConnection[Any], *, slot: int, workers: list[int]) -> list[Mark]:
+async def cancellations(conn: AsyncConnection[Any], *, shard: int, workers: list[int]) -> list[Mark]:
     """Return the marked jobs that some workers hold."""
-    params = {"slot": slot, "workers": workers, "limit": MARKS_MOST}
+    params = {"shard": shard, "workers": workers, "limit": MARKS_MOST}
     cur = await conn.execute(statement("list_cancellations"), params, prepare=True)
     return [Mark(*row) for row in await cur.fetchall()]
 

@@ -33,27 +33,27 @@ class HeldLease:
         return 0 < self.lease < 1 << (63 - KEY_ORDINAL_BITS)
 
 
-async def list_leases(conn: AsyncConnection[Any], *, slot: int, worker: int) -> list[HeldLease]:
+async def list_leases(conn: AsyncConnection[Any], *, shard: int, worker: int) -> list[HeldLease]:
     """Return everything the database believes this worker holds."""
-    cur = await conn.execute(statement("list_leases"), {"slot": slot, "worker": worker}, binary=True)
+    cur = await conn.execute(statement("list_leases"), {"shard": shard, "worker": worker}, binary=True)
     return [
-        HeldLease(Lane(slot, *row[1:5]), Claimed(row[0], row[5], 0, [], alive=True), frozenset(row[6]))
+        HeldLease(Lane(shard, *row[1:5]), Claimed(row[0], row[5], 0, [], alive=True), frozenset(row[6]))
         for row in await cur.fetchall()
     ]
 
 
-async def repair(conn: AsyncConnection[Any], *, slot: int, worker: int, leases: Collection[int] | None = None) -> int:
+async def repair(conn: AsyncConnection[Any], *, shard: int, worker: int, leases: Collection[int] | None = None) -> int:
     """Rewrite those of a worker's leases in which something cannot be read; returns how many there were.
 
     PostgreSQL takes a payload that is nested so deeply that it cannot take the batch around it apart any more.
     """
     mended = 0
-    for held in await list_leases(conn, slot=slot, worker=worker):
+    for held in await list_leases(conn, shard=shard, worker=worker):
         if leases is not None and held.lease not in leases:
             continue
         batch = repaired(held.claimed.batch or b"")
         if batch is not None:
             mended += 1
-            params = {"slot": slot, "worker": worker, "lease": held.lease, "batch": batch}
+            params = {"shard": shard, "worker": worker, "lease": held.lease, "batch": batch}
             await conn.execute(statement("replace_batch"), params)
     return mended

@@ -113,7 +113,7 @@ async def claim_within(
     conn: AsyncConnection[Any], claim: Claim, *, lane: Lane, limit: int, acks: list[int], **rest: Any
 ) -> Bounded:
     """Claim as `claim` does, no more than the limits of the lane's queue leave; its acks are done in any case."""
-    place = {"slot": lane.slot, "queue": lane.queue}
+    place = {"shard": lane.shard, "queue": lane.queue}
     async with conn.transaction():
         room = await _room(conn, lane, place, acks)
         claimed = await claim(conn, limit=int(min(limit, room.jobs)), acks=acks, **rest)
@@ -143,5 +143,5 @@ async def _room(conn: AsyncConnection[Any], lane: Lane, place: dict[str, Any], a
 
 
 async def _size(conn: AsyncConnection[Any], lane: Lane, lease: int) -> int:
-    row = await (await conn.execute(statement("count_leased"), {"slot": lane.slot, "id": lease})).fetchone()
+    row = await (await conn.execute(statement("count_leased"), {"shard": lane.shard, "id": lease})).fetchone()
     return 0 if row is None else int(row[0])

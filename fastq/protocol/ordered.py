@@ -21,18 +21,18 @@ Line = tuple[str, str]
 """A queue and a group."""
 
 
-async def begin(conn: AsyncConnection[Any], *, slot: int, lines: Collection[Line]) -> None:
+async def begin(conn: AsyncConnection[Any], *, shard: int, lines: Collection[Line]) -> None:
     """Let the transaction that put jobs into these lines begin those that have no head, and hold the others."""
-    await AsyncCursor(conn).execute(statement("begin_lines"), _named(slot, lines))
+    await AsyncCursor(conn).execute(statement("begin_lines"), _named(shard, lines))
 
 
-def begin_sync(conn: Connection[Any], *, slot: int, lines: Collection[Line]) -> None:
+def begin_sync(conn: Connection[Any], *, shard: int, lines: Collection[Line]) -> None:
     """As begin, on a synchronous connection."""
-    Cursor(conn).execute(statement("begin_lines"), _named(slot, lines))
+    Cursor(conn).execute(statement("begin_lines"), _named(shard, lines))
 
 
-def _named(slot: int, lines: Collection[Line]) -> dict[str, Any]:
-    return {"slot": slot, "queues": [queue for queue, _ in lines], "groups": [group for _, group in lines]}
+def _named(shard: int, lines: Collection[Line]) -> dict[str, Any]:
+    return {"shard": shard, "queues": [queue for queue, _ in lines], "groups": [group for _, group in lines]}
 
 
 def advances(settlement: Settlement) -> bool | None:
@@ -45,15 +45,15 @@ def advances(settlement: Settlement) -> bool | None:
     return not (settlement.state == JobState.FAILED and on_dead == "block")
 
 
-async def advance_completed(conn: AsyncConnection[Any], *, slot: int, worker: int) -> int:
+async def advance_completed(conn: AsyncConnection[Any], *, shard: int, worker: int) -> int:
     """Let lines go on whose heads completed in their own transactions, unsettled by a worker that is gone."""
-    cur = await conn.execute(statement("advance_completed_lines"), {"slot": slot, "worker": worker})
+    cur = await conn.execute(statement("advance_completed_lines"), {"shard": shard, "worker": worker})
     return int((await cur.fetchone() or (0,))[0])
 
 
-async def advance_idle(conn: AsyncConnection[Any], *, slot: int, limit: int = 1000) -> int:
+async def advance_idle(conn: AsyncConnection[Any], *, shard: int, limit: int = 1000) -> int:
     """Let lines go on that were left to the leader; returns how many did."""
-    cur = await conn.execute(statement("advance_idle_lines"), {"slot": slot, "limit": limit}, prepare=True)
+    cur = await conn.execute(statement("advance_idle_lines"), {"shard": shard, "limit": limit}, prepare=True)
     return int((await cur.fetchone() or (0,))[0])
 
 
@@ -65,9 +65,11 @@ class Mended:
     after: tuple[str, str] | None
 
 
-async def mend(conn: AsyncConnection[Any], *, slot: int, after: tuple[str, str] = ("", ""), limit: int = 500) -> Mended:
+async def mend(
+    conn: AsyncConnection[Any], *, shard: int, after: tuple[str, str] = ("", ""), limit: int = 500
+) -> Mended:
     """Look at some lines whether each has a head that lives; those without go on with the next `advance_idle`."""
-    params = {"slot": slot, "from_queue": after[0], "from_group": after[1], "limit": limit}
+    params = {"shard": shard, "from_queue": after[0], "from_group": after[1], "limit": limit}
     row = await (await conn.execute(statement("mend_lines"), params)).fetchone()
     if row is None:
         raise AssertionError("mend_lines always returns one row")

@@ -26,16 +26,16 @@ def _unheard(tried: Settlement, why: BaseException, written: Settlement | None) 
     """Take no note."""
 
 
-async def expired_workers(conn: AsyncConnection[Any], *, slot: int) -> list[int]:
+async def expired_workers(conn: AsyncConnection[Any], *, shard: int) -> list[int]:
     """Return the workers whose time has run out."""
-    cur = await conn.execute(statement("list_expired_workers"), {"slot": slot}, prepare=True)
+    cur = await conn.execute(statement("list_expired_workers"), {"shard": shard}, prepare=True)
     return [row[0] for row in await cur.fetchall()]
 
 
 async def reap(
     conn: AsyncConnection[Any],
     *,
-    slot: int,
+    shard: int,
     worker: int,
     verdict: Verdict,
     expired: bool = False,
@@ -50,7 +50,7 @@ async def reap(
     A job that cannot be written in any form, of which `note` is told, stays, with its lease and the worker's row, for
     the next time; all others go.
     """
-    who = {"slot": slot, "worker": worker}
+    who = {"shard": shard, "worker": worker}
     stuck: set[int] = set()
 
     def noted(tried: Settlement, why: BaseException, written: Settlement | None) -> None:
@@ -77,7 +77,7 @@ async def _unfinished(
     """Return the unfinished jobs of a worker, also where a lease has to be mended for that, without those of no use."""
     with suppress(*BY_THE_SERVER):
         return await _listed(conn, who, leases)
-    await repair(conn, slot=who["slot"], worker=who["worker"])
+    await repair(conn, shard=who["shard"], worker=who["worker"])
     jobs = []
     for lease in leases:
         try:

@@ -23,12 +23,12 @@ Answer = Literal["committed", "before", "gone"]
 
 
 def reserve(
-    spec: JobSpec, payload: bytes, *, expires_s: float, slot: int = 0, patience: str | None = None
+    spec: JobSpec, payload: bytes, *, expires_s: float, shard: int = 0, patience: str | None = None
 ) -> Request[Placed]:
     """Reserve a job for `expires_s` seconds, unless its unique key is held; who holds it is the answer."""
     options = spec.options
     params = {
-        "slot": slot,
+        "shard": shard,
         "expires_s": expires_s,
         "delay_s": options.delay_s,
         "run_at": options.run_at,
@@ -58,12 +58,12 @@ def abandon(job: int) -> Request[bool]:
 # -- upkeep
 
 
-async def expire(conn: AsyncConnection[Any], *, slot: int, limit: int = 1000) -> int:
+async def expire(conn: AsyncConnection[Any], *, shard: int, limit: int = 1000) -> int:
     """Delete reserved jobs whose time is over; returns how many."""
-    return (await conn.execute(statement("expire_reserved_jobs"), {"slot": slot, "limit": limit})).rowcount
+    return (await conn.execute(statement("expire_reserved_jobs"), {"shard": shard, "limit": limit})).rowcount
 
 
-async def prune(conn: AsyncConnection[Any], *, slot: int, limit: int = 5000) -> int:
+async def prune(conn: AsyncConnection[Any], *, shard: int, limit: int = 5000) -> int:
     """Forget old commits; returns how many."""
-    params = {"slot": slot, "limit": limit, "days": REMEMBERED_DAYS}
+    params = {"shard": shard, "limit": limit, "days": REMEMBERED_DAYS}
     return (await conn.execute(statement("prune_committed_jobs"), params)).rowcount

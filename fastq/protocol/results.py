@@ -27,9 +27,11 @@ class Ending:
     error: dict[str, Any] | None
 
 
-def ending(job: int, *, slot: int = 0) -> Request[Ending | None]:
+def ending(job: int, *, shard: int = 0) -> Request[Ending | None]:
     """Ask how a job ended; None while it has not, or when it was not kept."""
-    return Request("find_finished_job", {"slot": slot, **jobs.of(job)}, lambda rows: _ending(rows[0]) if rows else None)
+    return Request(
+        "find_finished_job", {"shard": shard, **jobs.of(job)}, lambda rows: _ending(rows[0]) if rows else None
+    )
 
 
 def _ending(row: Row) -> Ending:

@@ -28,9 +28,9 @@ class Emptied:
     segment: int
 
 
-async def advance(conn: AsyncConnection[Any], *, slot: int, head_bytes: int = HEAD_BYTES) -> int | None:
+async def advance(conn: AsyncConnection[Any], *, shard: int, head_bytes: int = HEAD_BYTES) -> int | None:
     """Move the head on if it is large and the next segment is free; returns the new head."""
-    params = {"slot": slot, "bytes": head_bytes}
+    params = {"shard": shard, "bytes": head_bytes}
     row = await (await conn.execute(statement("advance_head_if_next_empty"), params)).fetchone()
     return None if row is None else int(row[0])
 

@@ -36,11 +36,11 @@ def frees_key(settlement: Settlement) -> bool:
 
 
 async def settle(
-    conn: AsyncConnection[Any], *, slot: int, worker: int, settlements: Sequence[Settlement]
+    conn: AsyncConnection[Any], *, shard: int, worker: int, settlements: Sequence[Settlement]
 ) -> set[Place]:
     """Move jobs out of their leases; returns the places of those that moved, the others were lost."""
     params: dict[str, Any] = {
-        "slot": slot,
+        "shard": shard,
         "worker": worker,
         "lease": [s.lease for s in settlements],
         "ord": [s.ord for s in settlements],
@@ -68,7 +68,7 @@ STUCK_MOST = 100
 
 
 async def settle_each(
-    conn: AsyncConnection[Any], *, slot: int, worker: int, settlements: Sequence[Settlement], note: Note
+    conn: AsyncConnection[Any], *, shard: int, worker: int, settlements: Sequence[Settlement], note: Note
 ) -> set[Place]:
     """As `settle`, but what is refused costs the job alone. What cannot be written in any form stays in its lease.
 
@@ -76,7 +76,7 @@ async def settle_each(
         Exception: STUCK_MOST jobs cannot be written: why.
 
     """
-    write = _Write(conn, slot, worker, note)
+    write = _Write(conn, shard, worker, note)
     await write.all(settlements)
     return write.moved
 
@@ -84,9 +84,9 @@ async def settle_each(
 class _Write:
     """One call of `settle_each`."""
 
-    def __init__(self, conn: AsyncConnection[Any], slot: int, worker: int, note: Note) -> None:
+    def __init__(self, conn: AsyncConnection[Any], shard: int, worker: int, note: Note) -> None:
         self._conn = conn
-        self._slot = slot
+        self._shard = shard
         self._worker = worker
         self._note = note
         self.moved: set[Place] = set()
@@ -97,7 +97,7 @@ class _Write:
         if await self._try(settlements) is None:
             return
         leases = sorted({settlement.lease for settlement in settlements})
-        await repair(self._conn, slot=self._slot, worker=self._worker, leases=leases)
+        await repair(self._conn, shard=self._shard, worker=self._worker, leases=leases)
         rest = [settlements]
         while rest:
             part = rest.pop()
@@ -112,7 +112,7 @@ class _Write:
         """Write some settlements, all or none; return why they were refused."""
         try:
             async with apart(self._conn):
-                self.moved |= await settle(self._conn, slot=self._slot, worker=self._worker, settlements=settlements)
+                self.moved |= await settle(self._conn, shard=self._shard, worker=self._worker, settlements=settlements)
         except Exception as exc:
             if not is_refusal(exc):
                 raise

@@ -44,7 +44,7 @@ class Stretch(NamedTuple):
     high: int | None = None
 
 
-def beyond(known: Mapping[Lane, int], slot: int, queues: Sequence[str], exclude: Iterable[str]) -> Iterator[Stretch]:
+def beyond(known: Mapping[Lane, int], shard: int, queues: Sequence[str], exclude: Iterable[str]) -> Iterator[Stretch]:
     """Yield what lies behind the marks of known lanes, and between those lanes. No queues means all."""
     if queues:
         ranges = [(_before(queue), _behind(queue)) for queue in queues]
@@ -53,7 +53,7 @@ def beyond(known: Mapping[Lane, int], slot: int, queues: Sequence[str], exclude:
         starts = [_before(""), *map(_behind, ends)]
         ranges = list(zip(starts, [*map(_before, ends), _before(_BEHIND_ALL_TEXTS)], strict=True))
     for segment in range(SEGMENTS):
-        marks = {_place(lane): low for lane, low in known.items() if (lane.slot, lane.segment) == (slot, segment)}
+        marks = {_place(lane): low for lane, low in known.items() if (lane.shard, lane.segment) == (shard, segment)}
         for start, end in ranges:
             inside = sorted(place for place in marks if start < place < end)
             for one, other in pairwise([start, *inside, end]):
@@ -72,10 +72,10 @@ def _between(segment: int, start: _Place, low: int, end: _Place) -> Iterator[Str
         yield Stretch(segment, start, low, group=end.group)
 
 
-def again(since: Mapping[Lane, tuple[int, int]], slot: int) -> Iterator[Stretch]:
+def again(since: Mapping[Lane, tuple[int, int]], shard: int) -> Iterator[Stretch]:
     """Yield parts of lanes, each from behind a position up to another one."""
     for lane, (low, high) in since.items():
-        if lane.slot == slot:
+        if lane.shard == shard:
             yield Stretch(lane.segment, _place(lane), low, high=min(high + 1, BEYOND_ALL))
 
 

@@ -81,7 +81,7 @@ class Fleet:
     """What there is one of. Sizes are in bytes and include indexes."""
 
     schema: int
-    slots: int
+    shards: int
     leader: str | None
     ready_bytes: int
     lease_bytes: int
@@ -142,17 +142,17 @@ def survey(conn: Connection[Any], *, count_most: int = COUNT_MOST) -> Survey:
     with conn.transaction() if idle else nullcontext():
         conn.execute("set transaction isolation level repeatable read, read only")
         fleet = _fleet(conn)
-        return Survey(queues=_queues(conn, fleet.slots, count_most), workers=_workers(conn), fleet=fleet)
+        return Survey(queues=_queues(conn, fleet.shards, count_most), workers=_workers(conn), fleet=fleet)
 
 
-def _queues(conn: Connection[Any], slots: int, cap: int) -> tuple[QueueSurvey, ...]:
+def _queues(conn: Connection[Any], shards: int, cap: int) -> tuple[QueueSurvey, ...]:
     tally = _Tally()
-    for slot in range(slots):
-        _ready(conn, tally, slot, cap)
+    for shard in range(shards):
+        _ready(conn, tally, shard, cap)
     for queue, jobs in conn.execute(statement("survey_running"), {}):
         tally.add(JobState.RUNNING, queue, Count(jobs))
     capped = {JobState.READY.value}
-    for state, queue, jobs, more in conn.execute(statement("survey_waiting"), {"cap": cap, "slots": slots}):
+    for state, queue, jobs, more in conn.execute(statement("survey_waiting"), {"cap": cap, "shards": shards}):
         tally.add(state, queue, Count(jobs, exact=not more))
         if more:
             alone = state in (JobState.FAILED, JobState.WAITING, KEPT)
@@ -165,8 +165,8 @@ def _queues(conn: Connection[Any], slots: int, cap: int) -> tuple[QueueSurvey, .
     return tally.queues()
 
 
-def _ready(conn: Connection[Any], tally: _Tally, slot: int, cap: int) -> None:
-    params = {"slot": slot, "cap": cap, "floor": _COUNT_LEAST, "queues": QUEUES_MOST}
+def _ready(conn: Connection[Any], tally: _Tally, shard: int, cap: int) -> None:
+    params = {"shard": shard, "cap": cap, "floor": _COUNT_LEAST, "queues": QUEUES_MOST}
     for queue, jobs, capped, oldest_s in conn.execute(over_segments("survey_ready"), params):
         tally.add(JobState.READY, queue, Count(jobs, exact=not capped))
         if oldest_s is not None:
@@ -186,7 +186,7 @@ def _fleet(conn: Connection[Any]) -> Fleet:
         raise AssertionError("survey_fleet always returns one row")
     return Fleet(
         schema=r[0],
-        slots=r[1],
+        shards=r[1],
         leader=r[2],
         ready_bytes=r[3],
         lease_bytes=r[4],

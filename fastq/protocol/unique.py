@@ -43,36 +43,38 @@ def fields(task: str, options: Options) -> str:
 
 
 async def insert(
-    conn: AsyncConnection[Any], lines: list[str], *, slot: int = 0, patience: str | None = None
+    conn: AsyncConnection[Any], lines: list[str], *, shard: int = 0, patience: str | None = None
 ) -> list[Placed]:
     """Enqueue the jobs whose keys are free, at most 1024; returns for each line, in order, who holds its key.
 
     `patience` bounds how long another's open transaction is waited for, like "20s".
     """
     cur = AsyncCursor(conn, row_factory=tuple_row)
-    rows = await (await cur.execute(statement("put_lines"), _params(lines, slot, patience))).fetchall()
+    rows = await (await cur.execute(statement("put_lines"), _params(lines, shard, patience))).fetchall()
     return [Placed(*row) for row in rows]
 
 
-def insert_sync(conn: Connection[Any], lines: list[str], *, slot: int = 0, patience: str | None = None) -> list[Placed]:
+def insert_sync(
+    conn: Connection[Any], lines: list[str], *, shard: int = 0, patience: str | None = None
+) -> list[Placed]:
     """As insert, on a synchronous connection."""
     cur = Cursor(conn, row_factory=tuple_row)
-    rows = cur.execute(statement("put_lines"), _params(lines, slot, patience)).fetchall()
+    rows = cur.execute(statement("put_lines"), _params(lines, shard, patience)).fetchall()
     return [Placed(*row) for row in rows]
 
 
-def _params(lines: list[str], slot: int, patience: str | None) -> dict[str, Any]:
-    return {"slot": slot, "lines": "\n".join(lines), "patience": patience}
+def _params(lines: list[str], shard: int, patience: str | None) -> dict[str, Any]:
+    return {"shard": shard, "lines": "\n".join(lines), "patience": patience}
 
 
-async def free(conn: AsyncConnection[Any], *, slot: int, job: int) -> None:
+async def free(conn: AsyncConnection[Any], *, shard: int, job: int) -> None:
     """Give a job's key back, unless it is held for a time, in the transaction that completes the job."""
-    await conn.execute(statement("free_key"), {"slot": slot, "job": job})
+    await conn.execute(statement("free_key"), {"shard": shard, "job": job})
 
 
-def free_sync(conn: Connection[Any], *, slot: int, job: int) -> None:
+def free_sync(conn: Connection[Any], *, shard: int, job: int) -> None:
     """As free, on a synchronous connection."""
-    conn.execute(statement("free_key"), {"slot": slot, "job": job})
+    conn.execute(statement("free_key"), {"shard": shard, "job": job})
 
 
 async def free_started(conn: AsyncConnection[Any], *, place: Place, worker: int, job: int) -> bool:
@@ -93,14 +95,14 @@ class Swept:
     after: str | None
 
 
-async def prune_expired(conn: AsyncConnection[Any], *, slot: int, limit: int = 5000) -> int:
+async def prune_expired(conn: AsyncConnection[Any], *, shard: int, limit: int = 5000) -> int:
     """Delete keys whose time is over; returns how many."""
-    return (await conn.execute(statement("prune_expired_keys"), {"slot": slot, "limit": limit})).rowcount
+    return (await conn.execute(statement("prune_expired_keys"), {"shard": shard, "limit": limit})).rowcount
 
 
-async def sweep(conn: AsyncConnection[Any], *, slot: int, after: str, limit: int = 1000) -> Swept:
+async def sweep(conn: AsyncConnection[Any], *, shard: int, after: str, limit: int = 1000) -> Swept:
     """Look at `limit` keys behind `after`; delete those that are held by jobs that are gone."""
-    params = {"slot": slot, "after": after, "limit": limit}
+    params = {"shard": shard, "after": after, "limit": limit}
     row = await (await conn.execute(statement("sweep_orphaned_keys"), params)).fetchone()
     if row is None:
         raise AssertionError("sweep_orphaned_keys always returns one row")

@@ -25,7 +25,7 @@ class Promoted:
 
 
 async def promote(
-    conn: AsyncConnection[Any], *, slot: int, limit: int = 5000, since: str = FROM_THE_BEGINNING
+    conn: AsyncConnection[Any], *, shard: int, limit: int = 5000, since: str = FROM_THE_BEGINNING
 ) -> Promoted:
     """Move jobs whose time has come, at `since` or later, into ready.
 
@@ -33,18 +33,18 @@ async def promote(
     """
     try:
         async with apart(conn):
-            return await _promote(conn, slot=slot, limit=limit, since=since)
+            return await _promote(conn, shard=shard, limit=limit, since=since)
     except BY_THE_SERVER as exc:
         if limit > 1:
-            return await promote(conn, slot=slot, limit=limit // 2, since=since)
+            return await promote(conn, shard=shard, limit=limit // 2, since=since)
         told = record("NotWritten", f"due, and could not be put into line: {exc}", 0)
-        params = {"slot": slot, "since": since, "meta": orjson.dumps({"errors": [told]}).decode()}
+        params = {"shard": shard, "since": since, "meta": orjson.dumps({"errors": [told]}).decode()}
         await conn.execute(statement("fail_due_job"), params)
         return Promoted(1, None, since)
 
 
-async def _promote(conn: AsyncConnection[Any], *, slot: int, limit: int, since: str) -> Promoted:
-    params = {"slot": slot, "limit": limit, "since": since}
+async def _promote(conn: AsyncConnection[Any], *, shard: int, limit: int, since: str) -> Promoted:
+    params = {"shard": shard, "limit": limit, "since": since}
     cur = await conn.execute(statement("promote_due_jobs"), params, prepare=True)
     row = await cur.fetchone()
     if row is None:
@@ -52,9 +52,9 @@ async def _promote(conn: AsyncConnection[Any], *, slot: int, limit: int, since: 
     return Promoted(row[0], row[1], row[2])
 
 
-async def prune(conn: AsyncConnection[Any], *, slot: int, limit: int = 5000) -> int:
+async def prune(conn: AsyncConnection[Any], *, shard: int, limit: int = 5000) -> int:
     """Delete kept jobs whose time is over; returns how many."""
-    return (await conn.execute(statement("prune_finished_jobs"), {"slot": slot, "limit": limit})).rowcount
+    return (await conn.execute(statement("prune_finished_jobs"), {"shard": shard, "limit": limit})).rowcount
 
 
 async def lead(conn: AsyncConnection[Any], *, holder: str, lease_s: float) -> bool:

@@ -11,27 +11,27 @@ from fastq.protocol.asking import ask_sync
 from fastq.sql import statement
 
 
-async def register(conn: AsyncConnection[Any], *, host: str, pid: int, name: str, lease_s: float, slots: int) -> int:
-    """Announce this process in every slot; returns its worker id, never used before."""
-    params = {"host": host, "pid": pid, "name": name, "lease_s": lease_s, "slots": slots}
+async def register(conn: AsyncConnection[Any], *, host: str, pid: int, name: str, lease_s: float, shards: int) -> int:
+    """Announce this process in every shard; returns its worker id, never used before."""
+    params = {"host": host, "pid": pid, "name": name, "lease_s": lease_s, "shards": shards}
     row = await (await conn.execute(statement("register_worker"), params)).fetchone()
     if row is None:
         raise AssertionError("register_worker inserts at least one row")
     return int(row[0])
 
 
-async def renew(conn: AsyncConnection[Any], *, slot: int, workers: dict[int, str], lease_s: float) -> set[int]:
+async def renew(conn: AsyncConnection[Any], *, shard: int, workers: dict[int, str], lease_s: float) -> set[int]:
     """Prolong workers, given by id with their counters as JSON; returns those that are still listed."""
     if not workers:
         return set()
-    params = {"slot": slot, "workers": list(workers), "counters": list(workers.values()), "lease_s": lease_s}
+    params = {"shard": shard, "workers": list(workers), "counters": list(workers.values()), "lease_s": lease_s}
     cur = await conn.execute(statement("renew_workers_if_alive"), params, prepare=True)
     return {row[0] for row in await cur.fetchall()}
 
 
 async def draining(conn: AsyncConnection[Any], *, workers: list[int]) -> list[int]:
-    """Return those of some workers whose supervisor somebody has asked to drain: their rows in slot 0 say so."""
-    cur = await conn.execute(statement("list_draining_workers"), {"slot": 0, "workers": workers}, prepare=True)
+    """Return those of some workers whose supervisor somebody has asked to drain: their rows in shard 0 say so."""
+    cur = await conn.execute(statement("list_draining_workers"), {"shard": 0, "workers": workers}, prepare=True)
     return [row[0] for row in await cur.fetchall()]
 
 
@@ -48,11 +48,11 @@ class Standing(Enum):
     GONE = "gone"
 
 
-async def standing(conn: AsyncConnection[Any], *, worker: int, slots: int) -> Standing:
-    """Tell how a worker stands, by its worst slot; a late one may still be renewed, or reaped."""
+async def standing(conn: AsyncConnection[Any], *, worker: int, shards: int) -> Standing:
+    """Tell how a worker stands, by its worst shard; a late one may still be renewed, or reaped."""
     found = Standing.IN_TIME
-    for slot in range(slots):
-        row = await (await conn.execute(statement("find_worker"), {"slot": slot, "worker": worker})).fetchone()
+    for shard in range(shards):
+        row = await (await conn.execute(statement("find_worker"), {"shard": shard, "worker": worker})).fetchone()
         if row is None:
             return Standing.GONE
         if not row[0]:
@@ -60,11 +60,11 @@ async def standing(conn: AsyncConnection[Any], *, worker: int, slots: int) -> St
     return found
 
 
-async def unregister(conn: AsyncConnection[Any], *, worker: int, slots: int) -> bool:
+async def unregister(conn: AsyncConnection[Any], *, worker: int, shards: int) -> bool:
     """Delete a worker's rows; False if one stays, because leases are left there: they are to be reaped."""
     left = 0
-    for slot in range(slots):
-        who = {"slot": slot, "worker": worker}
+    for shard in range(shards):
+        who = {"shard": shard, "worker": worker}
         async with conn.transaction():
             there = (await conn.execute(statement("lock_worker"), {**who, "expired": False})).rowcount
             left += there - (await conn.execute(statement("delete_worker"), who)).rowcount

@@ -47,7 +47,7 @@ def script(conn: Connection[Any] | None = None) -> str:
     return "\n".join(["begin;", _BEGIN, *(step.sql for step in wanted), "commit;", ""])
 
 
-def migrate(conn: Connection[Any], *, slots: int | None = None, report: Callable[[str], None] = lambda _: None) -> int:
+def migrate(conn: Connection[Any], *, shards: int | None = None, report: Callable[[str], None] = lambda _: None) -> int:
     """Bring the schema up to date; returns how many steps that took. Writes nothing when nothing is missing.
 
     Raises:
@@ -59,8 +59,8 @@ def migrate(conn: Connection[Any], *, slots: int | None = None, report: Callable
         done = _bring_up_to_date(conn) if steps(_state(conn)) else []
         for title in done:
             report(title)
-        if slots is not None:
-            set_slots(conn, slots)
+        if shards is not None:
+            set_shards(conn, shards)
     except psycopg.errors.InsufficientPrivilege as exc:
         raise SchemaError(
             f"this role may not change the schema ({exc.diag.message_primary}): run `fastq migrate` as its owner"
@@ -105,22 +105,22 @@ def has_grants(conn: Connection[Any]) -> bool:
     return row is not None and bool(row[0])
 
 
-def set_slots(conn: Connection[Any], slots: int) -> None:
-    """Set the number of slots; it can only grow, because jobs may stand in any slot there ever was."""
-    if slots < 1:
-        raise UsageError(f"slots must be at least 1, not {slots}")
+def set_shards(conn: Connection[Any], shards: int) -> None:
+    """Set the number of shards; it can only grow, because jobs may stand in any shard there ever was."""
+    if shards < 1:
+        raise UsageError(f"shards must be at least 1, not {shards}")
     with conn.transaction():
-        row = conn.execute("select value::text::int from fastq.setting where name = 'slots' for update").fetchone()
+        row = conn.execute("select value::text::int from fastq.setting where name = 'shards' for update").fetchone()
         now = 1 if row is None else int(row[0])
-        if slots < now:
-            raise UsageError(f"this database has {now} slots; their number can only grow")
-        conn.execute("update fastq.setting set value = to_json(%s::int) where name = 'slots'", [slots])
-        conn.execute("insert into fastq.ring (slot) select generate_series(%s, %s - 1)", [now, slots])
+        if shards < now:
+            raise UsageError(f"this database has {now} shards; their number can only grow")
+        conn.execute("update fastq.setting set value = to_json(%s::int) where name = 'shards'", [shards])
+        conn.execute("insert into fastq.ring (shard) select generate_series(%s, %s - 1)", [now, shards])
 
 
-def slots(conn: Connection[Any]) -> int:
-    """Return the number of slots."""
-    row = conn.execute("select value::text::int from fastq.setting where name = 'slots'").fetchone()
+def shards(conn: Connection[Any]) -> int:
+    """Return the number of shards."""
+    row = conn.execute("select value::text::int from fastq.setting where name = 'shards'").fetchone()
     return 1 if row is None else int(row[0])
 
 

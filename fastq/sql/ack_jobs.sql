@@ -8,7 +8,7 @@ from (
   from unnest(%(leases)s::int8[], %(ords)s::int2[]) as u(lease, ord)
   group by u.lease
 ) m
-where l.slot = %(slot)s and l.worker = %(worker)s and l.id = m.lease and l.id = any (%(leases)s)
+where l.shard = %(shard)s and l.worker = %(worker)s and l.id = m.lease and l.id = any (%(leases)s)
   and l.id between (select min(a.id) from unnest(%(leases)s::int8[]) a(id))
                and (select max(a.id) from unnest(%(leases)s::int8[]) a(id))
 returning l.id

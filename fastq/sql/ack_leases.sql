@@ -4,10 +4,10 @@
 -- Locks: lease and progress rows by delete. Index: lease_pkey, progress_pkey. Caller: protocol.ack.
 with gone as (
   delete from fastq.lease l
-  where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(leases)s::int8[])
+  where l.shard = %(shard)s and l.worker = %(worker)s and l.id = any (%(leases)s::int8[])
     and l.id between (%(leases)s::int8[])[1] and (%(leases)s::int8[])[cardinality(%(leases)s::int8[])]
   returning l.id
 ), forgotten as (
-  delete from fastq.progress p using gone g where p.slot = %(slot)s and p.lease = g.id
+  delete from fastq.progress p using gone g where p.shard = %(shard)s and p.lease = g.id
 )
 select g.id from gone g

@@ -2,8 +2,8 @@
 -- were not settled; returns how many did.
 -- Locks: head rows for no key update; of lines that run empty, for update skip locked (the caller holds the leases).
 -- Index: lease scan, progress_pkey, head_job. Caller: protocol.ordered.
-select count(*) filter (where fastq.advance(%(slot)s, u.id)) as advanced
+select count(*) filter (where fastq.advance(%(shard)s, u.id)) as advanced
 from fastq.lease l
-join fastq.progress p on p.slot = %(slot)s and p.lease = l.id and p.completed
+join fastq.progress p on p.shard = %(shard)s and p.lease = l.id and p.completed
 cross join lateral fastq.unpack(l.batch, l.done) u
-where l.slot = %(slot)s and l.worker = %(worker)s and u.ord = p.ord and fastq.ordered_of(u.meta) is not null
+where l.shard = %(shard)s and l.worker = %(worker)s and u.ord = p.ord and fastq.ordered_of(u.meta) is not null

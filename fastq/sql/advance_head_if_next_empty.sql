@@ -4,7 +4,7 @@
 -- Locks: the ring row by update. Index: ring_pkey. Caller: protocol.rotate.
 update fastq.ring r
 set head = (r.head + 1) %% 4, rotated_at = now()
-where r.slot = %(slot)s
+where r.shard = %(shard)s
   and (select pg_relation_size(c.oid) + coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0)
        from pg_class c where c.oid = format('fastq.ready_%%s', r.head)::regclass) >= %(bytes)s
   and pg_relation_size(format('fastq.ready_%%s', (r.head + 1) %% 4)::regclass) = 0

@@ -7,22 +7,22 @@
 -- Locks: worker row key share; ready rows for update skip locked; lease and progress rows by delete.
 -- Index: ready_{segment}_pkey from `low` on. Caller: protocol.claim.
 with alive as materialized (
-  select w.expires_at > now() as in_time from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s for key share
+  select w.expires_at > now() as in_time from fastq.worker w where w.shard = %(shard)s and w.id = %(worker)s for key share
 ),
 acked as (
   delete from fastq.lease_{segment} l
-  where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(acks)s::int8[])
+  where l.shard = %(shard)s and l.worker = %(worker)s and l.id = any (%(acks)s::int8[])
     and l.id between (%(acks)s::int8[])[1] and (%(acks)s::int8[])[cardinality(%(acks)s::int8[])]
   returning l.id
 ),
 forgotten as (
-  delete from fastq.progress p using acked a where p.slot = %(slot)s and p.lease = a.id
+  delete from fastq.progress p using acked a where p.shard = %(shard)s and p.lease = a.id
 ),
 pick as materialized (
   select r.ctid as place, r.pos, case when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
                              else octet_length(r.payload::text) end as bytes
   from fastq.ready_{segment} r
-  where r.slot = %(slot)s and r.queue = %(queue)s and r.priority = %(priority)s and r.group_key = %(group_key)s
+  where r.shard = %(shard)s and r.queue = %(queue)s and r.priority = %(priority)s and r.group_key = %(group_key)s
     and r.pos > %(low)s and {wanted} and exists (select from alive a where a.in_time)
     and not exists (select from fastq.queue q where q.name = %(queue)s and q.paused)
   order by r.pos
@@ -39,7 +39,7 @@ cut as materialized (
 ),
 gone as (
   delete from fastq.ready_{segment} r
-  where r.slot = %(slot)s and r.ctid = any (array(select p.place from pick p where p.pos <= (select c.hi from cut c)))
+  where r.shard = %(shard)s and r.ctid = any (array(select p.place from pick p where p.pos <= (select c.hi from cut c)))
   returning r.pos, r.id, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta
 ),
 pack as (
@@ -51,8 +51,8 @@ pack as (
   from gone g
 ),
 leased as (
-  insert into fastq.lease_{segment} (slot, id, worker, queue, priority, group_key, batch)
-  select %(slot)s, %(lease)s, %(worker)s, %(queue)s, %(priority)s, %(group_key)s, k.batch from pack k where k.batch is not null
+  insert into fastq.lease_{segment} (shard, id, worker, queue, priority, group_key, batch)
+  select %(shard)s, %(lease)s, %(worker)s, %(queue)s, %(priority)s, %(group_key)s, k.batch from pack k where k.batch is not null
   returning id, batch
 )
 select n.id, n.batch, (select c.hi from cut c) as hi, array(select a.id from acked a) as acked,

@@ -10,4 +10,4 @@ cross join lateral (
            (select count(*) from fastq.try_unpack(l.batch, l.done, l.group_key) u where u.group_key = %(group_key)s)
          end as of_group
 ) j
-where l.slot = %(slot)s and l.queue = %(queue)s and l.id <> all (%(acks)s)
+where l.shard = %(shard)s and l.queue = %(queue)s and l.id <> all (%(acks)s)

@@ -1,8 +1,8 @@
 -- Delete all leases of a worker but those that are stuck, with what their jobs made durable on the way.
 -- Locks: lease and progress rows by delete. Index: lease scan, progress_pkey. Caller: protocol.reap.
 with gone as (
-  delete from fastq.lease l where l.slot = %(slot)s and l.worker = %(worker)s and l.id <> all (%(stuck)s::int8[]) returning l.id
+  delete from fastq.lease l where l.shard = %(shard)s and l.worker = %(worker)s and l.id <> all (%(stuck)s::int8[]) returning l.id
 ), forgotten as (
-  delete from fastq.progress p using gone g where p.slot = %(slot)s and p.lease = g.id
+  delete from fastq.progress p using gone g where p.shard = %(shard)s and p.lease = g.id
 )
 select g.id from gone g

@@ -12,22 +12,22 @@ from unnest(%(segments)s::int2[], %(queues)s::text[], %(priorities)s::int2[], %(
   as s(segment, queue, priority, group_key, low, to_queue, to_priority, to_group, high)
 cross join lateral (
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
-   where r.slot = %(slot)s and r.queue = s.queue and r.priority = s.priority and r.group_key = s.group_key
+   where r.shard = %(shard)s and r.queue = s.queue and r.priority = s.priority and r.group_key = s.group_key
      and r.pos > s.low and r.pos < s.high and {wanted}
    order by r.pos limit 1)
   union all
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
-   where r.slot = %(slot)s and r.queue = s.queue and r.priority = s.priority
+   where r.shard = %(shard)s and r.queue = s.queue and r.priority = s.priority
      and (r.group_key, r.pos) > (s.group_key, s.low) and r.group_key < s.to_group and {wanted}
    order by r.group_key, r.pos limit 1)
   union all
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
-   where r.slot = %(slot)s and r.queue = s.queue
+   where r.shard = %(shard)s and r.queue = s.queue
      and (r.priority, r.group_key, r.pos) > (s.priority, s.group_key, s.low) and r.priority < s.to_priority and {wanted}
    order by r.priority, r.group_key, r.pos limit 1)
   union all
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
-   where r.slot = %(slot)s
+   where r.shard = %(shard)s
      and (r.queue, r.priority, r.group_key, r.pos) > (s.queue, s.priority, s.group_key, s.low) and r.queue < s.to_queue and {wanted}
    order by r.queue, r.priority, r.group_key, r.pos limit 1)
 ) n

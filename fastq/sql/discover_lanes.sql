@@ -1,16 +1,16 @@
--- Find lanes of one segment of one slot that have jobs, each with the place of its first job: up to `limit` pairs of
+-- Find lanes of one segment of one shard that have jobs, each with the place of its first job: up to `limit` pairs of
 -- queue and priority from `from_queue` on, and of each up to `limit` groups from `from_group` on (null: none there).
 -- A loose index scan: one probe per lane. Queues in `exclude` and jobs that are not `wanted` do not count.
 -- Run over all segments at once: `over_segments`. See discover_lanes_of_queues for workers with a list of queues.
 -- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.discover.
 with recursive line as (
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
-   where r.slot = %(slot)s and r.queue >= %(from_queue)s and {wanted} and r.queue <> all (%(exclude)s)
+   where r.shard = %(shard)s and r.queue >= %(from_queue)s and {wanted} and r.queue <> all (%(exclude)s)
    order by r.queue, r.priority, r.group_key, r.pos limit 1)
   union all
   select n.queue, n.priority, n.group_key, n.pos from line l cross join lateral (
     select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r
-    where r.slot = %(slot)s and (r.queue, r.priority) > (l.queue, l.priority)
+    where r.shard = %(shard)s and (r.queue, r.priority) > (l.queue, l.priority)
       and {wanted} and r.queue <> all (%(exclude)s)
     order by r.queue, r.priority, r.group_key, r.pos limit 1) n
 )
@@ -23,12 +23,12 @@ left join lateral (
      union all
      (select r.group_key, r.pos from fastq.ready_{segment} r
       where l.group_key < %(from_group)s and r.group_key >= %(from_group)s
-        and r.slot = %(slot)s and r.queue = l.queue and r.priority = l.priority and {wanted}
+        and r.shard = %(shard)s and r.queue = l.queue and r.priority = l.priority and {wanted}
       order by r.group_key, r.pos limit 1))
     union all
     select n.group_key, n.pos from lane p cross join lateral (
       select r.group_key, r.pos from fastq.ready_{segment} r
-      where r.slot = %(slot)s and r.queue = l.queue and r.priority = l.priority and r.group_key > p.group_key
+      where r.shard = %(shard)s and r.queue = l.queue and r.priority = l.priority and r.group_key > p.group_key
         and {wanted}
       order by r.group_key, r.pos limit 1) n
   )

@@ -6,12 +6,12 @@ from unnest(%(queues)s::text[]) as w(queue)
 cross join lateral (
   with recursive line as (
     (select r.priority from fastq.ready_{segment} r
-     where r.slot = %(slot)s and r.queue = w.queue and {wanted}
+     where r.shard = %(shard)s and r.queue = w.queue and {wanted}
      order by r.priority, r.group_key, r.pos limit 1)
     union all
     select n.priority from line l cross join lateral (
       select r.priority from fastq.ready_{segment} r
-      where r.slot = %(slot)s and r.queue = w.queue and r.priority > l.priority and {wanted}
+      where r.shard = %(shard)s and r.queue = w.queue and r.priority > l.priority and {wanted}
       order by r.priority, r.group_key, r.pos limit 1) n
   )
   select line.priority from line
@@ -19,13 +19,13 @@ cross join lateral (
 cross join lateral (
   with recursive lane as (
     (select r.group_key, r.pos from fastq.ready_{segment} r
-     where r.slot = %(slot)s and r.queue = w.queue and r.priority = l.priority and r.group_key >= %(from_group)s
+     where r.shard = %(shard)s and r.queue = w.queue and r.priority = l.priority and r.group_key >= %(from_group)s
        and {wanted}
      order by r.group_key, r.pos limit 1)
     union all
     select n.group_key, n.pos from lane p cross join lateral (
       select r.group_key, r.pos from fastq.ready_{segment} r
-      where r.slot = %(slot)s and r.queue = w.queue and r.priority = l.priority and r.group_key > p.group_key
+      where r.shard = %(shard)s and r.queue = w.queue and r.priority = l.priority and r.group_key > p.group_key
         and {wanted}
       order by r.group_key, r.pos limit 1) n
   )

@@ -6,22 +6,22 @@
 -- Caller: protocol.reserve.
 with late as materialized (
   select s.ctid as place from fastq.scheduled s
-  where s.slot = %(slot)s and s.reason = 'reserved' and s.run_at <= now()
+  where s.shard = %(shard)s and s.reason = 'reserved' and s.run_at <= now()
   order by s.run_at
   limit %(limit)s
   for update skip locked
 ),
 gone as (
   delete from fastq.scheduled s
-  where s.slot = %(slot)s and s.ctid = any (array(select l.place from late l)) and s.reason = 'reserved' and s.run_at <= now()
+  where s.shard = %(shard)s and s.ctid = any (array(select l.place from late l)) and s.reason = 'reserved' and s.run_at <= now()
   returning s.id, s.meta
 ),
 free as materialized (
   select h.place from gone g cross join lateral (
-    select k.ctid as place from fastq.unique_key k where k.slot = %(slot)s and k.job = g.id for update skip locked) h
+    select k.ctid as place from fastq.unique_key k where k.shard = %(shard)s and k.job = g.id for update skip locked) h
 ),
 freed as (
-  delete from fastq.unique_key k where k.slot = %(slot)s and k.ctid = any (array(select f.place from free f))
+  delete from fastq.unique_key k where k.shard = %(shard)s and k.ctid = any (array(select f.place from free f))
 )
-select g.id, case when fastq.ordered_of(g.meta) is not null then fastq.leave_lines(%(slot)s::int4, array[g.id]) end as passed
+select g.id, case when fastq.ordered_of(g.meta) is not null then fastq.leave_lines(%(shard)s::int4, array[g.id]) end as passed
 from gone g

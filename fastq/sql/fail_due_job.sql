@@ -3,18 +3,18 @@
 -- Locks: the scheduled row for update skip locked. Index: scheduled_due, finished_pkey. Caller: protocol.upkeep.
 with due as materialized (
   select s.id from fastq.scheduled s
-  where s.slot = %(slot)s and s.reason <> 'reserved' and s.run_at <= now() and s.run_at >= %(since)s::timestamptz
+  where s.shard = %(shard)s and s.reason <> 'reserved' and s.run_at <= now() and s.run_at >= %(since)s::timestamptz
   order by s.run_at
   limit 1
   for update skip locked
 ),
 moved as (
-  delete from fastq.scheduled s using due d where s.slot = %(slot)s and s.id = d.id
+  delete from fastq.scheduled s using due d where s.shard = %(shard)s and s.id = d.id
   returning s.id, s.priority, s.attempt, s.enqueued_ms, s.queue, s.group_key, s.task, s.payload
 )
-insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
-select %(slot)s,
-       case when exists (select from fastq.finished f where f.slot = %(slot)s and f.id = m.id) then nextval('fastq.pos') else m.id end,
+insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+select %(shard)s,
+       case when exists (select from fastq.finished f where f.shard = %(shard)s and f.id = m.id) then nextval('fastq.pos') else m.id end,
        'failed', m.priority, greatest(m.attempt, 0), least(greatest(m.enqueued_ms, 0), 253402214399999), m.queue, m.group_key, m.task,
        m.payload, %(meta)s::json
 from moved m

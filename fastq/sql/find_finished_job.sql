@@ -2,4 +2,4 @@
 -- Locks: none. Index: finished_pkey. Caller: protocol.results.
 select f.state, f.result::text as result, f.meta::text as meta
 from fastq.finished f
-where f.slot = %(slot)s and f.id = %(id)s
+where f.shard = %(shard)s and f.id = %(id)s

@@ -1,3 +1,3 @@
 -- Whether a worker is in time; no row when it was given up. One that is not may still be renewed, or reaped.
 -- Locks: none. Index: worker_pkey. Caller: protocol.worker.
-select w.expires_at > now() as in_time from fastq.worker w where w.slot = %(slot)s and w.id = %(worker)s
+select w.expires_at > now() as in_time from fastq.worker w where w.shard = %(shard)s and w.id = %(worker)s

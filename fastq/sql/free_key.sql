@@ -3,7 +3,7 @@
 -- Caller: protocol.unique.
 with mine as materialized (
   select k.key from fastq.unique_key k
-  where k.slot = %(slot)s and k.job = %(job)s and k.held_until <> 'time'
+  where k.shard = %(shard)s and k.job = %(job)s and k.held_until <> 'time'
   for update skip locked
 )
-delete from fastq.unique_key k using mine m where k.slot = %(slot)s and k.key = m.key and k.job = %(job)s
+delete from fastq.unique_key k using mine m where k.shard = %(shard)s and k.key = m.key and k.job = %(job)s

@@ -3,15 +3,15 @@
 -- Caller: protocol.unique.
 with held as materialized (
   select l.id from fastq.lease l
-  where l.slot = %(slot)s and l.worker = %(worker)s and l.id = %(lease)s and %(ord)s <> all (l.done)
+  where l.shard = %(shard)s and l.worker = %(worker)s and l.id = %(lease)s and %(ord)s <> all (l.done)
   for key share
 ),
 mine as materialized (
   select k.key from fastq.unique_key k
-  where k.slot = %(slot)s and k.job = %(job)s and k.held_until = 'started' and exists (select from held h)
+  where k.shard = %(shard)s and k.job = %(job)s and k.held_until = 'started' and exists (select from held h)
   for update skip locked
 ),
 freed as (
-  delete from fastq.unique_key k using mine m where k.slot = %(slot)s and k.key = m.key and k.job = %(job)s
+  delete from fastq.unique_key k using mine m where k.shard = %(shard)s and k.key = m.key and k.job = %(job)s
 )
 select h.id from held h

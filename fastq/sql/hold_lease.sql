@@ -2,7 +2,7 @@
 -- Locks: the lease row key share (an ack of its neighbours goes on, a reaper waits). Index: lease_pkey, progress_pkey.
 -- Caller: protocol.completion.
 select l.id from fastq.lease l
-where l.slot = %(slot)s and l.id = %(lease)s and %(ord)s <> all (l.done)
+where l.shard = %(shard)s and l.id = %(lease)s and %(ord)s <> all (l.done)
   and not exists (select from fastq.progress p
-                  where p.slot = %(slot)s and p.lease = %(lease)s and p.ord = %(ord)s and p.completed)
+                  where p.shard = %(shard)s and p.lease = %(lease)s and p.ord = %(ord)s and p.completed)
 for key share

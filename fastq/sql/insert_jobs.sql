@@ -3,11 +3,11 @@
 -- Returns the first position; the others follow it in the order of the lines.
 -- Locks: none. Index: ready_*_pkey by insert. Caller: protocol.enqueue.
 with place as materialized (
-  select nextval('fastq.pos') as base, r.head from fastq.ring r where r.slot = %(slot)s
+  select nextval('fastq.pos') as base, r.head from fastq.ring r where r.shard = %(shard)s
 ),
 put as (
-  insert into fastq.ready (segment, slot, pos, queue, priority, task, group_key, meta, payload)
-  select p.head, %(slot)s, p.base + l.n - 1, split_part(l.line, E'\t', 1), split_part(l.line, E'\t', 2)::int2,
+  insert into fastq.ready (segment, shard, pos, queue, priority, task, group_key, meta, payload)
+  select p.head, %(shard)s, p.base + l.n - 1, split_part(l.line, E'\t', 1), split_part(l.line, E'\t', 2)::int2,
          split_part(l.line, E'\t', 3), split_part(l.line, E'\t', 4), nullif(split_part(l.line, E'\t', 5), '')::json,
          split_part(l.line, E'\t', 6)::json
   from place p cross join lateral string_to_table(%(lines)s, E'\n') with ordinality as l(line, n)

@@ -2,7 +2,7 @@
 -- Locks: none. Index: cancellation scan (a few rows), lease_pkey. Caller: protocol.jobs.
 select l.worker, c.lease, c.ord, c.job
 from fastq.cancellation c
-join fastq.lease l on l.slot = %(slot)s and l.id = c.lease and c.ord <> all (l.done)
-where c.slot = %(slot)s and l.worker = any (%(workers)s)
+join fastq.lease l on l.shard = %(shard)s and l.id = c.lease and c.ord <> all (l.done)
+where c.shard = %(shard)s and l.worker = any (%(workers)s)
 order by c.asked_at, c.job
 limit %(limit)s

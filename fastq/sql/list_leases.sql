@@ -2,6 +2,6 @@
 -- while the connection broke, and those whose ack was lost in a crash of the server.
 -- Locks: none. Index: lease scan, progress_pkey. Caller: protocol.leases.
 select l.id, l.segment, l.queue, l.priority, l.group_key, l.batch,
-       l.done || array(select p.ord from fastq.progress p where p.slot = %(slot)s and p.lease = l.id and p.completed) as done
+       l.done || array(select p.ord from fastq.progress p where p.shard = %(shard)s and p.lease = l.id and p.completed) as done
 from fastq.lease l
-where l.slot = %(slot)s and l.worker = %(worker)s
+where l.shard = %(shard)s and l.worker = %(worker)s

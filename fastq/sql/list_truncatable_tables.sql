@@ -1,4 +1,4 @@
--- Tables of segments that hold space, that no slot uses as its head, and that look empty.
+-- Tables of segments that hold space, that no shard uses as its head, and that look empty.
 -- Locks: none. Index: none (an emptied segment is a short scan, or a long one while vacuum cannot run: the caller paces
 -- itself; a segment of another kind is not scanned). Caller: protocol.rotate.
 select t.name, t.segment

@@ -4,7 +4,7 @@
 select distinct f.task
 from (
   select r.task from fastq.ready_{segment} r
-  where r.slot = %(slot)s and (cardinality(%(queues)s::text[]) = 0 or r.queue = any (%(queues)s)) and r.queue <> all (%(exclude)s)
+  where r.shard = %(shard)s and (cardinality(%(queues)s::text[]) = 0 or r.queue = any (%(queues)s)) and r.queue <> all (%(exclude)s)
   order by r.queue, r.priority, r.group_key, r.pos
   limit %(limit)s
 ) f

@@ -7,5 +7,5 @@ select q.max_running, q.max_running_per_group, q.rate,
          as tokens,
        clock_timestamp()::text as filled_at
 from fastq.allowance a left join fastq.queue q on q.name = %(queue)s
-where a.slot = %(slot)s and a.queue = %(queue)s
+where a.shard = %(shard)s and a.queue = %(queue)s
 for update of a

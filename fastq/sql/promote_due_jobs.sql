@@ -8,24 +8,24 @@
 -- Locks: scheduled rows for update skip locked. Index: scheduled_due. Caller: protocol.upkeep.
 with due as materialized (
   select s.ctid as place from fastq.scheduled s
-  where s.slot = %(slot)s and s.reason <> 'reserved' and s.run_at <= now() and s.run_at >= %(since)s::timestamptz
+  where s.shard = %(shard)s and s.reason <> 'reserved' and s.run_at <= now() and s.run_at >= %(since)s::timestamptz
   order by s.run_at
   limit %(limit)s
   for update skip locked
 ),
 moved as (
-  delete from fastq.scheduled s where s.slot = %(slot)s and s.ctid = any (array(select d.place from due d))
+  delete from fastq.scheduled s where s.shard = %(shard)s and s.ctid = any (array(select d.place from due d))
   returning s.id, s.run_at, s.priority, s.attempt, s.enqueued_ms, s.queue, s.group_key, s.task, s.payload, s.meta
 ),
 put as (
-  insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
-  select coalesce((select r.head from fastq.ring r where r.slot = %(slot)s), 0), %(slot)s, m.priority, m.attempt, m.id, m.enqueued_ms, m.queue, m.group_key, m.task, m.payload, m.meta
+  insert into fastq.ready (segment, shard, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
+  select coalesce((select r.head from fastq.ring r where r.shard = %(shard)s), 0), %(shard)s, m.priority, m.attempt, m.id, m.enqueued_ms, m.queue, m.group_key, m.task, m.payload, m.meta
   from moved m
   order by m.run_at
 )
 select (select count(*) from moved) as promoted,
        (select extract(epoch from least(s.run_at, now() + interval '1 day') - now())::float8 from fastq.scheduled s
-        where s.slot = %(slot)s and s.reason <> 'reserved' and s.run_at > now()
+        where s.shard = %(shard)s and s.reason <> 'reserved' and s.run_at > now()
         order by s.run_at limit 1) as next_due_s,
        (select (case when count(*) < %(limit)s then now() else max(m.run_at) end - interval '1 second')::text
         from moved m) as mark,

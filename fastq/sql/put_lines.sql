@@ -3,4 +3,4 @@
 -- Locks: unique_key rows by insert, in the order of the keys (fastq.hold_keys). Index: unique_key_pkey; ready_*_pkey,
 -- scheduled_pkey, scheduled_due, line_pkey by insert. Caller: protocol.unique.
 select p.job, p.duplicate
-from fastq.put_lines(%(slot)s::int4, %(lines)s::text, %(patience)s::text) p
+from fastq.put_lines(%(shard)s::int4, %(lines)s::text, %(patience)s::text) p

@@ -4,5 +4,5 @@
 update fastq.worker w
 set expires_at = now() + %(lease_s)s * interval '1 second', counters = c.counters
 from unnest(%(workers)s::int8[], %(counters)s::json[]) as c(id, counters)
-where w.slot = %(slot)s and w.id = c.id
+where w.shard = %(shard)s and w.id = c.id
 returning w.id

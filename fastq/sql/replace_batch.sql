@@ -1,3 +1,3 @@
 -- Put another batch into a lease: the same jobs, of which one could not be decoded and is a string of its text now.
 -- Locks: the lease row by update. Index: lease_pkey. Caller: protocol.leases.
-update fastq.lease l set batch = %(batch)s where l.slot = %(slot)s and l.worker = %(worker)s and l.id = %(lease)s
+update fastq.lease l set batch = %(batch)s where l.shard = %(shard)s and l.worker = %(worker)s and l.id = %(lease)s

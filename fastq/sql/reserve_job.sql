@@ -3,6 +3,6 @@
 -- Caller: protocol.reserve.
 select r.job, r.duplicate
 from fastq.reserve_job(
-  %(slot)s::int4, %(expires_s)s::float8, %(delay_s)s::float8, %(run_at)s::timestamptz, %(queue)s::text, %(priority)s::int2,
+  %(shard)s::int4, %(expires_s)s::float8, %(delay_s)s::float8, %(run_at)s::timestamptz, %(queue)s::text, %(priority)s::int2,
   %(group_key)s::text, %(task)s::text, %(payload)s::json, %(meta)s::json, %(key)s::text, %(until)s::text,
   %(patience)s::text) r

@@ -1,10 +1,10 @@
 -- Find out whether a transaction that completed a job was committed, when the answer to its commit was lost: waits for
 -- one still in flight. No row when the lease is gone.
 -- Locks: the lease row key share, the progress row by upsert. Index: lease_pkey, progress_pkey. Caller: protocol.completion.
-insert into fastq.progress as p (slot, lease, ord, completed)
-select %(slot)s, l.id, %(ord)s, false
+insert into fastq.progress as p (shard, lease, ord, completed)
+select %(shard)s, l.id, %(ord)s, false
 from fastq.lease l
-where l.slot = %(slot)s and l.id = %(lease)s
+where l.shard = %(shard)s and l.id = %(lease)s
 for key share
-on conflict (slot, lease, ord) do update set completed = p.completed
+on conflict (shard, lease, ord) do update set completed = p.completed
 returning p.completed

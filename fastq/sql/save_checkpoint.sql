@@ -1,10 +1,10 @@
 -- Keep what a running job wants its next attempt to see; no row when its lease is gone.
 -- Locks: the lease row key share, the progress row by upsert. Index: lease_pkey, progress_pkey. Caller: protocol.completion.
-insert into fastq.progress as p (slot, lease, ord, checkpoint, retries)
-select %(slot)s, l.id, %(ord)s, %(checkpoint)s::json, %(retries)s::int2
+insert into fastq.progress as p (shard, lease, ord, checkpoint, retries)
+select %(shard)s, l.id, %(ord)s, %(checkpoint)s::json, %(retries)s::int2
 from fastq.lease l
-where l.slot = %(slot)s and l.id = %(lease)s
+where l.shard = %(shard)s and l.id = %(lease)s
 for key share
-on conflict (slot, lease, ord) do update
+on conflict (shard, lease, ord) do update
   set checkpoint = excluded.checkpoint, retries = coalesce(excluded.retries, p.retries), written_at = now()
 returning p.ord

@@ -24,7 +24,7 @@ with item as materialized (
 held as materialized (
   select l.id, l.queue, l.priority, l.group_key, l.batch, l.done
   from fastq.lease l
-  where l.slot = %(slot)s and l.worker = %(worker)s and l.id = any (%(lease)s)
+  where l.shard = %(shard)s and l.worker = %(worker)s and l.id = any (%(lease)s)
     and l.id between (select min(a.id) from unnest(%(lease)s::int8[]) a(id))
                  and (select max(a.id) from unnest(%(lease)s::int8[]) a(id))
   order by l.id
@@ -34,11 +34,11 @@ job as materialized (
   select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.keep_s, i.result, i.frees, i.advances, i.anew, i.ran_ms,
          coalesce(case when i.recalls then (
            select fastq.with_checkpoint(i.meta, p.checkpoint) from fastq.progress p
-           where p.slot = %(slot)s and p.lease = i.lease and p.ord = i.ord and p.checkpoint is not null) end, i.meta) as meta,
+           where p.shard = %(shard)s and p.lease = i.lease and p.ord = i.ord and p.checkpoint is not null) end, i.meta) as meta,
          h.queue, h.priority, u.group_key, u.id, coalesce(i.task, u.task) as task,
          least(greatest(u.enqueued_ms, 0), 253402214399999) as enqueued_ms,
          coalesce(i.payload, u.payload) as payload,
-         exists (select from fastq.progress p where p.slot = %(slot)s and p.lease = i.lease and p.ord = i.ord and p.completed)
+         exists (select from fastq.progress p where p.shard = %(shard)s and p.lease = i.lease and p.ord = i.ord and p.completed)
            as completed
   from held h
   cross join lateral fastq.unpack(h.batch, h.done, h.group_key) u
@@ -47,44 +47,44 @@ job as materialized (
 marked as (
   update fastq.lease l set done = l.done || m.ords
   from (select j.lease, array_agg(j.ord) as ords from job j group by j.lease) m
-  where l.slot = %(slot)s and l.id = m.lease and l.id = any (%(lease)s)
+  where l.shard = %(shard)s and l.id = m.lease and l.id = any (%(lease)s)
     and l.id between (select min(a.id) from unnest(%(lease)s::int8[]) a(id))
                  and (select max(a.id) from unnest(%(lease)s::int8[]) a(id))
 ),
 free as materialized (
   select k.key, k.job
-  from job j join fastq.unique_key k on k.slot = %(slot)s and k.job = j.id
+  from job j join fastq.unique_key k on k.shard = %(shard)s and k.job = j.id
   where j.frees and k.held_until <> 'time'
   order by k.key
   for update of k skip locked
 ),
 freed as (
-  delete from fastq.unique_key k using free f where k.slot = %(slot)s and k.key = f.key and k.job = f.job
+  delete from fastq.unique_key k using free f where k.shard = %(shard)s and k.key = f.key and k.job = f.job
 ),
 to_ready as (
-  insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
-  select coalesce((select r.head from fastq.ring r where r.slot = %(slot)s), 0), %(slot)s, j.priority, j.attempt, j.id,
+  insert into fastq.ready (segment, shard, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
+  select coalesce((select r.head from fastq.ring r where r.shard = %(shard)s), 0), %(shard)s, j.priority, j.attempt, j.id,
          j.enqueued_ms, j.queue, j.group_key, j.task, j.payload, j.meta
   from job j
   where j.goes = 'ready' and not j.completed
   order by j.lease, j.ord
 ),
 to_scheduled as (
-  insert into fastq.scheduled (slot, id, run_at, reason, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
-  select %(slot)s, j.id, statement_timestamp() + j.delay_s * interval '1 second', j.state, j.priority, j.attempt, j.enqueued_ms, j.queue,
+  insert into fastq.scheduled (shard, id, run_at, reason, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+  select %(shard)s, j.id, statement_timestamp() + j.delay_s * interval '1 second', j.state, j.priority, j.attempt, j.enqueued_ms, j.queue,
          j.group_key, j.task, j.payload, j.meta
   from job j
   where j.goes = 'scheduled' and not j.completed
 ),
 to_finished as (
-  insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, expires_at, queue, group_key, task, payload, result,
+  insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, expires_at, queue, group_key, task, payload, result,
                               meta, ran_ms)
-  select %(slot)s, case when j.anew then nextval('fastq.pos') else j.id end, j.state, j.priority, j.attempt, j.enqueued_ms,
+  select %(shard)s, case when j.anew then nextval('fastq.pos') else j.id end, j.state, j.priority, j.attempt, j.enqueued_ms,
          now() + j.keep_s * interval '1 second', j.queue,
          j.group_key, j.task, case when j.payload::text <> 'null' then j.payload end, j.result, j.meta, j.ran_ms
   from job j
   where j.goes = 'finished' and (not j.completed or j.state = 'succeeded')
 )
 select j.lease, j.ord, set_config('synchronous_commit', 'on', true) as durable,
-       case when j.advances or (j.completed and j.advances is not null) then fastq.advance(%(slot)s::int4, j.id) end as advanced
+       case when j.advances or (j.completed and j.advances is not null) then fastq.advance(%(shard)s::int4, j.id) end as advanced
 from job j

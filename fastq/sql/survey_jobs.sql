@@ -1,13 +1,13 @@
 -- Up to `limit` jobs in some states that fit: those that run, by age of the claim; those that are ready, in line; those that
 -- wait, by time; those in the lines of ordered groups; those that are kept, the last first. Without a queue, a task or an error, it reads no more than it shows.
 -- Locks: none. Index: ready_*_pkey, scheduled_due, line_pkey, finished_by_state; all leases. Caller: protocol.jobs.
-with slot as materialized (select generate_series(0, fastq.slots() - 1) as slot)
+with shard as materialized (select generate_series(0, fastq.shards() - 1) as shard)
 (select j.id, 'running' as state, l.queue, l.priority, j.group_key, j.task, j.attempt, fastq.at_ms(j.enqueued_ms) as enqueued_at,
         null::timestamptz as run_at, l.claimed_at, null::timestamptz as finished_at, null::timestamptz as expires_at, l.worker,
         j.payload::text as payload, null::text as result, j.meta::text as meta,
-        exists (select from fastq.cancellation c where c.slot = l.slot and c.job = j.id) as cancelling,
+        exists (select from fastq.cancellation c where c.shard = l.shard and c.job = j.id) as cancelling,
         null::int8 as ran_ms
- from (select h.slot, h.queue, h.priority, h.group_key, h.claimed_at, h.worker, h.batch, h.done from fastq.lease h
+ from (select h.shard, h.queue, h.priority, h.group_key, h.claimed_at, h.worker, h.batch, h.done from fastq.lease h
        where 'running' = any (%(states)s) and (%(queue)s::text is null or h.queue = %(queue)s)
        order by h.claimed_at) l
  cross join lateral fastq.try_unpack(l.batch, l.done, l.group_key) j
@@ -16,10 +16,10 @@ with slot as materialized (select generate_series(0, fastq.slots() - 1) as slot)
 union all
 (select r.id, 'ready', r.queue, r.priority, r.group_key, r.task, r.attempt, fastq.at_ms(r.enqueued_ms), null, null, null, null,
         null, r.payload::text, null, r.meta::text, false, null
- from slot s cross join lateral (
+ from shard s cross join lateral (
    select coalesce(r.id, r.pos) as id, r.queue, r.priority, r.group_key, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta
    from fastq.ready r
-   where r.slot = s.slot and 'ready' = any (%(states)s) and (%(queue)s::text is null or r.queue = %(queue)s)
+   where r.shard = s.shard and 'ready' = any (%(states)s) and (%(queue)s::text is null or r.queue = %(queue)s)
      and (%(task)s::text is null or r.task = %(task)s) and (%(error)s::text is null or fastq.has_error(r.meta, %(error)s))
    order by r.queue, r.priority, r.group_key, r.pos
    limit %(limit)s) r
@@ -27,10 +27,10 @@ union all
 union all
 (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, fastq.at_ms(w.enqueued_ms), w.run_at, null, null,
         null, null, w.payload::text, null, w.meta::text, false, null
- from slot s cross join lateral (
+ from shard s cross join lateral (
    (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta
     from fastq.scheduled w
-    where w.slot = s.slot and w.reason <> 'reserved' and w.reason = any (%(states)s)
+    where w.shard = s.shard and w.reason <> 'reserved' and w.reason = any (%(states)s)
       and %(states)s::text[] && array['scheduled', 'retrying']
       and (%(queue)s::text is null or w.queue = %(queue)s) and (%(task)s::text is null or w.task = %(task)s)
       and (%(error)s::text is null or fastq.has_error(w.meta, %(error)s))
@@ -39,7 +39,7 @@ union all
    union all
    (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta
     from fastq.scheduled w
-    where w.slot = s.slot and w.reason = 'reserved' and 'reserved' = any (%(states)s)
+    where w.shard = s.shard and w.reason = 'reserved' and 'reserved' = any (%(states)s)
       and (%(queue)s::text is null or w.queue = %(queue)s) and (%(task)s::text is null or w.task = %(task)s)
       and (%(error)s::text is null or fastq.has_error(w.meta, %(error)s))
     limit %(limit)s)) w
@@ -48,10 +48,10 @@ union all
 union all
 (select l.pos, 'waiting', l.queue, l.priority, l.group_key, l.task, 0::int2, fastq.at_ms(l.enqueued_ms), l.run_at, null, null, null,
         null, l.payload::text, null, l.meta::text, false, null
- from slot s cross join lateral (
+ from shard s cross join lateral (
    select l.pos, l.queue, l.priority, l.group_key, l.task, l.enqueued_ms, l.run_at, l.payload, l.meta
    from fastq.line l
-   where l.slot = s.slot and not l.reserved and 'waiting' = any (%(states)s) and (%(queue)s::text is null or l.queue = %(queue)s)
+   where l.shard = s.shard and not l.reserved and 'waiting' = any (%(states)s) and (%(queue)s::text is null or l.queue = %(queue)s)
      and (%(task)s::text is null or l.task = %(task)s) and (%(error)s::text is null or fastq.has_error(l.meta, %(error)s))
    order by l.queue, l.group_key, l.pos
    limit %(limit)s) l
@@ -59,11 +59,11 @@ union all
 union all
 (select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, fastq.at_ms(f.enqueued_ms), null, null, f.finished_at,
         f.expires_at, null, f.payload::text, f.result::text, f.meta::text, false, f.ran_ms
- from slot s cross join unnest(array['failed', 'discarded', 'cancelled', 'succeeded']) as k(state) cross join lateral (
+ from shard s cross join unnest(array['failed', 'discarded', 'cancelled', 'succeeded']) as k(state) cross join lateral (
    select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, f.enqueued_ms, f.finished_at, f.expires_at,
           f.payload, f.result, f.meta, f.ran_ms
    from fastq.finished f
-   where f.slot = s.slot and f.state = k.state and k.state = any (%(states)s)
+   where f.shard = s.shard and f.state = k.state and k.state = any (%(states)s)
      and (%(queue)s::text is null or f.queue = %(queue)s) and (%(task)s::text is null or f.task = %(task)s)
      and (%(error)s::text is null or fastq.has_error(f.meta, %(error)s))
    order by f.finished_at desc

@@ -12,8 +12,8 @@ group by w.queue
 union all
 select 'failed', f.queue, count(*), sum(count(*)) over () > %(cap)s
 from (
-  select d.queue from generate_series(0, %(slots)s - 1) as n(slot) cross join lateral (
-    select d.queue, d.finished_at from fastq.finished d where d.slot = n.slot and d.state = 'failed'
+  select d.queue from generate_series(0, %(shards)s - 1) as n(shard) cross join lateral (
+    select d.queue, d.finished_at from fastq.finished d where d.shard = n.shard and d.state = 'failed'
     order by d.finished_at limit %(cap)s + 1) d
   limit %(cap)s + 1
 ) f
@@ -22,10 +22,10 @@ union all
 select 'kept', k.queue, count(*), sum(count(*)) over () > %(cap)s
 from (
   select d.queue
-  from generate_series(0, %(slots)s - 1) as n(slot)
+  from generate_series(0, %(shards)s - 1) as n(shard)
   cross join unnest(array['succeeded', 'discarded', 'cancelled']) as s(state)
   cross join lateral (
-    select d.queue, d.finished_at from fastq.finished d where d.slot = n.slot and d.state = s.state
+    select d.queue, d.finished_at from fastq.finished d where d.shard = n.shard and d.state = s.state
     order by d.finished_at limit %(cap)s + 1) d
   limit %(cap)s + 1
 ) k

@@ -4,11 +4,11 @@
 -- Returns how many were deleted, and the key to go on behind; null when there are no more.
 -- `offset 0` keeps the probes from becoming joins with whole tables.
 -- Locks: unique_key rows for update skip locked. Index: unique_key_pkey, scheduled_pkey, line_job, ready_*_pkey,
--- ready_*_slot_id_idx; all leases, if a job is in none of these. Caller: protocol.unique.
+-- ready_*_shard_id_idx; all leases, if a job is in none of these. Caller: protocol.unique.
 with page as materialized (
   select k.key, k.job, k.held_until, k.taken_at, k.queue, k.priority, k.group_key
   from fastq.unique_key k
-  where k.slot = %(slot)s and k.key > %(after)s
+  where k.shard = %(shard)s and k.key > %(after)s
   order by k.key
   limit %(limit)s
 ),
@@ -16,27 +16,27 @@ missing as materialized (
   select p.key, p.job, p.taken_at
   from page p
   where p.held_until <> 'time' and p.taken_at < now() - interval '1 minute'
-    and not exists (select from fastq.scheduled s where s.slot = %(slot)s and s.id = p.job offset 0)
-    and not exists (select from fastq.line o where o.slot = %(slot)s and o.pos = p.job offset 0)
-    and not exists (select from fastq.ready r where r.slot = %(slot)s and r.id = p.job offset 0)
+    and not exists (select from fastq.scheduled s where s.shard = %(shard)s and s.id = p.job offset 0)
+    and not exists (select from fastq.line o where o.shard = %(shard)s and o.pos = p.job offset 0)
+    and not exists (select from fastq.ready r where r.shard = %(shard)s and r.id = p.job offset 0)
     and not exists (
       select from fastq.ready r
-      where r.slot = %(slot)s and r.queue = p.queue and r.priority = p.priority and r.group_key = p.group_key
+      where r.shard = %(shard)s and r.queue = p.queue and r.priority = p.priority and r.group_key = p.group_key
         and r.pos = p.job and r.id is null offset 0)
 ),
 running as materialized (
   select j.id
   from fastq.lease l cross join lateral fastq.try_unpack(l.batch, l.done) j
-  where l.slot = %(slot)s and exists (select from missing m)
+  where l.shard = %(shard)s and exists (select from missing m)
 ),
 orphan as materialized (
   select k.key
-  from missing m join fastq.unique_key k on k.slot = %(slot)s and k.key = m.key and k.job = m.job and k.taken_at = m.taken_at
+  from missing m join fastq.unique_key k on k.shard = %(shard)s and k.key = m.key and k.job = m.job and k.taken_at = m.taken_at
   where not exists (select from running r where r.id = m.job)
   for update of k skip locked
 ),
 gone as (
-  delete from fastq.unique_key k using orphan o where k.slot = %(slot)s and k.key = o.key
+  delete from fastq.unique_key k using orphan o where k.shard = %(shard)s and k.key = o.key
   returning k.key
 )
 select (select count(*) from gone) as keys,

@@ -3,4 +3,4 @@
 select array_agg(nextval('fastq.pos')) as blocks, min(r.head) as head,
        (extract(epoch from clock_timestamp()) * 1000)::int8 as now_ms
 from fastq.ring r cross join generate_series(1, %(blocks)s)
-where r.slot = %(slot)s
+where r.shard = %(shard)s

@@ -17,12 +17,12 @@ _AGAIN_S = 0.25
 class Canceller:
     """Looks when a notification tells of a cancelled job, and as often as the heart beats."""
 
-    def __init__(self, board: Board, link: Link, leader: Leader, *, lease_s: float, slots: int) -> None:
+    def __init__(self, board: Board, link: Link, leader: Leader, *, lease_s: float, shards: int) -> None:
         self._board = board
         self._link = link
         self._leader = leader
         self._every_s = min(5.0, lease_s / 5)
-        self._slots = slots
+        self._shards = shards
         self.rung = asyncio.Event()
 
     async def run(self) -> None:
@@ -39,8 +39,8 @@ class Canceller:
         """Look once; returns how many marks there were: of this host's jobs, where it leads, of those that moved."""
         cells = {cell[Word.WORKER_ID]: cell for cell in self._board.cells if cell.state.working}
         marks = []
-        for slot in range(self._slots) if cells else ():
-            marks += await self._link.call(partial(jobs.cancellations, slot=slot, workers=list(cells)))
+        for shard in range(self._shards) if cells else ():
+            marks += await self._link.call(partial(jobs.cancellations, shard=shard, workers=list(cells)))
         for mark in marks:
             cell = cells[mark.worker]
             if cell[Word.WORKER_ID] == mark.worker:

@@ -25,11 +25,11 @@ LEAVE_MS = 5000
 class Heartbeat:
     """Renews the workers that live on the board; a stopped (frozen) one is not: others shall have its jobs."""
 
-    def __init__(self, board: Board, link: Link, *, lease_s: float, slots: int) -> None:
+    def __init__(self, board: Board, link: Link, *, lease_s: float, shards: int) -> None:
         self._board = board
         self._link = link
         self._lease_s = lease_s
-        self._slots = slots
+        self._shards = shards
         self._beaten_at: float | None = None
         self._steady_since = monotonic()
 
@@ -60,8 +60,8 @@ class Heartbeat:
             if cell.state.alive and cell[Word.WORKER_ID] and not cell[Word.STOPPED]
         }
         workers = {worker_id: _counters(cell) for worker_id, cell in cells.items()}
-        for slot in range(self._slots):
-            alive = await self._link.call(partial(worker.renew, slot=slot, workers=workers, lease_s=self._lease_s))
+        for shard in range(self._shards):
+            alive = await self._link.call(partial(worker.renew, shard=shard, workers=workers, lease_s=self._lease_s))
             for worker_id in workers.keys() - alive:
                 cell = cells[worker_id]
                 if cell[Word.WORKER_ID] == worker_id and cell.state.alive:

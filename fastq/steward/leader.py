@@ -39,15 +39,15 @@ class Leader:
     Turning the ring has a link of its own: what is promoted or renewed must not stand in a transaction that truncates.
     """
 
-    def __init__(self, link: Link, ring: Link, *, holder: str, slots: int) -> None:
+    def __init__(self, link: Link, ring: Link, *, holder: str, shards: int) -> None:
         self._link = link
         self._ring = ring
         self._holder = holder
-        self._slots = slots
+        self._shards = shards
         self._until = 0.0
-        self._marks = [upkeep.FROM_THE_BEGINNING] * slots
-        self._rescan_at = [0.0] * slots
-        self._swept_to = [""] * slots
+        self._marks = [upkeep.FROM_THE_BEGINNING] * shards
+        self._rescan_at = [0.0] * shards
+        self._swept_to = [""] * shards
         self._hurry_until: dict[str, float] = {}
 
     @property
@@ -82,8 +82,8 @@ class Leader:
     async def promote(self) -> float:
         """Promote what is due; returns how long nothing can be due."""
         pause_s, moved = PROMOTE_EVERY_S, 0
-        for slot in range(self._slots):
-            done = await self._promote(slot)
+        for shard in range(self._shards):
+            done = await self._promote(shard)
             moved += done.jobs
             if done.next_due_s is not None:
                 pause_s = min(pause_s, max(0.0, done.next_due_s))
@@ -92,15 +92,15 @@ class Leader:
             return 0.0
         return pause_s
 
-    async def _promote(self, slot: int) -> upkeep.Promoted:
+    async def _promote(self, shard: int) -> upkeep.Promoted:
         """Promote a batch, from the mark on; or from the beginning, where somebody may have committed behind it."""
         started = monotonic()
-        rescan = started >= self._rescan_at[slot]
-        since = upkeep.FROM_THE_BEGINNING if rescan else self._marks[slot]
-        done = await self._link.call(partial(upkeep.promote, slot=slot, limit=_PROMOTE_AT_ONCE, since=since))
+        rescan = started >= self._rescan_at[shard]
+        since = upkeep.FROM_THE_BEGINNING if rescan else self._marks[shard]
+        done = await self._link.call(partial(upkeep.promote, shard=shard, limit=_PROMOTE_AT_ONCE, since=since))
         if rescan:
-            self._rescan_at[slot] = monotonic() + (monotonic() - started) / _RESCAN_SHARE
-        self._marks[slot] = done.mark
+            self._rescan_at[shard] = monotonic() + (monotonic() - started) / _RESCAN_SHARE
+        self._marks[shard] = done.mark
         return done
 
     async def run_rotate(self) -> None:
@@ -127,32 +127,32 @@ class Leader:
 
     async def _advance(self) -> None:
         """Move the head on where it has grown."""
-        for slot in range(self._slots):
-            await self._ring.call(partial(rotate.advance, slot=slot))
+        for shard in range(self._shards):
+            await self._ring.call(partial(rotate.advance, shard=shard))
 
     async def sweep(self) -> int:
         """Let the marks of cancelled jobs follow those that left their worker; returns how many did."""
         return await self._link.call(jobs.sweep_cancellations) if self.leading else 0
 
-    async def prune(self, slot: int) -> None:
+    async def prune(self, shard: int) -> None:
         """Delete kept jobs and unique keys whose time is over; look whether the next keys still have their jobs."""
-        while await self._link.call(partial(upkeep.prune, slot=slot)):
+        while await self._link.call(partial(upkeep.prune, shard=shard)):
             pass
-        while await self._link.call(partial(unique.prune_expired, slot=slot)):
+        while await self._link.call(partial(unique.prune_expired, shard=shard)):
             pass
-        while await self._link.call(partial(reserve.prune, slot=slot)):
+        while await self._link.call(partial(reserve.prune, shard=shard)):
             pass
-        swept = await self._link.call(partial(unique.sweep, slot=slot, after=self._swept_to[slot]))
+        swept = await self._link.call(partial(unique.sweep, shard=shard, after=self._swept_to[shard]))
         if swept.keys:
             log.warning("deleted %s unique key(s) whose jobs are gone", swept.keys)
-        self._swept_to[slot] = swept.after or ""
+        self._swept_to[shard] = swept.after or ""
 
     async def run_expire(self) -> None:
         """Delete reservations whose time is over, about every second, until cancelled."""
         while True:
             if self.leading:
-                for slot in range(self._slots):
-                    while await self._link.call(partial(reserve.expire, slot=slot)):
+                for shard in range(self._shards):
+                    while await self._link.call(partial(reserve.expire, shard=shard)):
                         pass
             await asyncio.sleep(_EXPIRE_EVERY_S)
 
@@ -160,6 +160,6 @@ class Leader:
         """Delete what is over its time, until cancelled."""
         while True:
             if self.leading:
-                for slot in range(self._slots):
-                    await self.prune(slot)
+                for shard in range(self._shards):
+                    await self.prune(shard)
             await asyncio.sleep(_PRUNE_EVERY_S)

@@ -20,10 +20,10 @@ _MEND_EVERY_S = 10.0
 class Lines:
     """What the leader does for ordered groups; every duty is safe to do twice."""
 
-    def __init__(self, link: Link, leader: Leader, *, slots: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         self._link = link
         self._leader = leader
-        self._after = [("", "")] * slots
+        self._after = [("", "")] * shards
         self._mend_at = 0.0
 
     async def run(self) -> None:
@@ -38,13 +38,13 @@ class Lines:
 
     async def advance(self) -> None:
         """Let lines go on that were left to the leader."""
-        for slot in range(len(self._after)):
-            await self._link.call(partial(ordered.advance_idle, slot=slot))
+        for shard in range(len(self._after)):
+            await self._link.call(partial(ordered.advance_idle, shard=shard))
 
     async def mend(self) -> None:
         """Look at the next few lines."""
-        for slot, after in enumerate(self._after):
-            found = await self._link.call(partial(ordered.mend, slot=slot, after=after))
-            self._after[slot] = found.after or ("", "")
+        for shard, after in enumerate(self._after):
+            found = await self._link.call(partial(ordered.mend, shard=shard, after=after))
+            self._after[shard] = found.after or ("", "")
             if found.lines:
                 log.warning("%s ordered group(s) had no living head: they go on", found.lines)

@@ -32,7 +32,7 @@ from fastq.steward.lines import Lines
 from fastq.steward.listener import Listener
 from fastq.steward.overdue import Overdue
 from fastq.steward.pages import Pages
-from fastq.steward.undertaker import Undertaker
+from fastq.steward.reaper import Reaper
 
 log = logging.getLogger("fastq.steward")
 
@@ -80,19 +80,19 @@ class Steward:
         self._stop = asyncio.Event()
         self._orphaned = asyncio.Event()
         beats = Link(cfg.dsn, "fastq heartbeat", SETUP, _revive if cfg.embedded else None)
-        reaps = Link(cfg.dsn, "fastq undertaker", SETUP)
+        reaps = Link(cfg.dsn, "fastq reaper", SETUP)
         leads = Link(cfg.dsn, "fastq leader", SETUP)
         turns = Link(cfg.dsn, "fastq ring", SETUP_RING)
         self._links = (beats, reaps, leads, turns)
         totals = Totals()
-        self._heartbeat = Heartbeat(self._board, beats, lease_s=cfg.lease_s, slots=cfg.slots)
-        self._undertaker = Undertaker(
-            self._board, reaps, lease_s=cfg.lease_s, slots=cfg.slots, totals=totals, steady=self._heartbeat.steady
+        self._heartbeat = Heartbeat(self._board, beats, lease_s=cfg.lease_s, shards=cfg.shards)
+        self._reaper = Reaper(
+            self._board, reaps, lease_s=cfg.lease_s, shards=cfg.shards, totals=totals, steady=self._heartbeat.steady
         )
-        self._leader = Leader(leads, turns, holder=f"{socket.gethostname()}:{self._parent}", slots=cfg.slots)
+        self._leader = Leader(leads, turns, holder=f"{socket.gethostname()}:{self._parent}", shards=cfg.shards)
         self._cron = Cron(leads, self._leader)
-        self._lines = Lines(leads, self._leader, slots=cfg.slots)
-        self._canceller = Canceller(self._board, beats, self._leader, lease_s=cfg.lease_s, slots=cfg.slots)
+        self._lines = Lines(leads, self._leader, shards=cfg.shards)
+        self._canceller = Canceller(self._board, beats, self._leader, lease_s=cfg.lease_s, shards=cfg.shards)
         self._drainer = Drainer(self._board, beats, supervisor=self._parent, lease_s=cfg.lease_s)
         listener = Listener(cfg.listen_dsn or cfg.dsn, Bell(self._board).ring, self._look_for_marks)
         self._listener = listener if cfg.listen else None
@@ -108,8 +108,8 @@ class Steward:
         self._hear()
         loops = [
             self._heartbeat.run,
-            self._undertaker.run,
-            self._undertaker.run_expired,
+            self._reaper.run,
+            self._reaper.run_expired,
             Overdue(self._board).run,
             self._leader.run,
             self._leader.run_promote,
@@ -153,11 +153,11 @@ class Steward:
 
         def rung() -> None:
             bell.hush()
-            self._undertaker.rung.set()
+            self._reaper.rung.set()
 
         def orphaned() -> None:
             loop.remove_reader(self._child.lifeline_fd)
-            self._undertaker.orphaned = True
+            self._reaper.orphaned = True
             self._orphaned.set()
 
         loop.add_reader(bell.fd, rung)
@@ -177,7 +177,7 @@ class Steward:
         try:
             await asyncio.wait({stop, orphaned}, return_when=asyncio.FIRST_COMPLETED)
             if os.getppid() == self._parent:
-                await asyncio.wait_for(self._undertaker.step(), _LAST_RITES_S)
+                await asyncio.wait_for(self._reaper.step(), _LAST_RITES_S)
                 return
             deadline = asyncio.get_running_loop().time() + self._timeout_s + 10.0
             while self._alive() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - memory cannot signal

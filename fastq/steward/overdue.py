@@ -17,7 +17,7 @@ LOOK_EVERY_S = 0.1
 
 
 class Overdue:
-    """Looks at the deadlines on the board. The undertaker charges the overdue job alone."""
+    """Looks at the deadlines on the board. The reaper charges the overdue job alone."""
 
     def __init__(self, board: Board) -> None:
         self._board = board

@@ -2,7 +2,7 @@
 
     supervisor ── signals.py (as data) ──► run.py (what they mean) ──► fleet.py ──► crew.py ──► spawn.py (fork)
                                               │
-              pure decisions: policy  slots  roll  drain  post  cells  exits  report
+              pure decisions: policy  seats  roll  drain  post  cells  exits  report
 
 Imports only the standard library and fastq's own words (`board`, `states`, `config`, `errors`): psycopg, uvloop
 and the user's app are imported by the children, after the fork.

@@ -1,7 +1,7 @@
 """How many cells a board needs, and which of them a new worker may take.
 
 A dead worker's cell is not free until the steward has given its leases back, and a rolling replacement has two
-workers in one slot for a while; so there are twice as many cells as slots, and some to grow into.
+workers in one seat for a while; so there are twice as many cells as seats, and some to grow into.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def cells_for(processes: int) -> int:
     return 2 * (processes + _ROOM_TO_GROW)
 
 
-def most_slots(cells: int) -> int:
-    """Return how many slots a board with so many cells can serve: the bound of TTIN."""
+def most_seats(cells: int) -> int:
+    """Return how many seats a board with so many cells can serve: the bound of TTIN."""
     return max(1, cells // 2)
 
 

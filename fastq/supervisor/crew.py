@@ -16,8 +16,8 @@ from fastq.board import Board, Cell, Word
 from fastq.child import Child, ChildEntry, Kind
 from fastq.states import CellState
 from fastq.supervisor import cells
+from fastq.supervisor.seats import Seat, Worker
 from fastq.supervisor.signals import SignalPipe
-from fastq.supervisor.slots import Slot, Worker
 from fastq.supervisor.spawn import Birth, fork, load
 
 log = logging.getLogger("fastq.supervisor")
@@ -42,21 +42,21 @@ class Crew:
         if names := " and ".join(signum.name for signum in self.signals.ignored):
             log.info("%s stay ignored, as they were at the start; TERM drains, a second one stops at once", names)
 
-    def spawn_worker(self, slot: Slot, held: set[int]) -> Worker | None:
-        """Fork a worker for the slot; None when there is no cell or no process to be had."""
+    def spawn_worker(self, seat: Seat, held: set[int]) -> Worker | None:
+        """Fork a worker for the seat; None when there is no cell or no process to be had."""
         cell = cells.choose(self.board, held, after=self._last_cell)
         if cell is None:
-            log.warning("slot %d has to wait: no free cell, the steward has yet to clean one", slot.number)
+            log.warning("seat %d has to wait: no free cell, the steward has yet to clean one", seat.number)
             return None
         self._last_cell = cell.index
-        cells.prepare(cell, slot.cpu)
-        pid = self._fork(self._worker, Kind.WORKER, slot, cell)
+        cells.prepare(cell, seat.cpu)
+        pid = self._fork(self._worker, Kind.WORKER, seat, cell)
         if pid is None:
             cell.state = CellState.FREE
             return None
         cell[Word.PID] = pid  # the child writes it too: whoever looks first finds it
-        log.info("worker %d started in slot %d", pid, slot.number)
-        return Worker(pid=pid, slot=slot.number, cell=cell.index, spawned_at=time.monotonic())
+        log.info("worker %d started in seat %d", pid, seat.number)
+        return Worker(pid=pid, seat=seat.number, cell=cell.index, spawned_at=time.monotonic())
 
     def spawn_steward(self) -> int | None:
         """Fork the steward."""
@@ -105,7 +105,7 @@ class Crew:
             os.close(fd)
         self._lifeline = None
 
-    def _fork(self, entry: ChildEntry[object], kind: Kind, slot: Slot | None, cell: Cell | None) -> int | None:
+    def _fork(self, entry: ChildEntry[object], kind: Kind, seat: Seat | None, cell: Cell | None) -> int | None:
         assert self._lifeline is not None, "open() first"
         lifeline, keep = self._lifeline
         child = Child(
@@ -116,9 +116,9 @@ class Crew:
             config=entry.config,
         )
         birth = Birth(
-            name=f"fastq {kind} {slot.number}" if slot else f"fastq {kind}",
+            name=f"fastq {kind} {seat.number}" if seat else f"fastq {kind}",
             close_fds=(keep, *self.signals.fds()),
-            cpu=slot.cpu if slot else None,
+            cpu=seat.cpu if seat else None,
         )
         try:
             pid = fork(lambda: _be(entry, child), birth)

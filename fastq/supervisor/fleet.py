@@ -1,4 +1,4 @@
-"""The slots, the steward's post and the processes in them, kept true to each other.
+"""The seats, the steward's post and the processes in them, kept true to each other.
 
 Joins the pure tables with the crew that acts: fills what is vacant, buries what died, sees who got ready, lets
 workers go. Whether the fleet should be filled at all is up to `run.py`.
@@ -21,7 +21,7 @@ from fastq.supervisor.drain import Limits
 from fastq.supervisor.exits import Exit
 from fastq.supervisor.policy import Life, RestartPolicy, Verdict
 from fastq.supervisor.post import Post
-from fastq.supervisor.slots import Slot, SlotTable, Worker
+from fastq.supervisor.seats import Seat, SeatTable, Worker
 
 log = logging.getLogger("fastq.supervisor")
 
@@ -51,7 +51,7 @@ class Fleet:
     ) -> None:
         self.board = board
         self.crew = crew
-        self.table = SlotTable(config.processes, config.cpus, policy)
+        self.table = SeatTable(config.processes, config.cpus, policy)
         self.post = Post()
         self.totals = Totals()
         self.was_ready = False
@@ -66,15 +66,15 @@ class Fleet:
                 self.post.retry(now)
             else:
                 self.post.take(pid, now)
-        for slot in self.table.due(now) if workers else ():
-            if not self.spawn(slot):
-                slot.respawn_at = now + _RETRY_S
+        for seat in self.table.due(now) if workers else ():
+            if not self.spawn(seat):
+                seat.respawn_at = now + _RETRY_S
 
-    def spawn(self, slot: Slot) -> bool:
-        """Start a worker in the slot, or beside the one that is there; tell whether there is one."""
-        worker = self.crew.spawn_worker(slot, self.table.held_cells())
+    def spawn(self, seat: Seat) -> bool:
+        """Start a worker in the seat, or beside the one that is there; tell whether there is one."""
+        worker = self.crew.spawn_worker(seat, self.table.held_cells())
         if worker is not None:
-            self.table.place(slot, worker)
+            self.table.place(seat, worker)
         return worker is not None
 
     def reap(self, now: float, *, serving: bool) -> list[Ended]:
@@ -155,14 +155,14 @@ class Fleet:
         return Ended(exit=end, was_ready=was_ready)
 
 
-def _announce(worker: Worker, life: Life, follows: tuple[Slot, Verdict] | None, policy: RestartPolicy) -> None:
+def _announce(worker: Worker, life: Life, follows: tuple[Seat, Verdict] | None, policy: RestartPolicy) -> None:
     if life.clean:
-        log.info("worker %d of slot %d is done", worker.pid, worker.slot)
+        log.info("worker %d of seat %d is done", worker.pid, worker.seat)
         return
-    log.error("worker %d of slot %d died: %s", worker.pid, worker.slot, life.exit)
+    log.error("worker %d of seat %d died: %s", worker.pid, worker.seat, life.exit)
     if follows is None:
         return
-    slot, verdict = follows
-    if slot.record.strikes >= policy.max_strikes:
-        log.error("slot %d is in a crash loop: %d quick deaths in a row", slot.number, slot.record.strikes)
-    log.info("slot %d gets its next worker in %.1f s", slot.number, verdict.delay_s)
+    seat, verdict = follows
+    if seat.record.strikes >= policy.max_strikes:
+        log.error("seat %d is in a crash loop: %d quick deaths in a row", seat.number, seat.record.strikes)
+    log.info("seat %d gets its next worker in %.1f s", seat.number, verdict.delay_s)

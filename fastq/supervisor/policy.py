@@ -2,7 +2,7 @@
 
 A *failure* is a death that was not clean; failures in a row set the backoff. A *strike* is a failure that came
 quickly and without one settled job; strikes in a row are a crash loop. A worker that has been ready for a while
-starts its slot's record anew.
+starts its seat's record anew.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STEWARD_POLICY = RestartPolicy(base_s=0.1, cap_s=0.9)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a slot remembers of its dead workers."""
+    """What a seat remembers of its dead workers."""
 
     failures: int = 0
     strikes: int = 0
@@ -62,7 +62,7 @@ class Life:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the slot does next: nothing more, or another worker in `delay_s`."""
+    """What the seat does next: nothing more, or another worker in `delay_s`."""
 
     record: Record
     delay_s: float = 0.0
@@ -96,7 +96,7 @@ def _strikes(policy: RestartPolicy, record: Record, life: Life) -> int:
 
 
 def loop_code(records: Iterable[Record], *, fleet_was_ready: bool) -> ExitCode:
-    """Return the exit code when every slot is in a crash loop.
+    """Return the exit code when every seat is in a crash loop.
 
     When no worker ever got ready and all failed for the same stated reason, that reason says more than 6.
     """

@@ -1,4 +1,4 @@
-"""The slot table in words, for the log (USR1). Pure."""
+"""The seat table in words, for the log (USR1). Pure."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Iterator
 
 from fastq.board import Board, Word
 from fastq.supervisor.post import Post
-from fastq.supervisor.slots import Slot, SlotTable, Worker
+from fastq.supervisor.seats import Seat, SeatTable, Worker
 
 
-def lines(table: SlotTable, post: Post, board: Board, now: float) -> Iterator[str]:
-    """Yield a line for the steward, for each slot, and for each worker that has lost its slot."""
+def lines(table: SeatTable, post: Post, board: Board, now: float) -> Iterator[str]:
+    """Yield a line for the steward, for each seat, and for each worker that has lost its seat."""
     yield f"steward: {post.pid or 'none'}"
-    for slot in table.slots:
-        yield f"slot {slot.number}: {_slot(slot, board, now)}"
-    seated = [worker for slot in table.slots for worker in (slot.worker, slot.successor)]
+    for seat in table.seats:
+        yield f"seat {seat.number}: {_seat(seat, board, now)}"
+    seated = [worker for seat in table.seats for worker in (seat.worker, seat.successor)]
     for worker in table.workers.values():
         if worker not in seated:
             yield f"leaving: {_worker(worker, board, now)}"
 
 
-def _slot(slot: Slot, board: Board, now: float) -> str:
-    if slot.finished:
+def _seat(seat: Seat, board: Board, now: float) -> str:
+    if seat.finished:
         return "finished"
-    if slot.worker is None:
-        return f"empty, {slot.record.failures} failures, next worker in {max(0.0, slot.respawn_at - now):.1f} s"
-    line = _worker(slot.worker, board, now)
-    return f"{line}; successor: {_worker(slot.successor, board, now)}" if slot.successor else line
+    if seat.worker is None:
+        return f"empty, {seat.record.failures} failures, next worker in {max(0.0, seat.respawn_at - now):.1f} s"
+    line = _worker(seat.worker, board, now)
+    return f"{line}; successor: {_worker(seat.successor, board, now)}" if seat.successor else line
 
 
 def _worker(worker: Worker, board: Board, now: float) -> str:

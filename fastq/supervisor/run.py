@@ -1,7 +1,7 @@
-"""The supervisor: one loop that waits for signals and deadlines, and keeps every slot served.
+"""The supervisor: one loop that waits for signals and deadlines, and keeps every seat served.
 
 It has no event loop, no threads and no database connection, so that it can fork safely and has nothing to lose.
-What lives here is what a signal means and the order of things; the decisions are in `policy`, `slots`, `roll`,
+What lives here is what a signal means and the order of things; the decisions are in `policy`, `seats`, `roll`,
 `drain` and `post` (pure), the effects in `fleet` and `crew`.
 """
 
@@ -139,11 +139,11 @@ class Supervisor:
         elif signum is signal.SIGTTOU:
             for worker in table.shrink():
                 self.fleet.let_go(worker, now)
-            log.info("TTOU: %d slots", len(table.slots))
+            log.info("TTOU: %d seats", len(table.seats))
         else:
-            if len(table.slots) < cells.most_slots(len(self._board.cells)):
+            if len(table.seats) < cells.most_seats(len(self._board.cells)):
                 table.grow()
-            log.info("TTIN: %d slots", len(table.slots))
+            log.info("TTIN: %d seats", len(table.seats))
 
     def _reap(self, now: float) -> None:
         for ended in self.fleet.reap(now, serving=self.drain.phase is Phase.SERVING):
@@ -155,25 +155,25 @@ class Supervisor:
         if self.roll is not None:
             self._roll_on(self.roll, now)
         if table.finished() and not table.workers:
-            log.info("every slot is finished")
+            log.info("every seat is finished")
             self._begin_drain(now)
         elif looping := table.looping(now):
-            records = [slot.record for slot in looping]
+            records = [seat.record for seat in looping]
             self._verdict = loop_code(records, fleet_was_ready=self.fleet.was_ready)
-            log.error("all slots are in a crash loop: giving up with exit code %d", self._verdict)
+            log.error("all seats are in a crash loop: giving up with exit code %d", self._verdict)
             self._begin_drain(now)
 
     def _roll_on(self, roll: Roll, now: float) -> None:
-        move, slot = roll.next(self.fleet.table, now), roll.slot
-        if move is Move.SPAWN and slot is not None:
-            move = Move.WAIT if self.fleet.spawn(slot) else Move.ABORT
-        elif move is Move.PROMOTE and slot is not None:
-            self.fleet.let_go(self.fleet.table.promote(slot), now)
+        move, seat = roll.next(self.fleet.table, now), roll.seat
+        if move is Move.SPAWN and seat is not None:
+            move = Move.WAIT if self.fleet.spawn(seat) else Move.ABORT
+        elif move is Move.PROMOTE and seat is not None:
+            self.fleet.let_go(self.fleet.table.promote(seat), now)
         if move is Move.ABORT:
             log.error("the new worker did not get ready: the roll is given up, the old workers stay")
-            if slot is not None and slot.successor is not None:
-                self.fleet.let_go(slot.successor, now)
-                slot.successor = None
+            if seat is not None and seat.successor is not None:
+                self.fleet.let_go(seat.successor, now)
+                seat.successor = None
         elif move is Move.DONE:
             log.info("all workers are replaced")
         if move in (Move.ABORT, Move.DONE):

@@ -1,6 +1,6 @@
 """The birth of a child: fork, become independent of the parent, run the entry, leave by os._exit.
 
-Knows nothing of slots or policies. A child never returns into its parent's stack, and never runs the exit
+Knows nothing of seats or policies. A child never returns into its parent's stack, and never runs the exit
 handlers that the parent registered.
 """
 

@@ -57,14 +57,14 @@ class Crew:
     app: App
     state: Any
     link: Link
-    slots: int
+    shards: int
     runs: Runs
 
     @asynccontextmanager
     async def hire(self, threads: Threads, concurrency: int) -> AsyncIterator[Hand]:
         """Register a worker, until the end."""
         enlist = partial(
-            registry.register, host=gethostname(), pid=os.getpid(), name=NAME, lease_s=_LEASE_S, slots=self.slots
+            registry.register, host=gethostname(), pid=os.getpid(), name=NAME, lease_s=_LEASE_S, shards=self.shards
         )
         worker = await self.link.call(enlist)
         cell = Cell(0, memoryview(bytearray(8 * (CELL_WORDS + TABLES * concurrency))).cast("q"))
@@ -80,7 +80,7 @@ class Crew:
         try:
             yield Hand(worker=worker, ledger=ledger, executor=executor)
         finally:
-            await self.link.call(partial(registry.unregister, worker=worker, slots=self.slots))
+            await self.link.call(partial(registry.unregister, worker=worker, shards=self.shards))
 
     async def burst(self, config: WorkerConfig, threads: Threads) -> None:
         """Run every ready job, and those that they make ready, until a look at all lanes finds none."""
@@ -116,7 +116,7 @@ class Crew:
 @asynccontextmanager
 async def assembled(app: App, state: Any) -> AsyncIterator[Crew]:
     """Serve an app as a worker does: its database, its lifespan. A test that has it open finds it open afterwards."""
-    dsn, slots = await asyncio.to_thread(_find, app)
+    dsn, shards = await asyncio.to_thread(_find, app)
     async with AsyncExitStack() as stack:
         link = Link(dsn, NAME)
         stack.push_async_callback(link.close)
@@ -124,11 +124,11 @@ async def assembled(app: App, state: Any) -> AsyncIterator[Crew]:
         await stack.enter_async_context(app.serving(dsn))
         if state is STATE_OF_LIFESPAN:
             state = await stack.enter_async_context(app.lifespan(app)) if app.lifespan else None
-        yield Crew(app=app, state=state, link=link, slots=slots, runs=Runs())
+        yield Crew(app=app, state=state, link=link, shards=shards, runs=Runs())
 
 
 def _find(app: App) -> tuple[str, int]:
-    """Return the DSN of the app's database and its number of slots.
+    """Return the DSN of the app's database and its number of shards.
 
     Raises:
         DatabaseUnreachable, SchemaError: there is none, or none of fastq's.
@@ -137,4 +137,4 @@ def _find(app: App) -> tuple[str, int]:
     dsn = database.reachable(find_dsn(app.dsn))
     with database.connect(dsn, NAME) as conn:
         migrator.check(conn)
-        return dsn, migrator.slots(conn)
+        return dsn, migrator.shards(conn)

@@ -118,7 +118,7 @@ async def _rounds(crew: Crew, threads: Threads, wishes: _Wishes) -> None:
         prefetch_ms=0,
         queues=dict.fromkeys(wishes.queues, 1),
         poll_interval_s=_POLL_S,
-        slots=crew.slots,
+        shards=crew.shards,
         burst=True,
     )
     waiting = [JobState.SCHEDULED] * wishes.delayed + [JobState.RETRYING] * wishes.retries
@@ -132,17 +132,19 @@ async def _rounds(crew: Crew, threads: Threads, wishes: _Wishes) -> None:
 
 async def _hasten(crew: Crew, reasons: list[JobState]) -> int:
     """Let jobs that wait for these reasons be due; returns how many there are."""
-    return sum([await crew.link.call(partial(_hasten_slot, slot=slot, reasons=reasons)) for slot in range(crew.slots)])
+    return sum(
+        [await crew.link.call(partial(_hasten_shard, shard=shard, reasons=reasons)) for shard in range(crew.shards)]
+    )
 
 
-async def _hasten_slot(conn: AsyncConnection[Any], *, slot: int, reasons: list[JobState]) -> int:
-    params = {"slot": slot, "reasons": [reason.value for reason in reasons]}
+async def _hasten_shard(conn: AsyncConnection[Any], *, shard: int, reasons: list[JobState]) -> int:
+    params = {"shard": shard, "reasons": [reason.value for reason in reasons]}
     row = await (await conn.execute(statement("hasten_jobs"), params)).fetchone()
     return int(row[0]) if row else 0
 
 
 async def _promote(crew: Crew) -> None:
     """Do what the steward does: what is due becomes ready."""
-    for slot in range(crew.slots):
-        while (await crew.link.call(partial(upkeep.promote, slot=slot))).jobs:
+    for shard in range(crew.shards):
+        while (await crew.link.call(partial(upkeep.promote, shard=shard))).jobs:
             pass

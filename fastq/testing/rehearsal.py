@@ -91,7 +91,7 @@ async def _run(app: App, threads: Threads, part: _Part) -> Any:
             raise TimeoutError(f"{task} had not ended after {part.timeout_s} s") from None
         finally:
             await hand.stop()
-            await crew.link.call(partial(ack.ack, slot=_SLOT, worker=hand.worker, leases=[batch.lease]))
+            await crew.link.call(partial(ack.ack, shard=_SLOT, worker=hand.worker, leases=[batch.lease]))
         return _outcome(crew.runs.ended[0])
 
 
@@ -107,9 +107,9 @@ async def _take(conn: AsyncConnection[Any], *, hand: Hand, spec: JobSpec, line: 
     """Enqueue the job and claim that one, in one transaction: nobody else sees it."""
     options = spec.options
     async with conn.transaction():
-        (pos,) = await enqueue.insert_lines(conn, [line], slot=_SLOT)
+        (pos,) = await enqueue.insert_lines(conn, [line], shard=_SLOT)
         where = {
-            "slot": _SLOT,
+            "shard": _SLOT,
             "queue": options.queue,
             "priority": options.priority,
             "group_key": options.group_key,

@@ -102,7 +102,7 @@ class Attempts:
             unique=meta.get("unique"),
             saved=meta.get("checkpoint"),
             enqueued_ms=row[ENQUEUED_MS],
-            place=Place(batch.lane.slot, batch.lease, split_key(key)[1]),
+            place=Place(batch.lane.shard, batch.lease, split_key(key)[1]),
         )
 
     async def free_started(self, batch: Batch, key: int, row: Row) -> None:

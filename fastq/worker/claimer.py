@@ -21,7 +21,7 @@ from fastq.protocol.claim import Claimed, Lane
 from fastq.protocol.discover import Window
 from fastq.protocol.packed import GROUP, POS
 from fastq.protocol.worker import Standing
-from fastq.worker.appetite import Appetite
+from fastq.worker.demand import Demand
 from fastq.worker.executor import Executor
 from fastq.worker.intake import Intake
 from fastq.worker.lanes import Groups, Lanes, share_of
@@ -55,8 +55,8 @@ class Claimer:
         self._ledger = ledger
         self._limits = Limits(config.queues)
         self._lanes = Lanes(self._limits.weights)
-        self._appetite = Appetite(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)
-        self._windows = [Window() for _ in range(config.slots)]
+        self._demand = Demand(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)
+        self._windows = [Window() for _ in range(config.shards)]
         self._lease_ids: Iterator[int] = iter(())
         self._signal = asyncio.Event()
         self._rung = False
@@ -122,8 +122,8 @@ class Claimer:
 
     def _want(self) -> int:
         free, busy = self._executor.free, self._executor.busy
-        self._appetite.measure(self._ledger.progress, monotonic(), busy=busy)
-        want = self._appetite.want(free=free, waiting=self._executor.waiting, busy=busy)
+        self._demand.measure(self._ledger.progress, monotonic(), busy=busy)
+        want = self._demand.want(free=free, waiting=self._executor.waiting, busy=busy)
         if self._config.max_jobs is not None:
             want = min(want, self._config.max_jobs - self.intake.claimed)
         return want
@@ -132,7 +132,7 @@ class Claimer:
 
     async def _confirm(self) -> None:
         """Make sure that this worker still has its row, and with it all that it claimed."""
-        ask = partial(registry.standing, worker=self._worker, slots=self._config.slots)
+        ask = partial(registry.standing, worker=self._worker, shards=self._config.shards)
         standing = await self._link.call(ask)
         if standing is Standing.GONE:
             raise Fenced(f"worker {self._worker} was given up by the fleet")
@@ -150,7 +150,7 @@ class Claimer:
             await self._meet(MEET_MIN_S if picked is not None and picked[0].group_key else RESCAN_MIN_S)
 
     async def _discover(self) -> None:
-        """Look at the lanes of all slots: at all of them, or where they are many, at the next windowful."""
+        """Look at the lanes of all shards: at all of them, or where they are many, at the next windowful."""
         self._rung = False
         await self._limits.refresh_if_due(self._link)
         started = monotonic()
@@ -180,8 +180,8 @@ class Claimer:
             if back := now >= self._back_at:
                 self._backs += 1
                 since = self._lanes.since(now, LOOK_BACK_S * (self._backs & -self._backs))
-            for slot in range(self._config.slots):
-                found = await self._link.call(partial(self._beyond, slot=slot, known=known, since=since))
+            for shard in range(self._config.shards):
+                found = await self._link.call(partial(self._beyond, shard=shard, known=known, since=since))
                 self._lanes.meet(self._limits.open(found))
             now = monotonic()
             if back:
@@ -190,22 +190,27 @@ class Claimer:
 
     async def _look(self) -> list[tuple[Lane, int]]:
         found = []
-        for slot in range(self._config.slots):
-            found += await self._link.call(partial(self._discover_slot, slot=slot))
+        for shard in range(self._config.shards):
+            found += await self._link.call(partial(self._discover_shard, shard=shard))
         return found
 
-    async def _discover_slot(self, conn: AsyncConnection[Any], *, slot: int) -> list[tuple[Lane, int]]:
-        return await discover.discover(conn, slot=slot, window=self._windows[slot], **self._kinds)
+    async def _discover_shard(self, conn: AsyncConnection[Any], *, shard: int) -> list[tuple[Lane, int]]:
+        return await discover.discover(conn, shard=shard, window=self._windows[shard], **self._kinds)
 
     async def _beyond(
-        self, conn: AsyncConnection[Any], *, slot: int, known: Mapping[Lane, int], since: Mapping[Lane, tuple[int, int]]
+        self,
+        conn: AsyncConnection[Any],
+        *,
+        shard: int,
+        known: Mapping[Lane, int],
+        since: Mapping[Lane, tuple[int, int]],
     ) -> list[tuple[Lane, int]]:
-        return await discover.discover_beyond(conn, slot=slot, known=known, since=since, **self._kinds)
+        return await discover.discover_beyond(conn, shard=shard, known=known, since=since, **self._kinds)
 
     async def _look_for_strangers(self) -> None:
         """Tell of jobs in line that no claim of this worker takes, since its app has no such task."""
-        for slot in range(self._config.slots):
-            look = partial(discover.unwanted, slot=slot, **self._kinds)
+        for shard in range(self._config.shards):
+            look = partial(discover.unwanted, shard=shard, **self._kinds)
             self._executor.known.tell(await self._link.call(look))
 
     @property
@@ -256,7 +261,7 @@ class Claimer:
 
     async def _ask(self, lane: Lane, statement: Callable[..., Awaitable[Claimed]]) -> Claimed:
         """Return what a claim gives; acks ride along."""
-        shelf = lane.slot, lane.segment
+        shelf = lane.shard, lane.segment
         acks = self._ledger.take_acks(shelf)
         breaks, asked = self._link.breaks, monotonic()
         try:
@@ -264,8 +269,8 @@ class Claimer:
         except BaseException:
             self._ledger.put_back(shelf, acks)
             raise
-        self._appetite.claimed(monotonic() - asked)
-        self._ledger.patience_s = max(ACK_AFTER_S, self._appetite.distance_s)
+        self._demand.claimed(monotonic() - asked)
+        self._ledger.patience_s = max(ACK_AFTER_S, self._demand.distance_s)
         self._ledger.acked(acks, set(claimed.acked), sure=breaks == self._link.breaks)
         if not claimed.alive:
             raise Fenced(f"worker {self._worker} was given up by the fleet")

@@ -18,7 +18,7 @@ _OPEN = 0.9
 _OURS_AT_LEAST = 0.4
 
 
-class Demand(NamedTuple):
+class CpuDemand(NamedTuple):
     """CPUs' worth of time that was used or waited for in the run queue, by the loop and by the handlers' threads.
 
     Waiting for the interpreter is no demand: threads that compute want one CPU together, however many they are. Waiting
@@ -29,7 +29,7 @@ class Demand(NamedTuple):
     handlers: float
 
 
-def threads_worth(now: int, demand: Demand, *, waiting: bool, least: int, most: int) -> int:
+def threads_worth(now: int, demand: CpuDemand, *, waiting: bool, least: int, most: int) -> int:
     """Return how many threads should take jobs, when it was `now` and jobs were `waiting` for one or not.
 
     A quarter fewer while they crowd the CPU; where they leave it idle, as many as would fill it at this rate. Where the
@@ -51,7 +51,7 @@ class CpuMeter:
         self._seen = (0.0, 0.0, 0.0)
         self.look(())
 
-    def look(self, threads: Iterable[int]) -> Demand:
+    def look(self, threads: Iterable[int]) -> CpuDemand:
         """Return the demand since the last look; `threads` are the native ids of the handlers'."""
         at = time.monotonic()
         loop_s = _wanted_s(self._loop_id)
@@ -62,7 +62,7 @@ class CpuMeter:
             handlers_s = sum(_wanted_s(thread) or 0.0 for thread in threads)
         before, self._seen = self._seen, (at, loop_s, handlers_s)
         passed = max(at - before[0], 1e-6)
-        return Demand((loop_s - before[1]) / passed, (handlers_s - before[2]) / passed)
+        return CpuDemand((loop_s - before[1]) / passed, (handlers_s - before[2]) / passed)
 
 
 def _wanted_s(thread: int) -> float | None:

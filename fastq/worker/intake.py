@@ -80,29 +80,29 @@ class Intake:
         if self._breaks == self._link.breaks and now < self._adopt_at:
             return
         self._breaks, self._adopt_at = self._link.breaks, now + _ADOPT_EVERY_S
-        for slot in range(self._config.slots):
-            held = await self.in_time(partial(leases.list_leases, slot=slot, worker=self._worker))
-            self._drop_lost(slot, {lease.lease for lease in held})
+        for shard in range(self._config.shards):
+            held = await self.in_time(partial(leases.list_leases, shard=shard, worker=self._worker))
+            self._drop_lost(shard, {lease.lease for lease in held})
             # Judged before the next await: what is acknowledged meanwhile must not look unknown.
             for found in [lease for lease in held if not self._ledger.knows(lease.lease)]:
                 await self._adopt(found)
 
-    def _drop_lost(self, slot: int, held: set[int]) -> None:
+    def _drop_lost(self, shard: int, held: set[int]) -> None:
         """Let go of jobs that wait here under a lease which is gone: a crash of the database has undone their claim."""
         for batch in [batch for lease, batch in self._ledger.open.items() if lease not in held]:
-            if batch.lane.slot == slot and (jobs := len(batch.take_rest())):
+            if batch.lane.shard == shard and (jobs := len(batch.take_rest())):
                 log.warning("letting go of %s job(s): the database has lost their claim, others may have them", jobs)
                 self._ledger.dropped(batch, jobs)
 
     async def _adopt(self, found: HeldLease) -> None:
-        if await self._ledger.acked_before(found.lane.slot, found.lease):
+        if await self._ledger.acked_before(found.lane.shard, found.lease):
             return
         if not found.has_keys:
             return
         log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
         text = found.claimed.batch or b""
         if (mended := packed.repaired(text)) is not None:
-            mend = partial(leases.repair, slot=found.lane.slot, worker=self._worker, leases=[found.lease])
+            mend = partial(leases.repair, shard=found.lane.shard, worker=self._worker, leases=[found.lease])
             await self._link.call(mend)
         rows, bad = packed.decode(mended or text)
         self._take(Batch(found.lane, found.lease, rows, monotonic()), bad | packed.unreadable(rows), found.done)

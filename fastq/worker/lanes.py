@@ -104,12 +104,12 @@ class Lanes:
         """Return the groups that can be claimed from with this lane, itself included, those least served first."""
         if len(self._low) == 1:
             return ()
-        place = (lane.slot, lane.segment, lane.queue, lane.priority)
+        place = (lane.shard, lane.segment, lane.queue, lane.priority)
         served = self._group_turns
         groups = [
             (served.get((lane.queue, other.group_key), 0.0), low, other)
             for other, low in self._low.items()
-            if (other.slot, other.segment, other.queue, other.priority) == place
+            if (other.shard, other.segment, other.queue, other.priority) == place
         ]
         groups.sort(key=itemgetter(0, 1))
         return [(other, low) for _, low, other in groups] if len(groups) > 1 else ()

@@ -43,7 +43,7 @@ SETTLED_BYTES = 8 * 1024 * 1024
 STUCK_AGAIN_S = 10.0
 
 Shelf = tuple[int, int]
-"""A slot and a segment: where leases stand."""
+"""A shard and a segment: where leases stand."""
 
 Entry = tuple[Batch, Settlement]
 
@@ -76,11 +76,11 @@ class Ledger:
         """Tell whether a lease is open here, or finished and not surely acknowledged."""
         return lease in self.open or lease in self._acking or any(lease in acks for acks in self._finished.values())
 
-    async def acked_before(self, slot: int, lease: int) -> bool:
+    async def acked_before(self, shard: int, lease: int) -> bool:
         """Acknowledge a lease once more that came back in a crash of the server; False if it never was."""
         if lease not in self._acked:
             return False
-        await self._link.call(partial(ack.ack, slot=slot, worker=self._worker, leases=[lease]))
+        await self._link.call(partial(ack.ack, shard=shard, worker=self._worker, leases=[lease]))
         return True
 
     @property
@@ -98,7 +98,7 @@ class Ledger:
         del self.open[batch.lease]
         self._finished_jobs += batch.size
         self._cell.words[Word.SUCCEEDED] += batch.size - len(batch.settled)
-        self._finished[batch.lane.slot, batch.lane.segment][batch.lease] = batch
+        self._finished[batch.lane.shard, batch.lane.segment][batch.lease] = batch
         self._dirty.set()
 
     def settle(self, batch: Batch, settlement: Settlement, error: BaseException | None = None) -> None:
@@ -107,14 +107,14 @@ class Ledger:
         `error` is what its run raised, for the log.
         """
         batch.settled.add(settlement.ord)
-        self._settling[batch.lane.slot].append((batch, settlement))
+        self._settling[batch.lane.shard].append((batch, settlement))
         self._dirty.set()
         if settlement.goes is not Goes.READY:
             cry(log, batch.job_at(settlement.ord), settlement, error=error, queue=batch.lane.queue)
 
     async def start_unique(self, batch: Batch, ordinal: int, job: int) -> bool:
         """Give a key back that is held until its job starts; False when the lease is gone: it must not start then."""
-        place = Place(batch.lane.slot, batch.lease, ordinal)
+        place = Place(batch.lane.shard, batch.lease, ordinal)
         return await self._link.call(partial(unique.free_started, place=place, worker=self._worker, job=job))
 
     def dropped(self, batch: Batch, jobs: int) -> None:
@@ -177,9 +177,9 @@ class Ledger:
     async def flush(self) -> None:
         """Write everything that is due now."""
         async with self._writing:
-            for slot, waiting in list(self._settling.items()):
+            for shard, waiting in list(self._settling.items()):
                 while waiting:
-                    await self._flush_settlements(slot)
+                    await self._flush_settlements(shard)
             for shelf in list(self._finished):
                 acks = self.take_acks(shelf)
                 if acks:
@@ -188,14 +188,14 @@ class Ledger:
     async def _flush_acks(self, shelf: Shelf, acks: dict[int, Batch]) -> None:
         breaks = self._link.breaks
         try:
-            ours = await self._link.call(partial(ack.ack, slot=shelf[0], worker=self._worker, leases=list(acks)))
+            ours = await self._link.call(partial(ack.ack, shard=shelf[0], worker=self._worker, leases=list(acks)))
         except BaseException:
             self.put_back(shelf, acks)
             raise
         self.acked(acks, ours, sure=breaks == self._link.breaks)
 
-    async def _flush_settlements(self, slot: int) -> None:
-        waiting = self._settling[slot]
+    async def _flush_settlements(self, shard: int) -> None:
+        waiting = self._settling[shard]
         taken = _handful(waiting)
         breaks = self._link.breaks
         instead: dict[JobPlace, Settlement | None] = {}
@@ -206,7 +206,7 @@ class Ledger:
 
         settlements = [settlement for _, settlement in taken]
         moved = await self._link.call(
-            partial(settle_each, slot=slot, worker=self._worker, settlements=settlements, note=note)
+            partial(settle_each, shard=shard, worker=self._worker, settlements=settlements, note=note)
         )
         for batch, settlement in taken:
             waiting.popleft()
@@ -237,7 +237,7 @@ class Ledger:
     def _try_stuck(self) -> None:
         """Have another try at what could not be written in any form: a trigger, or a constraint, may be gone."""
         for batch, settlement in self._stuck:
-            self._settling[batch.lane.slot].append((batch, settlement))
+            self._settling[batch.lane.shard].append((batch, settlement))
             self._dirty.set()
         self._stuck.clear()
 
@@ -249,17 +249,17 @@ class Ledger:
     async def flush_parts(self, older_s: float = PART_AFTER_S) -> None:
         """Say which jobs are done in batches that a slow neighbour holds open, so that a crash does not repeat them."""
         running = {abs(key) for key in self._cell.running if key}
-        by_slot: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        by_shard: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         old = monotonic() - older_s
         for batch in self.open.values():
             if batch.claimed_at > old:
                 continue
             done = batch.newly_done(running)
             batch.acked.update(done)
-            by_slot[batch.lane.slot] += [(batch.lease, ordinal) for ordinal in done]
-        for slot, jobs in by_slot.items():
+            by_shard[batch.lane.shard] += [(batch.lease, ordinal) for ordinal in done]
+        for shard, jobs in by_shard.items():
             if jobs:
-                await self._link.call(partial(ack.ack_jobs, slot=slot, worker=self._worker, jobs=jobs))
+                await self._link.call(partial(ack.ack_jobs, shard=shard, worker=self._worker, jobs=jobs))
 
 
 def _handful(waiting: deque[Entry]) -> list[Entry]:

@@ -113,7 +113,7 @@ class Worker:
             pid=os.getpid(),
             name=cfg.name,
             lease_s=cfg.lease_s,
-            slots=cfg.slots,
+            shards=cfg.shards,
         )
         registering = asyncio.create_task(link.call(enlist), name="fastq-register")
         draining = asyncio.create_task(self._drain.wait(), name="fastq-drain-early")
@@ -240,7 +240,7 @@ class Worker:
 
     async def _sign_off(self, link: Link) -> bool:
         """Take this worker off the list; False if leases are left, or the database does not answer in time."""
-        leave = partial(registry.unregister, worker=self._worker_id, slots=self._config.slots)
+        leave = partial(registry.unregister, worker=self._worker_id, shards=self._config.shards)
         signing = asyncio.create_task(link.call(leave), name="fastq-sign-off")
         return await self._until(asyncio.get_running_loop().time() + _CLOSE_S, signing) and signing.result()
 

@@ -17,8 +17,7 @@ language sql stable as $$
 $$;
 
 -- As unpack, for those who only look: a batch that nobody can take apart is one job named "?", not an error for everybody.
-drop function if exists fastq.try_unpack(bytea, int2[], text);
-create function fastq.try_unpack(batch bytea, done int2[], lease_group text default null)
+create or replace function fastq.try_unpack(batch bytea, done int2[], lease_group text default null)
 returns table (ord int2, pos int8, id int8, task text, attempt int2, enqueued_ms int8, payload json, meta json, group_key text)
 language plpgsql stable as $$
 begin

@@ -9,7 +9,7 @@ declare
   moved int8;
 begin
   for turn in 1 .. 1000 loop
-    select w.slot, w.state, w.segment, w.pos, w.lease, w.ord, w.queue, w.priority, w.group_key into f
+    select w.shard, w.state, w.segment, w.pos, w.lease, w.ord, w.queue, w.priority, w.group_key into f
     from fastq.find(cancel.job) w;
     if not found then
       return null;
@@ -20,19 +20,19 @@ begin
     when 'succeeded', 'failed', 'discarded' then
       return null;
     when 'running' then
-      insert into fastq.cancellation as c (slot, job, lease, ord) values (f.slot, cancel.job, f.lease, f.ord)
-      on conflict (slot, job) do update set lease = excluded.lease, ord = excluded.ord;
+      insert into fastq.cancellation as c (shard, job, lease, ord) values (f.shard, cancel.job, f.lease, f.ord)
+      on conflict (shard, job) do update set lease = excluded.lease, ord = excluded.ord;
       return 'cancelling';
     when 'ready' then
       -- A claim that holds the row is waited for; if it commits nothing is left here, and the job is looked for again.
       with gone as (
         delete from fastq.ready r
-        where r.segment = f.segment and r.slot = f.slot and r.queue = f.queue and r.priority = f.priority
+        where r.segment = f.segment and r.shard = f.shard and r.queue = f.queue and r.priority = f.priority
           and r.group_key = f.group_key and r.pos = f.pos
         returning r.priority, r.attempt, r.enqueued_ms, r.queue, r.group_key, r.task, r.payload, r.meta
       ), kept as (
-        insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
-        select f.slot, cancel.job, 'cancelled', g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task,
+        insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+        select f.shard, cancel.job, 'cancelled', g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task,
                g.payload, g.meta
         from gone g
         returning 1
@@ -41,11 +41,11 @@ begin
     when 'waiting' then
       with gone as (
         delete from fastq.line l
-        where l.slot = f.slot and l.queue = f.queue and l.group_key = f.group_key and l.pos = cancel.job and not l.reserved
+        where l.shard = f.shard and l.queue = f.queue and l.group_key = f.group_key and l.pos = cancel.job and not l.reserved
         returning l.priority, l.enqueued_ms, l.queue, l.group_key, l.task, l.payload, l.meta
       ), kept as (
-        insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
-        select f.slot, cancel.job, 'cancelled', g.priority, 0, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload,
+        insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+        select f.shard, cancel.job, 'cancelled', g.priority, 0, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload,
                g.meta
         from gone g
         returning 1
@@ -53,11 +53,11 @@ begin
       select count(*) into moved from kept;
     else
       with gone as (
-        delete from fastq.scheduled w where w.slot = f.slot and w.id = cancel.job
+        delete from fastq.scheduled w where w.shard = f.shard and w.id = cancel.job
         returning w.priority, w.attempt, w.enqueued_ms, w.queue, w.group_key, w.task, w.payload, w.meta
       ), kept as (
-        insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
-        select f.slot, cancel.job, 'cancelled', g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task,
+        insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+        select f.shard, cancel.job, 'cancelled', g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task,
                g.payload, g.meta
         from gone g
         returning 1
@@ -65,7 +65,7 @@ begin
       select count(*) into moved from kept;
     end case;
     if moved > 0 then
-      perform fastq.ended(f.slot, array[cancel.job]);
+      perform fastq.ended(f.shard, array[cancel.job]);
       return 'cancelled';
     end if;
   end loop;
@@ -88,20 +88,20 @@ declare
 begin
   cancelled := 0;
   cancelling := 0;
-  for s in 0 .. fastq.slots() - 1 loop
+  for s in 0 .. fastq.shards() - 1 loop
     if cancel_jobs.states is null or 'waiting' = any (cancel_jobs.states) then  -- before their heads: none comes up
       with pick as materialized (
         select l.ctid as place from fastq.line l
-        where l.slot = s and not l.reserved and (cancel_jobs.queue is null or l.queue = cancel_jobs.queue)
+        where l.shard = s and not l.reserved and (cancel_jobs.queue is null or l.queue = cancel_jobs.queue)
           and (cancel_jobs.task is null or l.task = cancel_jobs.task)
           and (cancel_jobs.error is null or fastq.has_error(l.meta, cancel_jobs.error))
         limit cancel_jobs.most - cancel_jobs.cancelled - cancel_jobs.cancelling
         for update skip locked
       ), gone as (
-        delete from fastq.line l where l.slot = s and l.ctid = any (array(select p.place from pick p))
+        delete from fastq.line l where l.shard = s and l.ctid = any (array(select p.place from pick p))
         returning l.pos, l.priority, l.enqueued_ms, l.queue, l.group_key, l.task, l.payload, l.meta
       ), kept as (
-        insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+        insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
         select s, g.pos, 'cancelled', g.priority, 0, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta
         from gone g
         returning id
@@ -114,18 +114,18 @@ begin
       for k in 0 .. 3 loop
         with pick as materialized (
           select r.ctid as place from fastq.ready r
-          where r.segment = k and r.slot = s and (cancel_jobs.queue is null or r.queue = cancel_jobs.queue)
+          where r.segment = k and r.shard = s and (cancel_jobs.queue is null or r.queue = cancel_jobs.queue)
             and (cancel_jobs.task is null or r.task = cancel_jobs.task)
             and (cancel_jobs.error is null or fastq.has_error(r.meta, cancel_jobs.error))
           limit cancel_jobs.most - cancel_jobs.cancelled - cancel_jobs.cancelling
           for update skip locked
         ), gone as (
           delete from fastq.ready r
-          where r.segment = k and r.slot = s and r.ctid = any (array(select p.place from pick p))
+          where r.segment = k and r.shard = s and r.ctid = any (array(select p.place from pick p))
           returning coalesce(r.id, r.pos) as id, r.priority, r.attempt, r.enqueued_ms, r.queue, r.group_key, r.task,
                     r.payload, r.meta
         ), kept as (
-          insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+          insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
           select s, g.id, 'cancelled', g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta
           from gone g
           returning id
@@ -137,17 +137,17 @@ begin
     end if;
     with pick as materialized (
       select w.ctid as place from fastq.scheduled w
-      where w.slot = s and (cancel_jobs.states is null or w.reason = any (cancel_jobs.states))
+      where w.shard = s and (cancel_jobs.states is null or w.reason = any (cancel_jobs.states))
         and (cancel_jobs.queue is null or w.queue = cancel_jobs.queue)
         and (cancel_jobs.task is null or w.task = cancel_jobs.task)
         and (cancel_jobs.error is null or fastq.has_error(w.meta, cancel_jobs.error))
       limit cancel_jobs.most - cancel_jobs.cancelled - cancel_jobs.cancelling
       for update skip locked
     ), gone as (
-      delete from fastq.scheduled w where w.slot = s and w.ctid = any (array(select p.place from pick p))
+      delete from fastq.scheduled w where w.shard = s and w.ctid = any (array(select p.place from pick p))
       returning w.id, w.priority, w.attempt, w.enqueued_ms, w.queue, w.group_key, w.task, w.payload, w.meta
     ), kept as (
-      insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+      insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
       select s, g.id, 'cancelled', g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta
       from gone g
       returning id
@@ -156,14 +156,14 @@ begin
     perform fastq.ended(s, ids);
     cancelled := cancelled + put;
     if cancel_jobs.states is null or 'running' = any (cancel_jobs.states) then
-      insert into fastq.cancellation as c (slot, job, lease, ord)
+      insert into fastq.cancellation as c (shard, job, lease, ord)
       select s, j.id, l.id, j.ord
       from fastq.lease l cross join lateral fastq.try_unpack(l.batch, l.done) j
-      where l.slot = s and (cancel_jobs.queue is null or l.queue = cancel_jobs.queue)
+      where l.shard = s and (cancel_jobs.queue is null or l.queue = cancel_jobs.queue)
         and (cancel_jobs.task is null or j.task = cancel_jobs.task)
         and (cancel_jobs.error is null or fastq.has_error(j.meta, cancel_jobs.error))
       limit cancel_jobs.most - cancel_jobs.cancelled - cancel_jobs.cancelling
-      on conflict (slot, job) do update set lease = excluded.lease, ord = excluded.ord;
+      on conflict (shard, job) do update set lease = excluded.lease, ord = excluded.ord;
       get diagnostics put = row_count;
       cancelling := cancelling + put;
     end if;
@@ -178,14 +178,14 @@ declare
   swept int := 0;
 begin
   for m in
-    select c.slot, c.job from fastq.cancellation c
-    where not exists (select from fastq.lease l where l.slot = c.slot and l.id = c.lease and c.ord <> all (l.done))
-    order by c.asked_at, c.slot, c.job
+    select c.shard, c.job from fastq.cancellation c
+    where not exists (select from fastq.lease l where l.shard = c.shard and l.id = c.lease and c.ord <> all (l.done))
+    order by c.asked_at, c.shard, c.job
     limit sweep_cancellations.most
     for update of c skip locked
   loop
     if fastq.cancel(m.job) is distinct from 'cancelling' then
-      delete from fastq.cancellation c where c.slot = m.slot and c.job = m.job;
+      delete from fastq.cancellation c where c.shard = m.shard and c.job = m.job;
     end if;
     swept := swept + 1;
   end loop;

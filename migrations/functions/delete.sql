@@ -7,24 +7,24 @@ declare
   moved int8;
 begin
   for turn in 1 .. 1000 loop
-    select w.slot, w.state, w.segment, w.pos, w.queue, w.priority, w.group_key into f from fastq.find(delete.job) w;
+    select w.shard, w.state, w.segment, w.pos, w.queue, w.priority, w.group_key into f from fastq.find(delete.job) w;
     if not found or f.state = 'running' then
       return f.state;
     elsif f.state = 'ready' then
       delete from fastq.ready r
-      where r.segment = f.segment and r.slot = f.slot and r.queue = f.queue and r.priority = f.priority
+      where r.segment = f.segment and r.shard = f.shard and r.queue = f.queue and r.priority = f.priority
         and r.group_key = f.group_key and r.pos = f.pos;
     elsif f.state = 'waiting' then
       delete from fastq.line l
-      where l.slot = f.slot and l.queue = f.queue and l.group_key = f.group_key and l.pos = delete.job and not l.reserved;
+      where l.shard = f.shard and l.queue = f.queue and l.group_key = f.group_key and l.pos = delete.job and not l.reserved;
     elsif f.state in ('scheduled', 'retrying', 'reserved') then
-      delete from fastq.scheduled w where w.slot = f.slot and w.id = delete.job;
+      delete from fastq.scheduled w where w.shard = f.shard and w.id = delete.job;
     else
-      delete from fastq.finished d where d.slot = f.slot and d.id = delete.job;
+      delete from fastq.finished d where d.shard = f.shard and d.id = delete.job;
     end if;
     get diagnostics moved = row_count;
     if moved > 0 then
-      perform fastq.ended(f.slot, array[delete.job]);
+      perform fastq.ended(f.shard, array[delete.job]);
       return f.state;
     end if;
   end loop;
@@ -47,17 +47,17 @@ declare
   ids   int8[];
   total int8 := 0;
 begin
-  for s in 0 .. fastq.slots() - 1 loop
+  for s in 0 .. fastq.shards() - 1 loop
     if delete_jobs.states is null or 'waiting' = any (delete_jobs.states) then  -- before their heads: none comes up
       with pick as materialized (
         select l.ctid as place from fastq.line l
-        where l.slot = s and not l.reserved and (delete_jobs.queue is null or l.queue = delete_jobs.queue)
+        where l.shard = s and not l.reserved and (delete_jobs.queue is null or l.queue = delete_jobs.queue)
           and (delete_jobs.task is null or l.task = delete_jobs.task)
           and (delete_jobs.error is null or fastq.has_error(l.meta, delete_jobs.error))
         limit delete_jobs.most - total
         for update skip locked
       ), gone as (
-        delete from fastq.line l where l.slot = s and l.ctid = any (array(select p.place from pick p))
+        delete from fastq.line l where l.shard = s and l.ctid = any (array(select p.place from pick p))
         returning l.pos
       )
       select count(*), array_agg(g.pos) into cut, ids from gone g;
@@ -68,14 +68,14 @@ begin
       for k in 0 .. 3 loop  -- an address is one of a segment
         with pick as materialized (
           select r.ctid as place from fastq.ready r
-          where r.segment = k and r.slot = s and (delete_jobs.queue is null or r.queue = delete_jobs.queue)
+          where r.segment = k and r.shard = s and (delete_jobs.queue is null or r.queue = delete_jobs.queue)
             and (delete_jobs.task is null or r.task = delete_jobs.task)
             and (delete_jobs.error is null or fastq.has_error(r.meta, delete_jobs.error))
           limit delete_jobs.most - total
           for update skip locked
         ), gone as (
           delete from fastq.ready r
-          where r.segment = k and r.slot = s and r.ctid = any (array(select p.place from pick p))
+          where r.segment = k and r.shard = s and r.ctid = any (array(select p.place from pick p))
           returning coalesce(r.id, r.pos) as id
         )
         select count(*), array_agg(g.id) into cut, ids from gone g;
@@ -85,14 +85,14 @@ begin
     end if;
     with pick as materialized (
       select w.ctid as place from fastq.scheduled w
-      where w.slot = s and (delete_jobs.states is null or w.reason = any (delete_jobs.states))
+      where w.shard = s and (delete_jobs.states is null or w.reason = any (delete_jobs.states))
         and (delete_jobs.queue is null or w.queue = delete_jobs.queue)
         and (delete_jobs.task is null or w.task = delete_jobs.task)
         and (delete_jobs.error is null or fastq.has_error(w.meta, delete_jobs.error))
       limit delete_jobs.most - total
       for update skip locked
     ), gone as (
-      delete from fastq.scheduled w where w.slot = s and w.ctid = any (array(select p.place from pick p))
+      delete from fastq.scheduled w where w.shard = s and w.ctid = any (array(select p.place from pick p))
       returning w.id
     )
     select count(*), array_agg(g.id) into cut, ids from gone g;
@@ -100,14 +100,14 @@ begin
     total := total + cut;
     with pick as materialized (
       select f.ctid as place from fastq.finished f
-      where f.slot = s and (delete_jobs.states is null or f.state = any (delete_jobs.states))
+      where f.shard = s and (delete_jobs.states is null or f.state = any (delete_jobs.states))
         and (delete_jobs.queue is null or f.queue = delete_jobs.queue)
         and (delete_jobs.task is null or f.task = delete_jobs.task)
         and (delete_jobs.error is null or fastq.has_error(f.meta, delete_jobs.error))
       limit delete_jobs.most - total
       for update skip locked
     ), gone as (
-      delete from fastq.finished f where f.slot = s and f.ctid = any (array(select p.place from pick p))
+      delete from fastq.finished f where f.shard = s and f.ctid = any (array(select p.place from pick p))
       returning f.id
     )
     select count(*), array_agg(g.id) into cut, ids from gone g;

@@ -103,16 +103,16 @@ begin
     end if;
   end if;
   if enqueue.ordered then
-    insert into fastq.line (slot, pos, run_at, priority, queue, group_key, task, payload, meta)
+    insert into fastq.line (shard, pos, run_at, priority, queue, group_key, task, payload, meta)
     values (0, put, due, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload, meta);
     perform fastq.begin_lines(0, array[enqueue.queue], array[enqueue.group_key]);
   elsif due > clock_timestamp() then
-    insert into fastq.scheduled (slot, id, run_at, priority, queue, group_key, task, payload, meta)
+    insert into fastq.scheduled (shard, id, run_at, priority, queue, group_key, task, payload, meta)
     values (0, put, due, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload, meta);
   else
-    insert into fastq.ready (segment, slot, pos, priority, queue, group_key, task, payload, meta)
+    insert into fastq.ready (segment, shard, pos, priority, queue, group_key, task, payload, meta)
     select r.head, 0, put, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload, meta
-    from fastq.ring r where r.slot = 0;
+    from fastq.ring r where r.shard = 0;
     perform pg_notify('fastq', '');
   end if;
   return put;
@@ -138,10 +138,10 @@ declare
 begin
   perform fastq.check_payload('fastq.enqueue_many', v) from json_array_elements(enqueue_many.payloads) v;
   if enqueue_many.unique_keys is null then
-    insert into fastq.ready (segment, slot, priority, queue, task, payload)
+    insert into fastq.ready (segment, shard, priority, queue, task, payload)
     select r.head, 0, enqueue_many.priority, enqueue_many.queue, enqueue_many.task, v
     from fastq.ring r cross join lateral json_array_elements(enqueue_many.payloads) v
-    where r.slot = 0;
+    where r.shard = 0;
   elsif coalesce(array_length(enqueue_many.unique_keys, 1), 0) <> jobs then
     raise exception 'fastq.enqueue_many: there are % unique_keys for % payloads',
       coalesce(array_length(enqueue_many.unique_keys, 1), 0), jobs using errcode = 'invalid_parameter_value';
@@ -164,11 +164,11 @@ begin
         array_fill(enqueue_many.queue, array[w.jobs::int]), array_fill(enqueue_many.priority::int2, array[w.jobs::int]),
         array_fill(''::text, array[w.jobs::int])) h
     )
-    insert into fastq.ready (segment, slot, pos, priority, queue, task, payload, meta)
+    insert into fastq.ready (segment, shard, pos, priority, queue, task, payload, meta)
     select r.head, 0, l.id, enqueue_many.priority, enqueue_many.queue, enqueue_many.task, l.payload,
            fastq.meta_of(l.key, enqueue_many.unique_until, null)
     from line l cross join fastq.ring r left join held h on h.job = l.id
-    where r.slot = 0 and (l.key is null or h.holder = l.id)
+    where r.shard = 0 and (l.key is null or h.holder = l.id)
     order by l.n;
   end if;
   get diagnostics put = row_count;
@@ -183,7 +183,7 @@ revoke execute on function fastq.enqueue_many(text, json, text, int, text[], tex
 -- A job whose key another one holds is left out; one that is ordered goes to its line, which has to be begun then. Returns in
 -- the order of the lines who holds the key, or the job itself, and whether that is another job. Keys that open transactions
 -- are taking or giving back are waited for, at most `patience` where that is given.
-create or replace function fastq.put_lines(slot int4, lines text, patience text default null)
+create or replace function fastq.put_lines(shard int4, lines text, patience text default null)
 returns table (job int8, duplicate boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
@@ -193,7 +193,7 @@ begin
   end if;
   return query
   with place as materialized (
-    select nextval('fastq.pos') as base, r.head from fastq.ring r where r.slot = put_lines.slot
+    select nextval('fastq.pos') as base, r.head from fastq.ring r where r.shard = put_lines.shard
   ),
   line as materialized (
     select l.n, p.head, coalesce(nullif(l.f[1], '')::int8, p.base + l.n - 1) as id, l.f[2] as key, l.f[3] as until,
@@ -215,7 +215,7 @@ begin
   held as materialized (
     select h.job, h.holder
     from asked a
-    cross join lateral fastq.hold_keys(put_lines.slot, a.ids, a.keys, a.untils, a.queues, a.priorities, a.groups) h
+    cross join lateral fastq.hold_keys(put_lines.shard, a.ids, a.keys, a.untils, a.queues, a.priorities, a.groups) h
     where a.ids is not null
   ),
   put as materialized (
@@ -224,20 +224,20 @@ begin
     from line l left join held h on h.job = l.id
   ),
   to_line as (
-    insert into fastq.line (slot, pos, run_at, queue, priority, task, group_key, meta, payload)
-    select put_lines.slot, p.id, p.run_at, p.queue, p.priority, p.task, p.group_key, p.meta, p.payload
+    insert into fastq.line (shard, pos, run_at, queue, priority, task, group_key, meta, payload)
+    select put_lines.shard, p.id, p.run_at, p.queue, p.priority, p.task, p.group_key, p.meta, p.payload
     from put p
     where p.holder = p.id and p.ordered
   ),
   to_ready as (
-    insert into fastq.ready (segment, slot, pos, queue, priority, task, group_key, meta, payload)
-    select p.head, put_lines.slot, p.id, p.queue, p.priority, p.task, p.group_key, p.meta, p.payload
+    insert into fastq.ready (segment, shard, pos, queue, priority, task, group_key, meta, payload)
+    select p.head, put_lines.shard, p.id, p.queue, p.priority, p.task, p.group_key, p.meta, p.payload
     from put p
     where p.holder = p.id and not p.ordered and p.run_at is null
   ),
   to_scheduled as (
-    insert into fastq.scheduled (slot, id, run_at, queue, priority, task, group_key, meta, payload)
-    select put_lines.slot, p.id, p.run_at, p.queue, p.priority, p.task, p.group_key, p.meta, p.payload
+    insert into fastq.scheduled (shard, id, run_at, queue, priority, task, group_key, meta, payload)
+    select put_lines.shard, p.id, p.run_at, p.queue, p.priority, p.task, p.group_key, p.meta, p.payload
     from put p
     where p.holder = p.id and not p.ordered and p.run_at is not null
   )

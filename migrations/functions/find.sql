@@ -4,7 +4,7 @@
 -- over ready's key. The settings keep a planner without statistics on the indexes.
 create or replace function fastq.find(job int8)
 returns table (
-  slot int4, id int8, state text, segment int2, pos int8, lease int8, ord int2, queue text, priority int2,
+  shard int4, id int8, state text, segment int2, pos int8, lease int8, ord int2, queue text, priority int2,
   group_key text, task text, attempt int2, enqueued_ms int8, run_at timestamptz, claimed_at timestamptz,
   finished_at timestamptz, expires_at timestamptz, worker int8, payload json, result json, meta json,
   ran_ms int8
@@ -18,36 +18,36 @@ declare
   groups      text[];
   hit         record;
 begin
-  for s in 0 .. fastq.slots() - 1 loop
+  for s in 0 .. fastq.shards() - 1 loop
     return query
-      select w.slot, w.id, w.reason, null::int2, null::int8, null::int8, null::int2, w.queue, w.priority, w.group_key,
+      select w.shard, w.id, w.reason, null::int2, null::int8, null::int8, null::int2, w.queue, w.priority, w.group_key,
              w.task, w.attempt, w.enqueued_ms, w.run_at, null::timestamptz, null::timestamptz, null::timestamptz,
              null::int8, w.payload, null::json, w.meta, null::int8
-      from fastq.scheduled w where w.slot = s and w.id = find.job;
+      from fastq.scheduled w where w.shard = s and w.id = find.job;
     if found then return; end if;
     return query
-      select l.slot, l.pos, 'waiting', null::int2, null::int8, null::int8, null::int2, l.queue, l.priority, l.group_key,
+      select l.shard, l.pos, 'waiting', null::int2, null::int8, null::int8, null::int2, l.queue, l.priority, l.group_key,
              l.task, 0::int2, l.enqueued_ms, l.run_at, null::timestamptz, null::timestamptz, null::timestamptz,
              null::int8, l.payload, null::json, l.meta, null::int8
-      from fastq.line l where l.slot = s and l.pos = find.job and not l.reserved;
+      from fastq.line l where l.shard = s and l.pos = find.job and not l.reserved;
     if found then return; end if;
     return query
-      select f.slot, f.id, f.state, null::int2, null::int8, null::int8, null::int2, f.queue, f.priority, f.group_key,
+      select f.shard, f.id, f.state, null::int2, null::int8, null::int8, null::int2, f.queue, f.priority, f.group_key,
              f.task, f.attempt, f.enqueued_ms, null::timestamptz, null::timestamptz, f.finished_at, f.expires_at,
              null::int8, f.payload, f.result, f.meta, f.ran_ms
-      from fastq.finished f where f.slot = s and f.id = find.job;
+      from fastq.finished f where f.shard = s and f.id = find.job;
     if found then return; end if;
 
     select r.segment, r.queue, r.priority, r.group_key, r.pos into hit
-    from fastq.ready r where r.slot = s and r.id = find.job;
+    from fastq.ready r where r.shard = s and r.id = find.job;
     if not found then
       with recursive lane as (
-        (select r.queue, r.priority, r.group_key from fastq.ready r where r.slot = s
+        (select r.queue, r.priority, r.group_key from fastq.ready r where r.shard = s
          order by r.queue, r.priority, r.group_key limit 1)
         union all
         select n.queue, n.priority, n.group_key from lane l cross join lateral (
           select r.queue, r.priority, r.group_key from fastq.ready r
-          where r.slot = s and (r.queue, r.priority, r.group_key) > (l.queue, l.priority, l.group_key)
+          where r.shard = s and (r.queue, r.priority, r.group_key) > (l.queue, l.priority, l.group_key)
           order by r.queue, r.priority, r.group_key limit 1) n
       )
       select array_agg(l.queue), array_agg(l.priority), array_agg(l.group_key) into queues, priorities, groups
@@ -55,19 +55,19 @@ begin
       select r.segment, r.queue, r.priority, r.group_key, r.pos into hit
       from unnest(queues, priorities, groups) as l(queue, priority, group_key) cross join lateral (
         select r.segment, r.queue, r.priority, r.group_key, r.pos from fastq.ready r
-        where r.slot = s and r.queue = l.queue and r.priority = l.priority and r.group_key = l.group_key
+        where r.shard = s and r.queue = l.queue and r.priority = l.priority and r.group_key = l.group_key
           and r.pos = find.job and r.id is null
         offset 0) r
       limit 1;
     end if;
     if not found then
       return query
-        select l.slot, j.id, 'running', null::int2, null::int8, l.id, j.ord, l.queue, l.priority, j.group_key, j.task,
+        select l.shard, j.id, 'running', null::int2, null::int8, l.id, j.ord, l.queue, l.priority, j.group_key, j.task,
                j.attempt, j.enqueued_ms, null::timestamptz, l.claimed_at, null::timestamptz, null::timestamptz, l.worker,
                j.payload, null::json, j.meta, null::int8
-        from (select h.slot, h.id, h.worker, h.queue, h.priority, h.group_key, h.claimed_at, h.batch, h.done
+        from (select h.shard, h.id, h.worker, h.queue, h.priority, h.group_key, h.claimed_at, h.batch, h.done
               from fastq.lease h
-              where h.slot = s and position(convert_to(find.job::text, 'UTF8') in h.batch) > 0
+              where h.shard = s and position(convert_to(find.job::text, 'UTF8') in h.batch) > 0
               offset 0) l
         cross join lateral fastq.try_unpack(l.batch, l.done, l.group_key) j
         where j.id = find.job
@@ -75,16 +75,16 @@ begin
       if found then return; end if;
       if cardinality(queues) = most then
         select r.segment, r.queue, r.priority, r.group_key, r.pos into hit
-        from fastq.ready r where r.slot = s and r.pos = find.job and r.id is null;
+        from fastq.ready r where r.shard = s and r.pos = find.job and r.id is null;
       end if;
     end if;
     if hit.pos is not null then
       return query
-        select r.slot, coalesce(r.id, r.pos), 'ready', r.segment, r.pos, null::int8, null::int2, r.queue, r.priority,
+        select r.shard, coalesce(r.id, r.pos), 'ready', r.segment, r.pos, null::int8, null::int2, r.queue, r.priority,
                r.group_key, r.task, r.attempt, r.enqueued_ms, null::timestamptz, null::timestamptz, null::timestamptz,
                null::timestamptz, null::int8, r.payload, null::json, r.meta, null::int8
         from fastq.ready r
-        where r.segment = hit.segment and r.slot = s and r.queue = hit.queue and r.priority = hit.priority
+        where r.segment = hit.segment and r.shard = s and r.queue = hit.queue and r.priority = hit.priority
           and r.group_key = hit.group_key and r.pos = hit.pos;
       return;
     end if;

@@ -7,13 +7,13 @@ declare
   next  int8;
   moved int8 := 0;
 begin
-  select l.pos into next from fastq.line l where l.slot = s and l.queue = q and l.group_key = g order by l.pos limit 1;
+  select l.pos into next from fastq.line l where l.shard = s and l.queue = q and l.group_key = g order by l.pos limit 1;
   if next is null and current_setting('transaction_isolation') = 'read committed' then
-    perform from fastq.head h where h.slot = s and h.queue = q and h.group_key = g for update skip locked;
+    perform from fastq.head h where h.shard = s and h.queue = q and h.group_key = g for update skip locked;
     if found then  -- no producer is at it; whoever was has committed, and is seen by this:
-      select l.pos into next from fastq.line l where l.slot = s and l.queue = q and l.group_key = g order by l.pos limit 1;
+      select l.pos into next from fastq.line l where l.shard = s and l.queue = q and l.group_key = g order by l.pos limit 1;
       if next is null then
-        delete from fastq.head h where h.slot = s and h.queue = q and h.group_key = g;
+        delete from fastq.head h where h.shard = s and h.queue = q and h.group_key = g;
         return false;
       end if;
     end if;
@@ -21,19 +21,19 @@ begin
   if next is not null then
     with pick as materialized (
       select l.pos from fastq.line l
-      where l.slot = s and l.queue = q and l.group_key = g and l.pos = next
+      where l.shard = s and l.queue = q and l.group_key = g and l.pos = next
       for update skip locked  -- one that is being cancelled keeps its successors waiting: it may yet stay
     ), gone as (
-      delete from fastq.line l using pick p where l.slot = s and l.queue = q and l.group_key = g and l.pos = p.pos
+      delete from fastq.line l using pick p where l.shard = s and l.queue = q and l.group_key = g and l.pos = p.pos
       returning l.pos, l.run_at, l.priority, l.enqueued_ms, l.queue, l.group_key, l.task, l.payload, l.meta, l.reserved
     ), to_ready as (
-      insert into fastq.ready (segment, slot, priority, id, enqueued_ms, queue, group_key, task, payload, meta)
-      select coalesce((select r.head from fastq.ring r where r.slot = s), 0), s, g.priority, g.pos, g.enqueued_ms, g.queue,
+      insert into fastq.ready (segment, shard, priority, id, enqueued_ms, queue, group_key, task, payload, meta)
+      select coalesce((select r.head from fastq.ring r where r.shard = s), 0), s, g.priority, g.pos, g.enqueued_ms, g.queue,
              g.group_key, g.task, g.payload, g.meta
       from gone g
       where not g.reserved and (g.run_at is null or g.run_at <= clock_timestamp())
     ), to_scheduled as (
-      insert into fastq.scheduled (slot, id, run_at, priority, enqueued_ms, queue, group_key, task, payload, meta)
+      insert into fastq.scheduled (shard, id, run_at, priority, enqueued_ms, queue, group_key, task, payload, meta)
       select s, g.pos, g.run_at, g.priority, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta
       from gone g
       where not g.reserved and g.run_at > clock_timestamp()
@@ -41,7 +41,7 @@ begin
     select count(*) into moved from gone;
   end if;
   update fastq.head h set job = case when moved > 0 then next end, since = now()
-  where h.slot = s and h.queue = q and h.group_key = g;
+  where h.shard = s and h.queue = q and h.group_key = g;
   if moved > 0 then
     perform pg_notify('fastq', '');
   end if;
@@ -52,7 +52,7 @@ end $$;
 -- up. The transaction has put jobs into these lines before. Lines are taken in their order, whatever the arrays'.
 -- Who begins a line that another open transaction is just beginning waits for that one.
 -- With the owner's rights, because producers may neither read heads nor lock them.
-create or replace function fastq.begin_lines(slot int4, queues text[], groups text[]) returns void
+create or replace function fastq.begin_lines(shard int4, queues text[], groups text[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -65,12 +65,12 @@ begin
   loop
     loop  -- again when the line was given up between the two
       perform from fastq.head h
-      where h.slot = begin_lines.slot and h.queue = w.queue and h.group_key = w.group_key for key share;
+      where h.shard = begin_lines.shard and h.queue = w.queue and h.group_key = w.group_key for key share;
       exit when found;
-      insert into fastq.head (slot, queue, group_key) values (begin_lines.slot, w.queue, w.group_key)
-      on conflict (slot, queue, group_key) do nothing;
+      insert into fastq.head (shard, queue, group_key) values (begin_lines.shard, w.queue, w.group_key)
+      on conflict (shard, queue, group_key) do nothing;
       if found then
-        perform fastq.bring_up(begin_lines.slot, w.queue, w.group_key);
+        perform fastq.bring_up(begin_lines.shard, w.queue, w.group_key);
         exit;
       end if;
     end loop;
@@ -83,7 +83,7 @@ create or replace function fastq.advance(s int4, ended int8) returns boolean lan
 declare
   l record;
 begin
-  select h.queue, h.group_key into l from fastq.head h where h.slot = s and h.job = ended for no key update;
+  select h.queue, h.group_key into l from fastq.head h where h.shard = s and h.job = ended for no key update;
   if not found then
     return false;
   end if;
@@ -98,12 +98,12 @@ set enable_seqscan = off set enable_bitmapscan = off set random_page_cost = 0.01
 begin
   with mine as materialized (
     select h.place from unnest(jobs) as j(id) cross join lateral (
-      select l.ctid as place from fastq.line l where l.slot = s and l.pos = j.id and l.reserved offset 0) h
+      select l.ctid as place from fastq.line l where l.shard = s and l.pos = j.id and l.reserved offset 0) h
   )
-  delete from fastq.line l where l.slot = s and l.ctid = any (array(select m.place from mine m));
+  delete from fastq.line l where l.shard = s and l.ctid = any (array(select m.place from mine m));
   perform fastq.advance(s, h.job)
   from (select f.job from unnest(jobs) as j(id) cross join lateral (
-          select h.job, h.queue, h.group_key from fastq.head h where h.slot = s and h.job = j.id offset 0) f
+          select h.job, h.queue, h.group_key from fastq.head h where h.shard = s and h.job = j.id offset 0) f
         order by f.queue, f.group_key) h;
 end $$;
 
@@ -115,7 +115,7 @@ declare
   done int := 0;
 begin
   for l in
-    select h.queue, h.group_key from fastq.head h where h.slot = s and h.job is null
+    select h.queue, h.group_key from fastq.head h where h.shard = s and h.job is null
     order by h.since
     limit most
     for no key update skip locked
@@ -125,7 +125,7 @@ begin
     exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
       raise warning 'the line of group % in queue % cannot go on: %', l.group_key, l.queue, sqlerrm;
       update fastq.head h set since = clock_timestamp()
-      where h.slot = s and h.queue = l.queue and h.group_key = l.group_key;
+      where h.shard = s and h.queue = l.queue and h.group_key = l.group_key;
     end;
   end loop;
   return done;
@@ -140,43 +140,43 @@ create or replace function fastq.mend_lines(
 declare
   put int;
 begin
-  insert into fastq.head (slot, queue, group_key)
+  insert into fastq.head (shard, queue, group_key)
   select s, l.queue, l.group_key
   from (
     with recursive walk as (
       (select l.queue, l.group_key from fastq.line l
-       where l.slot = s and (l.queue, l.group_key) > (from_queue, from_group)
+       where l.shard = s and (l.queue, l.group_key) > (from_queue, from_group)
        order by l.queue, l.group_key limit 1)
       union all
       select n.queue, n.group_key from walk w cross join lateral (
-        select l.queue, l.group_key from fastq.line l where l.slot = s and (l.queue, l.group_key) > (w.queue, w.group_key)
+        select l.queue, l.group_key from fastq.line l where l.shard = s and (l.queue, l.group_key) > (w.queue, w.group_key)
         order by l.queue, l.group_key limit 1) n
     )
     select w.queue, w.group_key from walk w limit most
   ) l
-  where not exists (select from fastq.head h where h.slot = s and h.queue = l.queue and h.group_key = l.group_key)
-  on conflict (slot, queue, group_key) do nothing;
+  where not exists (select from fastq.head h where h.shard = s and h.queue = l.queue and h.group_key = l.group_key)
+  on conflict (shard, queue, group_key) do nothing;
   get diagnostics mended = row_count;
   with seen as materialized (
     select h.queue, h.group_key, h.job, h.since from fastq.head h
-    where h.slot = s and (h.queue, h.group_key) > (from_queue, from_group)
+    where h.shard = s and (h.queue, h.group_key) > (from_queue, from_group)
     order by h.queue, h.group_key
     limit most
   ), dead as materialized (
     select h.queue, h.group_key from fastq.head h join seen n on n.queue = h.queue and n.group_key = h.group_key
-    where h.slot = s and h.job = n.job and n.since < now() - interval '1 minute'
-      and not exists (select from fastq.scheduled w where w.slot = s and w.id = n.job)
-      and not exists (select from fastq.ready r where r.slot = s and r.id = n.job)
+    where h.shard = s and h.job = n.job and n.since < now() - interval '1 minute'
+      and not exists (select from fastq.scheduled w where w.shard = s and w.id = n.job)
+      and not exists (select from fastq.ready r where r.shard = s and r.id = n.job)
       and not exists (select from fastq.ready r cross join generate_series(0, 9) as p(priority)
-                      where r.slot = s and r.queue = n.queue and r.priority = p.priority and r.group_key = n.group_key
+                      where r.shard = s and r.queue = n.queue and r.priority = p.priority and r.group_key = n.group_key
                         and r.pos = n.job)
       and not exists (select from fastq.finished f
-                      where f.slot = s and f.id = n.job and f.state = 'failed' and fastq.ordered_of(f.meta) = 'block')
-      and not exists (select from fastq.lease l where l.slot = s and position(convert_to(n.job::text, 'UTF8') in l.batch) > 0)
+                      where f.shard = s and f.id = n.job and f.state = 'failed' and fastq.ordered_of(f.meta) = 'block')
+      and not exists (select from fastq.lease l where l.shard = s and position(convert_to(n.job::text, 'UTF8') in l.batch) > 0)
     for no key update of h skip locked
   ), freed as (
     update fastq.head h set job = null from dead d
-    where h.slot = s and h.queue = d.queue and h.group_key = d.group_key
+    where h.shard = s and h.queue = d.queue and h.group_key = d.group_key
     returning 1
   )
   select (select count(*) from freed), n.queue, n.group_key into put, next_queue, next_group

@@ -26,7 +26,7 @@ declare
   told int8;
 begin
   update fastq.worker w set draining = true where (drain.host is null or w.host = drain.host) and not w.draining;
-  select count(*) into told from fastq.worker w where w.slot = 0 and w.draining and (drain.host is null or w.host = drain.host);
+  select count(*) into told from fastq.worker w where w.shard = 0 and w.draining and (drain.host is null or w.host = drain.host);
   perform pg_notify('fastq', 'cancel');
   return told;
 end $$;

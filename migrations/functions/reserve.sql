@@ -5,7 +5,7 @@
 -- then nothing was reserved. `patience` bounds how long another's open transaction is waited for. An ordered job has its
 -- place in its line from now on, and its line waits when it is the first.
 create or replace function fastq.reserve_job(
-  slot int4, expires_s float8, delay_s float8, run_at timestamptz, queue text, priority int2, group_key text, task text,
+  shard int4, expires_s float8, delay_s float8, run_at timestamptz, queue text, priority int2, group_key text, task text,
   payload json, meta json, key text, until text, patience text default null
 ) returns table (job int8, duplicate boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -19,19 +19,19 @@ begin
   duplicate := false;
   if reserve_job.key is not null then
     select h.holder, h.holder <> h.job into job, duplicate
-    from fastq.hold_keys(reserve_job.slot, array[job], array[reserve_job.key], array[reserve_job.until],
+    from fastq.hold_keys(reserve_job.shard, array[job], array[reserve_job.key], array[reserve_job.until],
                          array[reserve_job.queue], array[reserve_job.priority], array[reserve_job.group_key]) h;
   end if;
   if not duplicate then
-    insert into fastq.scheduled (slot, id, run_at, reason, commit_delay, commit_at, queue, priority, group_key, task, payload, meta)
-    values (reserve_job.slot, job, clock_timestamp() + reserve_job.expires_s * interval '1 second', 'reserved',
+    insert into fastq.scheduled (shard, id, run_at, reason, commit_delay, commit_at, queue, priority, group_key, task, payload, meta)
+    values (reserve_job.shard, job, clock_timestamp() + reserve_job.expires_s * interval '1 second', 'reserved',
             reserve_job.delay_s * interval '1 second', reserve_job.run_at, reserve_job.queue, reserve_job.priority,
             reserve_job.group_key, reserve_job.task, reserve_job.payload, reserve_job.meta);
     if fastq.ordered_of(reserve_job.meta) is not null then
-      insert into fastq.line (slot, pos, priority, queue, group_key, task, meta, reserved)
-      values (reserve_job.slot, job, reserve_job.priority, reserve_job.queue, reserve_job.group_key, reserve_job.task,
+      insert into fastq.line (shard, pos, priority, queue, group_key, task, meta, reserved)
+      values (reserve_job.shard, job, reserve_job.priority, reserve_job.queue, reserve_job.group_key, reserve_job.task,
               reserve_job.meta, true);
-      perform fastq.begin_lines(reserve_job.slot, array[reserve_job.queue], array[reserve_job.group_key]);
+      perform fastq.begin_lines(reserve_job.shard, array[reserve_job.queue], array[reserve_job.group_key]);
     end if;
   end if;
   return next;
@@ -85,34 +85,34 @@ declare
   g      record;
   due    timestamptz;
 begin
-  for s in 0 .. fastq.slots() - 1 loop
+  for s in 0 .. fastq.shards() - 1 loop
     -- Who expires or commits it at this moment is waited for; then it is gone.
     delete from fastq.scheduled w
-    where w.slot = s and w.id = commit_reserved.job and w.reason = 'reserved' and w.run_at > moment
+    where w.shard = s and w.id = commit_reserved.job and w.reason = 'reserved' and w.run_at > moment
     returning w.priority, w.attempt, w.enqueued_ms, w.queue, w.group_key, w.task, w.payload, w.meta, w.commit_delay, w.commit_at
     into g;
     if found then
-      insert into fastq.committed (slot, id) values (s, commit_reserved.job);
+      insert into fastq.committed (shard, id) values (s, commit_reserved.job);
       due := coalesce(g.commit_at, moment + g.commit_delay);
       if fastq.ordered_of(g.meta) is not null then  -- whoever is just bringing its place up is waited for
         update fastq.line l set reserved = false, run_at = due, payload = g.payload
-        where l.slot = s and l.queue = g.queue and l.group_key = g.group_key and l.pos = commit_reserved.job;
+        where l.shard = s and l.queue = g.queue and l.group_key = g.group_key and l.pos = commit_reserved.job;
         if found then
           return 'committed';
         end if;
       end if;
       if due > moment then
-        insert into fastq.scheduled (slot, id, run_at, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+        insert into fastq.scheduled (shard, id, run_at, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
         values (s, commit_reserved.job, due, g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta);
       else
-        insert into fastq.ready (segment, slot, pos, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
-        values (coalesce((select n.head from fastq.ring n where n.slot = s), 0), s, commit_reserved.job, g.priority, g.attempt,
+        insert into fastq.ready (segment, shard, pos, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+        values (coalesce((select n.head from fastq.ring n where n.shard = s), 0), s, commit_reserved.job, g.priority, g.attempt,
                 g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta);
         perform pg_notify('fastq', '');
       end if;
       return 'committed';
     end if;
-    if exists (select from fastq.committed c where c.slot = s and c.id = commit_reserved.job) then
+    if exists (select from fastq.committed c where c.shard = s and c.id = commit_reserved.job) then
       return 'before';
     end if;
   end loop;
@@ -138,13 +138,13 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   s int4;
 begin
-  for s in 0 .. fastq.slots() - 1 loop
-    delete from fastq.scheduled w where w.slot = s and w.id = abandon.job and w.reason = 'reserved';
+  for s in 0 .. fastq.shards() - 1 loop
+    delete from fastq.scheduled w where w.shard = s and w.id = abandon.job and w.reason = 'reserved';
     if found then
       with mine as materialized (
-        select k.key from fastq.unique_key k where k.slot = s and k.job = abandon.job for update skip locked
+        select k.key from fastq.unique_key k where k.shard = s and k.job = abandon.job for update skip locked
       )
-      delete from fastq.unique_key k using mine m where k.slot = s and k.key = m.key;
+      delete from fastq.unique_key k using mine m where k.shard = s and k.key = m.key;
       perform fastq.leave_lines(s, array[abandon.job]);
       return true;
     end if;

@@ -10,12 +10,12 @@ declare
   uniq   json;
   holder int8;
 begin
-  for s in 0 .. fastq.slots() - 1 loop
+  for s in 0 .. fastq.shards() - 1 loop
     delete from fastq.finished f
-    where f.slot = s and f.id = retry.job and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
+    where f.shard = s and f.id = retry.job and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
     returning f.id, f.priority, f.enqueued_ms, f.queue, f.group_key, f.task, f.payload, f.meta into g;
     if found then
-      delete from fastq.cancellation c where c.slot = s and c.job = g.id;
+      delete from fastq.cancellation c where c.shard = s and c.job = g.id;
       uniq := fastq.unique_of(g.meta);
       if uniq is not null then
         select h.holder into holder
@@ -27,14 +27,14 @@ begin
         end if;
       end if;
       if fastq.ordered_of(g.meta) is not null
-        and not exists (select from fastq.head h where h.slot = s and h.job = g.id) then  -- else it still blocks its line
-        insert into fastq.line (slot, pos, priority, enqueued_ms, queue, group_key, task, payload, meta)
+        and not exists (select from fastq.head h where h.shard = s and h.job = g.id) then  -- else it still blocks its line
+        insert into fastq.line (shard, pos, priority, enqueued_ms, queue, group_key, task, payload, meta)
         values (s, g.id, g.priority, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, fastq.without_crashes(g.meta));
         perform fastq.begin_lines(s, array[g.queue], array[g.group_key]);
         return true;
       end if;
-      insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
-      values (coalesce((select n.head from fastq.ring n where n.slot = s), 0), s, g.priority, 0, g.id, g.enqueued_ms,
+      insert into fastq.ready (segment, shard, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
+      values (coalesce((select n.head from fastq.ring n where n.shard = s), 0), s, g.priority, 0, g.id, g.enqueued_ms,
               g.queue, g.group_key, g.task, g.payload, fastq.without_crashes(g.meta));
       perform pg_notify('fastq', '');
       return true;
@@ -57,11 +57,11 @@ declare
   total int8 := 0;
   job   int8;
 begin
-  for s in 0 .. fastq.slots() - 1 loop
+  for s in 0 .. fastq.shards() - 1 loop
     with pick as materialized (
       select f.ctid as place, f.id, f.finished_at, f.queue, f.priority, f.group_key, fastq.unique_of(f.meta) as uniq
       from fastq.finished f
-      where f.slot = s and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
+      where f.shard = s and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
         and fastq.ordered_of(f.meta) is null
         and (retry_jobs.states is null or f.state = any (retry_jobs.states))
         and (retry_jobs.queue is null or f.queue = retry_jobs.queue)
@@ -81,14 +81,14 @@ begin
       where w.ids is not null
     ), gone as (
       delete from fastq.finished f
-      where f.slot = s and f.ctid = any (array(
+      where f.shard = s and f.ctid = any (array(
         select p.place from pick p left join held h on h.job = p.id where p.uniq is null or h.holder = p.id))
       returning f.id, f.priority, f.finished_at, f.enqueued_ms, f.queue, f.group_key, f.task, f.payload, f.meta
     ), unmarked as (
-      delete from fastq.cancellation c using gone g where c.slot = s and c.job = g.id
+      delete from fastq.cancellation c using gone g where c.shard = s and c.job = g.id
     ), back as (
-      insert into fastq.ready (segment, slot, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
-      select coalesce((select n.head from fastq.ring n where n.slot = s), 0), s, g.priority, 0, g.id, g.enqueued_ms, g.queue,
+      insert into fastq.ready (segment, shard, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
+      select coalesce((select n.head from fastq.ring n where n.shard = s), 0), s, g.priority, 0, g.id, g.enqueued_ms, g.queue,
              g.group_key, g.task, g.payload, fastq.without_crashes(g.meta)
       from gone g
       order by g.finished_at, g.id
@@ -98,7 +98,7 @@ begin
     total := total + put;
     for job in
       select f.id from fastq.finished f
-      where f.slot = s and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
+      where f.shard = s and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
         and fastq.ordered_of(f.meta) is not null
         and (retry_jobs.states is null or f.state = any (retry_jobs.states))
         and (retry_jobs.queue is null or f.queue = retry_jobs.queue)

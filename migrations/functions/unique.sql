@@ -23,7 +23,7 @@ end $$;
 -- nobody who ends a job waits for a producer's transaction.
 -- With the owner's rights, because producers may neither read keys nor change them.
 create or replace function fastq.hold_keys(
-  slot int4, jobs int8[], keys text[], untils text[], queues text[], priorities int2[], groups text[]
+  shard int4, jobs int8[], keys text[], untils text[], queues text[], priorities int2[], groups text[]
 ) returns table (job int8, holder int8) language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -39,11 +39,11 @@ begin
            as a(job, key, until, queue, priority, group_key, n)
     ),
     put as (
-      insert into fastq.unique_key (slot, key, job, held_until, expires_at, queue, priority, group_key)
-      select hold_keys.slot, a.key, a.job, a.held_until, a.expires_at, a.queue, a.priority, a.group_key
+      insert into fastq.unique_key (shard, key, job, held_until, expires_at, queue, priority, group_key)
+      select hold_keys.shard, a.key, a.job, a.held_until, a.expires_at, a.queue, a.priority, a.group_key
       from asked a
       order by a.key collate "C", a.n
-      on conflict (slot, key) do nothing
+      on conflict (shard, key) do nothing
       returning job
     )
     select a.job, a.key, a.held_until, a.expires_at, a.queue, a.priority, a.group_key, p.job is not null as won
@@ -58,15 +58,15 @@ begin
       update fastq.unique_key k
       set job = w.job, held_until = w.held_until, expires_at = w.expires_at, queue = w.queue, priority = w.priority,
           group_key = w.group_key, taken_at = moment
-      where k.slot = hold_keys.slot and k.key = w.key and k.expires_at <= moment
+      where k.shard = hold_keys.shard and k.key = w.key and k.expires_at <= moment
       returning k.job into holder;
       exit when found;
       select k.job into holder from fastq.unique_key k
-      where k.slot = hold_keys.slot and k.key = w.key and (k.expires_at is null or k.expires_at > moment);
+      where k.shard = hold_keys.shard and k.key = w.key and (k.expires_at is null or k.expires_at > moment);
       exit when found;
-      insert into fastq.unique_key as k (slot, key, job, held_until, expires_at, queue, priority, group_key)
-      values (hold_keys.slot, w.key, w.job, w.held_until, w.expires_at, w.queue, w.priority, w.group_key)
-      on conflict (slot, key) do nothing
+      insert into fastq.unique_key as k (shard, key, job, held_until, expires_at, queue, priority, group_key)
+      values (hold_keys.shard, w.key, w.job, w.held_until, w.expires_at, w.queue, w.priority, w.group_key)
+      on conflict (shard, key) do nothing
       returning k.job into holder;
     end loop;
     if holder is null then
@@ -79,24 +79,24 @@ revoke execute on function fastq.hold_keys(int4, int8[], text[], text[], text[],
 
 -- What is to be done when jobs have left for good: their keys are free, but those that are held for a time; the lines whose
 -- heads they were go on. A key that somebody else is at is left to them.
-create or replace function fastq.ended(slot int4, jobs int8[]) returns void language plpgsql
+create or replace function fastq.ended(shard int4, jobs int8[]) returns void language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set random_page_cost = 0.01 set cpu_operator_cost = 0.1 as $$
 #variable_conflict use_column
 begin
   if jobs is null then
     return;
   end if;
-  if exists (select from fastq.head h where h.slot = ended.slot) then
-    perform fastq.leave_lines(ended.slot, ended.jobs);
+  if exists (select from fastq.head h where h.shard = ended.shard) then
+    perform fastq.leave_lines(ended.shard, ended.jobs);
   end if;
-  if not exists (select from fastq.unique_key k where k.slot = ended.slot) then
+  if not exists (select from fastq.unique_key k where k.shard = ended.shard) then
     return;
   end if;
   with mine as materialized (  -- one probe for each job, whatever the planner believes
     select h.place from unnest(ended.jobs) as j(id) cross join lateral (
       select k.ctid as place from fastq.unique_key k
-      where k.slot = ended.slot and k.job = j.id and k.held_until <> 'time'
+      where k.shard = ended.shard and k.job = j.id and k.held_until <> 'time'
       for update skip locked) h
   )
-  delete from fastq.unique_key k where k.slot = ended.slot and k.ctid = any (array(select m.place from mine m));
+  delete from fastq.unique_key k where k.shard = ended.shard and k.ctid = any (array(select m.place from mine m));
 end $$;

@@ -31,13 +31,14 @@ select substring(payload::text from 'tag\\*" ?: ?(\d+)')::int8 from fastq.{} whe
 """What cannot be read is kept as a text: then the quotes have backslashes."""
 
 STUCK = f"""
-select 'ready', to_jsonb(r.*) - 'payload' - 'meta' from fastq.ready r where slot = 0 and task = '{TASK}'
+select 'ready', json_build_array(segment, pos, id, queue, priority, group_key, attempt)::text
+from fastq.ready where shard = 0 and task = '{TASK}'
 union all
-select 'scheduled', to_jsonb(s.*) - 'payload' - 'meta' from fastq.scheduled s
-where slot = 0 and task = '{TASK}' and reason <> 'reserved' and run_at < now()
+select 'scheduled', json_build_array(id, run_at, reason, queue, priority, group_key, attempt)::text from fastq.scheduled
+where shard = 0 and task = '{TASK}' and reason <> 'reserved' and run_at < now()
 """
 WITHOUT_REASON = f"""
-select to_jsonb(f.*) - 'payload' from fastq.finished f
+select json_build_array(id, queue, priority, group_key, attempt, meta)::text from fastq.finished
 where task = '{TASK}' and state = 'failed' and coalesce(meta::text, '') not like '%%"message"%%'
 """
 NAMELESS = f"select count(*) from fastq.finished where task = '{TASK}' and payload is null"

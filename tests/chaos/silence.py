@@ -24,7 +24,7 @@ OURS = """task not in ('chaos.jobs.tick', 'chaos.jobs.stranger') and payload::te
 
 TO_DO = f"""
 select (select count(*) from fastq.ready where {OURS}) + (select count(*) from fastq.scheduled where {OURS})
-  + (select count(*) from fastq.lease l join fastq.worker w on w.slot = l.slot and w.id = l.worker),
+  + (select count(*) from fastq.lease l join fastq.worker w on w.shard = l.shard and w.id = l.worker),
   array(select pid from fastq.worker)
 """
 TABLES = ("ready", "scheduled", "lease", "worker", "progress", "unique_key", "leader")
@@ -105,7 +105,7 @@ def _rows(stage: Stage, left: Remains) -> None:
             rows = conn.execute(f"select to_jsonb(t) - 'batch' from fastq.{table} t limit 5".encode()).fetchall()
             left.details += [f"{table} {row[0]}" for row in rows]
         left.details += [str(row[0]) for row in conn.execute("select now()")] if left.details else []
-        rings = conn.execute("select count(*) from fastq.ring where slot = 0").fetchone()
+        rings = conn.execute("select count(*) from fastq.ring where shard = 0").fetchone()
         left.rows["missing ring"] = 1 - (rings[0] if rings else 0)
         left.failed = conn.execute(
             f"select (payload->>'number')::int8, meta::text from fastq.finished where {OURS} order by 1".encode()

@@ -90,7 +90,7 @@ class Stranger:
     def _insert(self, table: str, tag: int) -> tuple[str, str]:
         columns = self._tables[table]
         about_jobs = table.startswith(PUTS_JOBS)
-        needed = {"task", "payload", "queue", "slot", "pos", "run_at"} if about_jobs else set(columns)
+        needed = {"task", "payload", "queue", "shard", "pos", "run_at"} if about_jobs else set(columns)
         chosen = [c for c in columns if c in needed or self._rng.random() < 0.4]
         if about_jobs and self._rng.random() < 0.7:  # the sequence has the last word about places
             chosen = [c for c in chosen if c not in ("pos", "id")]
@@ -120,7 +120,7 @@ class Stranger:
             return self.strange.payload(tag)
         if column == "meta":
             return self.strange.meta()
-        if column in ("slot", "s") and self._rng.random() < 0.95:
+        if column in ("shard", "s") and self._rng.random() < 0.95:
             return 0
         if column == "worker" and self._rng.random() < 0.7:
             found = self._conn.execute("select id from fastq.worker order by random() limit 1").fetchone()

@@ -59,7 +59,7 @@ def put_failed(db: Db, *, queue: str = "default", task: str = "t", message: str 
         "at": "2026-01-02",
     }
     row = db.execute(
-        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload,"
+        "insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload,"
         " meta) values (0, nextval('fastq.pos'), 'failed', 4, 4, 1000, %s, 'g', %s, '{\"user\": \"Zoë\"}', %s)"
         " returning id",
         [queue, task, json.dumps({"errors": [error]})],
@@ -71,7 +71,7 @@ def put_failed(db: Db, *, queue: str = "default", task: str = "t", message: str 
 def put_running(db: Db) -> int:
     """Insert a lease with one job."""
     db.execute(
-        "insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch)"
+        "insert into fastq.lease (shard, id, worker, queue, priority, group_key, batch)"
         """ values (0, 1, 7, 'default', 4, '', '[[5,"t",0,0,{}]]')"""
     )
     return 5
@@ -248,7 +248,7 @@ def test_whatever_stands_in_meta_is_shown_as_far_as_it_makes_sense(db: Db) -> No
         with suppress(psycopg.errors.CheckViolation):  # what the door refuses cannot be shown
             db.execute(
                 "insert into fastq.finished"
-                " (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, meta)"
+                " (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, meta)"
                 " values (0, %s, 'failed', 4, 4, 1000, 'default', '', 't', %s)",
                 [number, meta],
             )

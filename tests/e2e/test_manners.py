@@ -53,10 +53,10 @@ STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]")
 INSERTS = [
     "insert into fastq.ready_0 (queue, task, group_key, payload) values (%(name)s, %(name)s, %(name)s, %(payload)s)",
     """insert into fastq.finished
-    (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
+    (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
     values (0, 77, 'failed', 4, 4, 1000, %(name)s, %(name)s, %(name)s, %(payload)s, %(meta)s)""",
     "insert into fastq.queue (name, paused) values (%(name)s, true)",
-    """insert into fastq.worker (slot, id, host, pid, name, expires_at)
+    """insert into fastq.worker (shard, id, host, pid, name, expires_at)
     values (0, 7, %(name)s, 7, %(name)s, now() + interval '1 h')""",
 ]
 
@@ -105,7 +105,7 @@ def test_text_in_log_lines_cannot_steer_the_terminal(formatter: logging.Formatte
     "command",
     [
         "bench throughput --jobs 100 --repeat 1",
-        "migrate --slots 7",
+        "migrate --shards 7",
         "jobs retry 1",
         "jobs delete --all --yes",
         "queues pause mail",

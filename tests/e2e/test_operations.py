@@ -80,7 +80,7 @@ def test_command_runs(db: Db, line: str) -> None:
     """Each command of the page does what it is there for, on a database with one failed job, 1024, in queue mail."""
     db.execute(
         "insert into fastq.finished"
-        " (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)"
+        " (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)"
         " values (0, 1024, 'failed', 4, 4, 0, 'mail', '', 'jobs.welcome', '{}', %s)",
         [json.dumps({"crashes": 3, "errors": [{"type": "TimeoutError", "message": "", "traceback": ""}]})],
     )

@@ -68,7 +68,7 @@ def test_workers_are_listed(db: Db) -> None:
     """Host, pid and name; counters that nobody has written yet are unknown; none is said."""
     assert fastq("workers", "list").stdout.startswith("No workers")
     db.execute(
-        "insert into fastq.worker (slot, id, host, pid, name, expires_at)"
+        "insert into fastq.worker (shard, id, host, pid, name, expires_at)"
         " values (0, 1, 'here', 77, 'blue', now() + interval '20s')"
     )
     header, here = fastq("workers", "list").stdout.splitlines()

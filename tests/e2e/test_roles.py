@@ -208,13 +208,13 @@ LIES = [
     "insert into fastq.ready_0 (task, enqueued_ms) values ('jobs.fine', -1)",
     "insert into fastq.ready_0 (task, priority) values ('jobs.fine', 10)",
     "copy fastq.ready_0 (task, attempt) from stdin",  # refused before it begins
-    "insert into fastq.scheduled (slot, run_at, task, attempt) values (0, now(), 'jobs.fine', 32767)",
-    "insert into fastq.scheduled (slot, run_at, task, reason) values (0, now(), 'jobs.fine', 'reserved')",
-    "insert into fastq.scheduled (slot, run_at, task, meta) values (0, now(), 'jobs.fine', '{}')",
-    "insert into fastq.scheduled (slot, run_at, task) values (0, 'infinity', 'jobs.fine')",
-    "insert into fastq.scheduled (slot, run_at, task, enqueued_ms) values (0, now(), 'jobs.fine', -1)",
-    "insert into fastq.scheduled (slot, id, run_at, task) select 0, 1, now(), 'jobs.fine' from generate_series(1, 2)",
-    "insert into fastq.line (slot, pos, queue, group_key, task) values (0, 1, 'q', 'g', 'jobs.fine')",
+    "insert into fastq.scheduled (shard, run_at, task, attempt) values (0, now(), 'jobs.fine', 32767)",
+    "insert into fastq.scheduled (shard, run_at, task, reason) values (0, now(), 'jobs.fine', 'reserved')",
+    "insert into fastq.scheduled (shard, run_at, task, meta) values (0, now(), 'jobs.fine', '{}')",
+    "insert into fastq.scheduled (shard, run_at, task) values (0, 'infinity', 'jobs.fine')",
+    "insert into fastq.scheduled (shard, run_at, task, enqueued_ms) values (0, now(), 'jobs.fine', -1)",
+    "insert into fastq.scheduled (shard, id, run_at, task) select 0, 1, now(), 'jobs.fine' from generate_series(1, 2)",
+    "insert into fastq.line (shard, pos, queue, group_key, task) values (0, 1, 'q', 'g', 'jobs.fine')",
     "select fastq.enqueue('jobs.fine', headers => ('{\"a\":' || repeat('[', 300) || repeat(']', 300) || '}')::json)",
     "select fastq.enqueue('jobs.fine', headers => '[1]')",
     "select fastq.enqueue('jobs.fine', run_at => 'infinity')",
@@ -260,7 +260,7 @@ FORBIDDEN = [
     "select payload from fastq.line",
     "delete from fastq.line",
     "select job from fastq.head",
-    "insert into fastq.head (slot, queue, group_key) values (0, 'q', 'g')",
+    "insert into fastq.head (shard, queue, group_key) values (0, 'q', 'g')",
     "select fastq.bring_up(0, 'q', 'g')",
     "select payload from fastq.ready",
     "select task from fastq.ready_0",
@@ -271,7 +271,7 @@ FORBIDDEN = [
     "select id from fastq.job",
     "select counters from fastq.worker",
     "select key from fastq.unique_key",
-    "insert into fastq.unique_key (slot, key, job) values (0, 'k', 1)",
+    "insert into fastq.unique_key (shard, key, job) values (0, 'k', 1)",
     "update fastq.unique_key set expires_at = now()",
     "delete from fastq.unique_key",
     "delete from fastq.ready",
@@ -283,7 +283,7 @@ FORBIDDEN = [
     "update fastq.ring set head = 1",
     "truncate fastq.ready_0",
     "lock table fastq.ready_0 in access exclusive mode",
-    "insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch) values (0, 1, 1, 'q', 4, '', '')",
+    "insert into fastq.lease (shard, id, worker, queue, priority, group_key, batch) values (0, 1, 1, 'q', 4, '', '')",
     "insert into fastq.queue (name, paused) values ('default', true)",
     "insert into fastq.migration (version, name, checksum) values (9, 'x', 'x')",
     "copy fastq.ready_0 to stdout",
@@ -320,10 +320,10 @@ def test_producer_can_execute_the_producers_statements_only(logins: dict[str, st
 def test_steering_is_the_workers(db: Db, logins: dict[str, str], call: str) -> None:
     """The functions that look at jobs and change them run with the caller's rights."""
     db.execute(
-        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
+        "insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
         " values (0, 1, 'failed', 4, 1, 0, 'q', '', 't')"
     )
-    db.execute("insert into fastq.scheduled (slot, id, run_at, task) values (0, 2, now() + interval '1 hour', 't')")
+    db.execute("insert into fastq.scheduled (shard, id, run_at, task) values (0, 2, now() + interval '1 hour', 't')")
     assert refused(logins["producer"], f"select fastq.{call}")
     assert refused(logins["monitor"], f"select fastq.{call}")
     assert not refused(logins["worker"], f"select fastq.{call}")
@@ -378,7 +378,7 @@ async def test_worker_turns_the_ring(db: Db, logins: dict[str, str]) -> None:
     async with await psycopg.AsyncConnection.connect(logins["worker"], autocommit=True) as conn:
         assert await rotate.truncatable(conn) == [Emptied("ready_2", 2)]
         assert await rotate.truncate(conn, Emptied("ready_2", 2))
-        assert await rotate.advance(conn, slot=0, head_bytes=1) == 1
+        assert await rotate.advance(conn, shard=0, head_bytes=1) == 1
     assert db.execute("select pg_relation_size('fastq.ready_2')").fetchone() == (0,)
 
 
@@ -403,7 +403,7 @@ def test_migrate_needs_the_owner_only_when_there_is_something_to_do(db: Db, logi
     done = command(logins["worker"], "migrate")
     assert (done.returncode, "nothing to do" in done.stdout) == (0, True), done.stderr
     assert command(logins["producer"], "migrate", "--check").returncode == 0
-    done = command(logins["worker"], "migrate", "--slots", "2")
+    done = command(logins["worker"], "migrate", "--shards", "2")
     assert (done.returncode, "run `fastq migrate` as its owner" in done.stderr) == (4, True), done.stderr
     db.execute("delete from fastq.migration")
     done = command(logins["worker"], "migrate")

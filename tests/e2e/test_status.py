@@ -50,7 +50,7 @@ def test_empty_database_says_what_to_do_next(db: Db) -> None:
 def test_workers_from_the_end_of_time_are_shown(db: Db, moment: str) -> None:
     """Whoever may insert a worker may write such times: `status`, with and without --json, and `workers list` go on."""
     db.execute(
-        "insert into fastq.worker (slot, id, host, pid, started_at, expires_at) values (0, 1, 'h', 1, %s, %s)",
+        "insert into fastq.worker (shard, id, host, pid, started_at, expires_at) values (0, 1, 'h', 1, %s, %s)",
         [moment] * 2,
     )
     assert status().returncode == 0
@@ -67,7 +67,7 @@ def test_sizes_are_those_of_all_segments(db: Db) -> None:
     before = survey(db).fleet
     db.execute("insert into fastq.ready_2 (task, payload) select 't', '{}' from generate_series(1, 3000)")
     db.execute(
-        "insert into fastq.lease_3 (slot, id, worker, queue, priority, group_key, batch)"
+        "insert into fastq.lease_3 (shard, id, worker, queue, priority, group_key, batch)"
         " select 0, 1, 1, 'q', 4, '',"
         " convert_to(json_agg(json_build_array(n, 't', 0, 1, gen_random_uuid()))::text, 'UTF8')"
         " from generate_series(1, 3000) n"
@@ -80,17 +80,19 @@ def test_sizes_are_those_of_all_segments(db: Db) -> None:
 def test_every_state_is_counted_by_queue(db: Db) -> None:
     """Ready, running, scheduled, retrying and failed jobs have their columns; claimed jobs that are done do not run."""
     fill(db, "mail", 3)
-    db.execute("insert into fastq.scheduled (slot, run_at, queue, task) values (0, now() + interval '1h', 'mail', 't')")
     db.execute(
-        "insert into fastq.scheduled (slot, run_at, queue, task, reason)"
+        "insert into fastq.scheduled (shard, run_at, queue, task) values (0, now() + interval '1h', 'mail', 't')"
+    )
+    db.execute(
+        "insert into fastq.scheduled (shard, run_at, queue, task, reason)"
         " select 0, now(), 'mail', 't', 'retrying' from generate_series(1, 2)"
     )
     db.execute(
-        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
+        "insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
         " select 0, n, s, 4, 1, 0, 'mail', '', 't' from (values (1, 'failed'), (2, 'failed'), (3, 'succeeded')) v(n, s)"
     )
     db.execute(
-        "insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch, done)"
+        "insert into fastq.lease (shard, id, worker, queue, priority, group_key, batch, done)"
         """ values (0, 1, 1, 'mail', 4, '', '[[1,"t",0,0,{}],[2,"t",0,0,{}],[3,"t",0,0,{}]]', '{1}')"""
     )
     done = status("--json")
@@ -107,7 +109,7 @@ def test_kept_job_is_a_job(db: Db, state: str) -> None:
     """A queue with nothing but jobs that are kept is shown, with how many; nobody says that there are none."""
     assert "KEPT" not in status().stdout
     db.execute(
-        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
+        "insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
         " select 0, n, %s, 4, 1, 0, 'mail', '', 't' from generate_series(1, 3) n",
         [state],
     )
@@ -143,7 +145,7 @@ def test_workers_and_leader_are_shown(db: Db) -> None:
     """A worker's host, pid, counters and remaining lease; the leader; the schema."""
     counters = {"claimed": 5000, "succeeded": 4999, "failed": 0, "retried": 1, "lost": 0, "returned": 0, "running": 1}
     db.execute(
-        "insert into fastq.worker (slot, id, host, pid, name, expires_at, counters)"
+        "insert into fastq.worker (shard, id, host, pid, name, expires_at, counters)"
         " values (0, 1, 'here', 77, 'blue', now() + interval '20s', %s),"
         " (0, 2, 'there', 78, '', now() - interval '1s', null)",
         [json.dumps(counters)],
@@ -163,7 +165,7 @@ def test_counters_of_another_make_are_unknown(db: Db) -> None:
     """Whatever stands in a worker's row, status shows it."""
     for number, counters in enumerate(["[1]", '{"running": "x", "claimed": null}', '"text"'], 1):
         db.execute(
-            "insert into fastq.worker (slot, id, host, pid, name, expires_at, counters)"
+            "insert into fastq.worker (shard, id, host, pid, name, expires_at, counters)"
             " values (0, %s, 'here', 77, 'blue', now() + interval '20s', %s)",
             [number, counters],
         )
@@ -211,9 +213,9 @@ def test_count_is_estimated_above_the_cap(db: Db) -> None:
 
 def test_waiting_and_failed_jobs_are_estimated_above_the_cap(db: Db) -> None:
     """Scheduled and failed jobs have caps of their own."""
-    db.execute("insert into fastq.scheduled (slot, run_at, task) select 0, now(), 't' from generate_series(1, 5000)")
+    db.execute("insert into fastq.scheduled (shard, run_at, task) select 0, now(), 't' from generate_series(1, 5000)")
     db.execute(
-        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
+        "insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
         " select 0, n, 'failed', 4, 1, 0, 'default', '', 't' from generate_series(1, 6000) n"
     )
     found = queue_of(db, "default", count_most=1000)

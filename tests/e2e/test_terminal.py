@@ -63,14 +63,14 @@ def busy(db: Db) -> Db:
     error = {"type": "TimeoutError", "message": "the mail server did not answer within 30 seconds", "attempt": 4}
     for number, (state, queue) in enumerate([("failed", "mail"), ("discarded", "größe名前"), ("cancelled", "x" * 60)]):
         db.execute(
-            "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, meta)"
-            " values (0, %s, %s, 4, 4, 1000, %s, '', %s, %s)",
+            "insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task,"
+            " meta) values (0, %s, %s, 4, 4, 1000, %s, '', %s, %s)",
             [123_456_000 + number, state, queue, TASK, json.dumps({"errors": [error]})],
         )
     db.execute("insert into fastq.queue (name, paused) values ('mail', true)")
     names = ("running", "claimed", "succeeded", "failed", "retried", "returned", "lost")
     db.execute(
-        "insert into fastq.worker (slot, id, host, pid, name, expires_at, counters)"
+        "insert into fastq.worker (shard, id, host, pid, name, expires_at, counters)"
         " values (0, 1, 'worker-7.internal.example.org', 123456, 'blue-fleet', now() + interval '20s', %s)",
         [json.dumps(dict.fromkeys(names, 1_234_567))],
     )

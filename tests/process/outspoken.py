@@ -57,7 +57,7 @@ async def together(jobs: list[fastq.BatchItem]) -> None:
 
 @app.task(queue="talk")
 async def leaves(n: int) -> None:
-    """Start something that logs when this job is long over, in a slot that runs others by then."""
+    """Start something that logs when this job is long over, in a shard that runs others by then."""
     lasting.append(asyncio.get_running_loop().create_task(_later(n)))
 
 

@@ -68,7 +68,7 @@ def test_lines_of_handlers_say_which_job_they_are_of(dsn: str, db: Db) -> None:
 
 
 def test_what_outlives_its_job_keeps_its_name(dsn: str, db: Db) -> None:
-    """A task that a handler left behind is not taken for the job that runs in its slot by then."""
+    """A task that a handler left behind is not taken for the job that runs in its shard by then."""
     with Fleet(dsn, "-c", "1", "--log-format", "json", target="outspoken:app") as fleet:
         jobs = put(*(outspoken.leaves.job(n=n) for n in range(3)))
         put(outspoken.over.job())

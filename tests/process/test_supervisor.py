@@ -293,18 +293,18 @@ class TestDeath:
         assert successor["cell"] != victim["cell"]
         assert not running.said("dead")
 
-    def test_crash_looping_slot_does_not_stop_others(self, start: Start) -> None:
-        """One slot dies again and again; the other one keeps its worker, and the supervisor lives."""
+    def test_crash_looping_seat_does_not_stop_others(self, start: Start) -> None:
+        """One seat dies again and again; the other one keeps its worker, and the supervisor lives."""
         policy = {"max_strikes": 2, "base_s": 60.0, "cap_s": 60.0}
         running = start(cpus=[0, 1], worker={"crash_on_cpu": 1}, policy=policy)
-        running.expect_log("slot 1 is in a crash loop")
+        running.expect_log("seat 1 is in a crash loop")
         running.from_the_start().expect("ready", cpu=0)
         running.send(signal.SIGTERM)
         assert running.end() == 0
         assert len([e for e in running.said("started") if e["cpu"] == 0]) == 1
 
-    def test_all_slots_crash_looping_exits_6(self, start: Start) -> None:
-        """When no slot can keep a worker, the supervisor gives up, steward last."""
+    def test_all_seats_crash_looping_exits_6(self, start: Start) -> None:
+        """When no seat can keep a worker, the supervisor gives up, steward last."""
         running = start(worker={"first": "crash"}, policy={"base_s": 0.01})
         assert running.end() == 6
         assert running.said("steward left")
@@ -341,8 +341,8 @@ class TestDeath:
         running.send(signal.SIGTERM)
         assert running.end() == 0
 
-    def test_burst_returns_0_when_every_slot_is_finished(self, start: Start) -> None:
-        """In burst mode a clean exit finishes the slot; after the last one the steward goes too."""
+    def test_burst_returns_0_when_every_seat_is_finished(self, start: Start) -> None:
+        """In burst mode a clean exit finishes the seat; after the last one the steward goes too."""
         running = start(burst=True, worker={"first": "done"})
         assert running.end() == 0
         assert len(running.said("started")) == 2
@@ -428,7 +428,7 @@ class TestReshape:
         assert {e["from"] for e in running.said("ignored")} == old
 
     def test_term_during_a_roll_drains_old_and_new(self, start: Start) -> None:
-        """A drain ends a roll, and reaches both workers of the slot."""
+        """A drain ends a roll, and reaches both workers of the seat."""
         running = start(processes=1, worker={"on_term": "ignore"}, limits={"echo_s": 0.0})
         (old,) = running.ready(1)
         running.send(signal.SIGHUP)
@@ -448,12 +448,12 @@ class TestReshape:
         running.send(signal.SIGTTOU)
         assert running.expect("left")["from"] == second["from"]
         running.send(signal.SIGTTOU)
-        running.expect_log("TTOU: 1 slots")
+        running.expect_log("TTOU: 1 seats")
         running.send(signal.SIGTERM)
         assert running.end() == 0
         assert [e["from"] for e in running.said("left")] == [second["from"], first["from"]]
 
-    def test_usr1_reaches_all_children_and_logs_the_slot_table(self, start: Start) -> None:
+    def test_usr1_reaches_all_children_and_logs_the_seat_table(self, start: Start) -> None:
         """Every child shows what it does, the supervisor what it has."""
         running = start()
         pids = {e["from"] for e in running.ready()}
@@ -469,7 +469,7 @@ class TestReshape:
         running = start(processes=1, worker={"first": "wait"})
         running.expect("started")
         running.send(signal.SIGUSR1)
-        running.expect_log("slot 0: worker")
+        running.expect_log("seat 0: worker")
         running.send(signal.SIGTERM)
         assert running.end() == 0
         assert len(running.said("started")) == 1
@@ -488,7 +488,7 @@ class TestBirth:
         assert (over["modules"], over["threads"]) == ([], 1)
 
     def test_workers_are_pinned_in_turn(self, start: Start) -> None:
-        """The slot decides the CPU."""
+        """The seat decides the CPU."""
         cpus = sorted(os.sched_getaffinity(0))
         running = start(processes=3, cpus=cpus)
         ready = running.ready(3)

@@ -29,11 +29,11 @@ def test_jobs_run_and_leave_nothing_behind(dsn: str, db: Db) -> None:
     assert db.execute("select count(*) from fastq.worker").fetchone() == (0,)
 
 
-def test_jobs_of_all_slots_run(dsn: str, db: Db) -> None:
-    """Workers claim from each of 32 slots, and two workers go round them without losing or repeating a job."""
-    migrator.set_slots(db, 32)
+def test_jobs_of_all_shards_run(dsn: str, db: Db) -> None:
+    """Workers claim from each of 32 shards, and two workers go round them without losing or repeating a job."""
+    migrator.set_shards(db, 32)
     db.execute(
-        "insert into fastq.ready_1 (slot, pos, task, payload)"
+        "insert into fastq.ready_1 (shard, pos, task, payload)"
         " select n %% 32, 1000000 + n, %s, json_build_object('n', n) from generate_series(0, 959) n",
         [handlers.quick.name],
     )

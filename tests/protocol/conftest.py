@@ -14,7 +14,7 @@ EMPTY = """
 truncate fastq.ready_0, fastq.ready_1, fastq.ready_2, fastq.ready_3, fastq.lease, fastq.scheduled, fastq.finished,
          fastq.worker, fastq.progress, fastq.unique_key, fastq.committed, fastq.line, fastq.head, fastq.queue,
          fastq.cron, fastq.leader, fastq.ring, fastq.cancellation, fastq.allowance, fastq.setting, fastq.migration;
-insert into fastq.ring (slot) values (0);
+insert into fastq.ring (shard) values (0);
 insert into fastq.setting select * from kept.setting;
 insert into fastq.migration select * from kept.migration;
 """

@@ -37,7 +37,7 @@ def done(claimed: Claimed, ordinal: int = 0, **changes: Any) -> Settlement:
 
 async def settle(conn: Conn, who: int, *settlements: Settlement) -> set[tuple[int, int]]:
     """Settle jobs of a worker."""
-    return await settling.settle(conn, slot=0, worker=who, settlements=list(settlements))
+    return await settling.settle(conn, shard=0, worker=who, settlements=list(settlements))
 
 
 async def heads(conn: Conn) -> dict[str, int | None]:
@@ -57,7 +57,7 @@ async def check(conn: Conn) -> None:
     assert strays == []
     headless = (
         "select l.pos from fastq.line l where not exists (select from fastq.head h"
-        " where (h.slot, h.queue, h.group_key) = (l.slot, l.queue, l.group_key))"
+        " where (h.shard, h.queue, h.group_key) = (l.shard, l.queue, l.group_key))"
     )
     assert await ask(conn, headless) == []
 
@@ -71,7 +71,7 @@ async def blocked(conn: Conn) -> tuple[int, int, int]:
     who = await hire(conn)
     got = await claim(conn, who)
     await settle(conn, who, failed(got.lease, meta=BLOCK))
-    await ack.ack(conn, slot=0, worker=who, leases=[got.lease])
+    await ack.ack(conn, shard=0, worker=who, leases=[got.lease])
     assert await states(conn) == {first: "failed", second: "waiting"}
     assert await heads(conn) == {"g": first}
     return who, first, second

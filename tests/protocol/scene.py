@@ -24,9 +24,9 @@ LANE = Lane(0, 0, "default", 4, "")
 DEADLINE_S = 10.0
 
 
-async def hire(conn: Conn, *, lease_s: float = 30.0, slots: int = 1) -> int:
+async def hire(conn: Conn, *, lease_s: float = 30.0, shards: int = 1) -> int:
     """Register a worker; a negative lease gives one that has expired already."""
-    return await worker.register(conn, host="here", pid=1, name="", lease_s=lease_s, slots=slots)
+    return await worker.register(conn, host="here", pid=1, name="", lease_s=lease_s, shards=shards)
 
 
 async def expire(conn: Conn, *workers: int) -> None:
@@ -43,9 +43,9 @@ async def put(
     placed = []
     for payload in payloads or ("{}",):
         cur = await conn.execute(
-            f"insert into fastq.ready_{lane.segment} (slot, queue, priority, group_key, task, payload, attempt, meta)"
+            f"insert into fastq.ready_{lane.segment} (shard, queue, priority, group_key, task, payload, attempt, meta)"
             " values (%s, %s, %s, %s, %s, %s::json, %s, %s::json) returning pos",
-            (lane.slot, lane.queue, lane.priority, lane.group_key, task, payload, attempt, meta),
+            (lane.shard, lane.queue, lane.priority, lane.group_key, task, payload, attempt, meta),
         )
         placed.append((await one(cur))[0])
     return placed
@@ -67,9 +67,9 @@ async def past_the_door(conn: Conn, table: str = "ready") -> AsyncIterator[None]
 async def put_many(conn: Conn, count: int, *, lane: Lane = LANE) -> None:
     """Insert `count` ready jobs with one statement."""
     await conn.execute(
-        f"insert into fastq.ready_{lane.segment} (slot, queue, priority, group_key, task, payload)"
+        f"insert into fastq.ready_{lane.segment} (shard, queue, priority, group_key, task, payload)"
         " select %s, %s, %s, %s, 't', json_build_object('n', n) from generate_series(1, %s) n",
-        (lane.slot, lane.queue, lane.priority, lane.group_key, count),
+        (lane.shard, lane.queue, lane.priority, lane.group_key, count),
     )
 
 

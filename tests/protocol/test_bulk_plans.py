@@ -41,21 +41,21 @@ select setval('fastq.pos', 1024000000);
 insert into fastq.ready_0 (pos, id, task, meta)
 select n, n, 't', json_build_object('unique', json_build_array('k' || n, 'finished')) from {numbers};
 insert into fastq.ready_1 (pos, queue, group_key, task) select 1000000 + n, 'other', 'g' || n % 50, 't' from {numbers};
-insert into fastq.scheduled (slot, id, run_at, reason, task)
+insert into fastq.scheduled (shard, id, run_at, reason, task)
 select 0, 2000000 + n, now() - interval '1 s', case n % 2 when 0 then 'reserved' else 'scheduled' end, 't'
 from {numbers};
 insert into fastq.finished
-  (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta, expires_at)
+  (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta, expires_at)
 select 0, 3000000 + n, 'failed', 4, 1, 1, 'default', '', 't', '{{}}',
        json_build_object('unique', json_build_array('f' || n, 'finished')), now() - interval '1 s' from {numbers};
-insert into fastq.line (slot, pos, queue, group_key, task, enqueued_ms, reserved)
+insert into fastq.line (shard, pos, queue, group_key, task, enqueued_ms, reserved)
 select 0, 4000000 + n, 'lined', 'g' || n % 50, 't', 1, false from {numbers};
-insert into fastq.head (slot, queue, group_key, job) select 0, 'x', 'g' || n, n from {numbers};
-insert into fastq.unique_key (slot, key, job, held_until, queue)
+insert into fastq.head (shard, queue, group_key, job) select 0, 'x', 'g' || n, n from {numbers};
+insert into fastq.unique_key (shard, key, job, held_until, queue)
 select 0, 'k' || n, n, 'finished', 'default' from {numbers};
-insert into fastq.unique_key (slot, key, job, held_until, expires_at, queue)
+insert into fastq.unique_key (shard, key, job, held_until, expires_at, queue)
 select 0, 'x' || n, 5000000 + n, 'finished', now() - interval '1 s', 'default' from {numbers};
-insert into fastq.committed (slot, id, committed_at) select 0, n, now() - interval '90 days' from {numbers};
+insert into fastq.committed (shard, id, committed_at) select 0, n, now() - interval '90 days' from {numbers};
 """
 
 
@@ -139,7 +139,7 @@ UPKEEP = {
 def test_upkeep_in_proportion_to_its_batch(burst: psycopg.Connection[Any], name: str) -> None:
     """What the leader deletes in batches handles a few rows for each, however many there are."""
     burst.execute(SETUP.encode())
-    done, handled = work(burst, statement(name), {"slot": 0, **UPKEEP[name]})
+    done, handled = work(burst, statement(name), {"shard": 0, **UPKEEP[name]})
     assert done == BATCH
     assert handled <= MOST_PER_ROW * BATCH
 

@@ -47,7 +47,7 @@ async def test_a_job_that_waits_in_a_worker_never_runs(dsn: str, conn: Conn) -> 
                 await hand.ledger.flush()
                 await asyncio.sleep(0)
         await hand.stop()
-        await crew.link.call(partial(ack.ack, slot=0, worker=hand.worker, leases=[batch.lease]))
+        await crew.link.call(partial(ack.ack, shard=0, worker=hand.worker, leases=[batch.lease]))
     assert ran == [1, 3]
     assert await states(conn) == {jobs[1]: "cancelled"}
 

@@ -114,7 +114,7 @@ async def test_granted_retries_outlast_the_worker(conn: Conn) -> None:
     lease = (await take(conn, who)).lease
     assert await completion.save_checkpoint(conn, Place(0, lease, 0), "7", retries=5)
     assert await completion.save_checkpoint(conn, Place(0, lease, 0), "8")
-    await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, Died(ran=True, cause="SIGKILL")))
+    await reap.reap(conn, shard=0, worker=who, verdict=lambda job: conclude(job, Died(ran=True, cause="SIGKILL")))
     ((meta,),) = await ask(conn, "select meta from fastq.ready")
     assert (meta["retries"], meta["checkpoint"], meta["headers"], meta["crashes"]) == (5, 8, {"h": 1}, 1)
 

@@ -74,12 +74,12 @@ async def test_nothing_to_claim(conn: Conn) -> None:
         Lane(0, 1, "default", 4, ""),
         Lane(1, 0, "default", 4, ""),
     ],
-    ids=["queue", "priority", "group", "segment", "slot"],
+    ids=["queue", "priority", "group", "segment", "shard"],
 )
 async def test_lanes_are_apart(conn: Conn, neighbour: Lane) -> None:
     """A claim never reaches over into a lane that differs in one thing only."""
     (mine,), (theirs,) = await put(conn), await put(conn, lane=neighbour)
-    who = await hire(conn, slots=2)
+    who = await hire(conn, shards=2)
     assert ids_of(await take(conn, who)) == [mine]
     assert ids_of(await take(conn, who)) == []
     assert ids_of(await take(conn, who, lane=neighbour)) == [theirs]
@@ -144,7 +144,7 @@ async def test_a_late_commit_behind_the_mark_is_found_from_zero(conn: Conn, othe
         (late,) = await put(conn)
         assert ids_of(await take(conn, who)) == [late]
     assert ids_of(await take(conn, who, low=late)) == []
-    found = await discover.discover(conn, slot=0, queues=[], exclude=[])
+    found = await discover.discover(conn, shard=0, queues=[], exclude=[])
     assert found == [(LANE, early)]
     assert ids_of(await take(conn, who, low=early - 1)) == [early]
 
@@ -184,9 +184,9 @@ async def test_odd_lane_names_survive(conn: Conn) -> None:
     """Queue and group names with quotes, backslashes and newlines are one lane like any other."""
     lane = Lane(0, 3, "q'\"\\\n,{}", 0, "g\\\t%s")
     (place,) = await put(conn, lane=lane)
-    ((found, first),) = await discover.discover(conn, slot=0, queues=[], exclude=[])
+    ((found, first),) = await discover.discover(conn, shard=0, queues=[], exclude=[])
     assert (found, first) == (lane, place)
-    ((found, _),) = await discover.discover(conn, slot=0, queues=[lane.queue], exclude=[])
+    ((found, _),) = await discover.discover(conn, shard=0, queues=[lane.queue], exclude=[])
     assert ids_of(await take(conn, await hire(conn), lane=found)) == [place]
 
 
@@ -315,7 +315,7 @@ async def test_leases_whose_answer_was_lost_are_listed(conn: Conn) -> None:
     await put(conn, "{}", "{}", lane=lane)
     mine, theirs = await hire(conn), await hire(conn)
     got, _ = await take(conn, mine, lane=lane, limit=1), await take(conn, theirs, lane=lane, limit=1)
-    (held,) = await leases.list_leases(conn, slot=0, worker=mine)
+    (held,) = await leases.list_leases(conn, shard=0, worker=mine)
     assert (held.lease, held.lane, held.claimed.batch) == (got.lease, lane, got.batch)
 
 

@@ -48,7 +48,7 @@ async def test_a_reaper_waits_for_a_claim_in_flight(conn: Conn, other: Conn, thi
     await take(conn, who, limit=1)
     async with other.transaction():
         await take(other, who)
-        reaping = asyncio.create_task(reap.reap(third, slot=0, worker=who, verdict=untouched))
+        reaping = asyncio.create_task(reap.reap(third, shard=0, worker=who, verdict=untouched))
         await until_blocked(conn, third)
     assert await reaping == 2
     assert await states(conn) == dict.fromkeys(places, "ready")
@@ -61,7 +61,7 @@ async def test_a_claim_behind_the_reaper_claims_nothing(conn: Conn, other: Conn,
     who = await hire(conn)
     held = await take(conn, who, limit=1)
     async with third.transaction():
-        await reap.reap(third, slot=0, worker=who, verdict=untouched)
+        await reap.reap(third, shard=0, worker=who, verdict=untouched)
         claiming = asyncio.create_task(take(other, who, acks=[held.lease]))
         await until_blocked(conn, other)
     got = await claiming
@@ -75,7 +75,7 @@ async def test_a_claim_behind_a_reaper_that_gave_up_goes_on(conn: Conn, other: C
     who = await hire(conn)
     held = await take(conn, who, limit=1)
     async with third.transaction(force_rollback=True):
-        await reap.reap(third, slot=0, worker=who, verdict=untouched)
+        await reap.reap(third, shard=0, worker=who, verdict=untouched)
         claiming = asyncio.create_task(take(other, who, acks=[held.lease]))
         await until_blocked(conn, other)
     got = await claiming

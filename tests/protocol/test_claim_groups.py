@@ -89,7 +89,7 @@ async def test_each_job_goes_back_to_its_group(conn: Conn) -> None:
     belongs = {job: key for key, (job,) in placed.items()}
     assert await groups(conn) == belongs
     moves = [back(got.lease, 0), later(got.lease, 1), failed(got.lease, 2)]
-    await settle(conn, slot=0, worker=who, settlements=moves)
+    await settle(conn, shard=0, worker=who, settlements=moves)
     assert await groups(conn) == belongs
 
 
@@ -98,7 +98,7 @@ async def test_a_reaped_lease_of_many_groups(conn: Conn) -> None:
     placed = await fill(conn, a=2, b=1)
     who = await hire(conn)
     await take_groups(conn, who, "ab")
-    await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, Died(ran=False, cause="SIGKILL")))
+    await reap.reap(conn, shard=0, worker=who, verdict=lambda job: conclude(job, Died(ran=False, cause="SIGKILL")))
     assert await ask(conn, "select group_key, count(*) from fastq.ready group by 1 order by 1") == [("a", 2), ("b", 1)]
     assert sorted((await groups(conn)).values()) == ["a", "a", "b"]
     assert len(placed["a"]) == 2

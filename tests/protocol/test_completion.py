@@ -29,7 +29,7 @@ async def test_a_lease_that_is_gone_cannot_be_held(conn: Conn) -> None:
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     assert await completion.hold(conn, Place(0, lease, 0))
-    await ack.ack(conn, slot=0, worker=who, leases=[lease])
+    await ack.ack(conn, shard=0, worker=who, leases=[lease])
     assert not await completion.hold(conn, Place(0, lease, 0))
 
 
@@ -41,7 +41,7 @@ async def test_a_completed_job_is_not_given_back(conn: Conn) -> None:
     async with conn.transaction():
         await completion.hold(conn, Place(0, lease, 0))
         await completion.complete(conn, Place(0, lease, 0))
-    assert await reap.reap(conn, slot=0, worker=who, verdict=charged) == 1
+    assert await reap.reap(conn, shard=0, worker=who, verdict=charged) == 1
     assert await states(conn) == {places[1]: "ready"}
     assert not await ask(conn, "select lease from fastq.progress")
 
@@ -53,7 +53,7 @@ async def test_a_completion_that_was_rolled_back_is_none(conn: Conn) -> None:
     lease = (await take(conn, who)).lease
     async with conn.transaction(force_rollback=True):
         await completion.complete(conn, Place(0, lease, 0))
-    assert await reap.reap(conn, slot=0, worker=who, verdict=charged) == 1
+    assert await reap.reap(conn, shard=0, worker=who, verdict=charged) == 1
     assert await states(conn) == dict.fromkeys(places, "ready")
 
 
@@ -75,7 +75,7 @@ async def test_a_job_that_was_settled_cannot_begin_its_transaction(conn: Conn) -
     await put(conn, "{}", "{}")
     who = await hire(conn)
     lease = (await take(conn, who)).lease
-    await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(lease, 1)])
+    await ack.ack_jobs(conn, shard=0, worker=who, jobs=[(lease, 1)])
     assert await completion.hold(conn, Place(0, lease, 0))
     assert not await completion.hold(conn, Place(0, lease, 1))
 
@@ -103,7 +103,7 @@ async def test_a_completed_job_goes_nowhere(conn: Conn, late: Callable[[int, int
     lease = (await take(conn, who)).lease
     await completion.complete(conn, Place(0, lease, 0))
     for settlement in (late(lease, 0), back(lease, 1)):
-        assert await settle(conn, slot=0, worker=who, settlements=[settlement]) == {(lease, settlement.ord)}
+        assert await settle(conn, shard=0, worker=who, settlements=[settlement]) == {(lease, settlement.ord)}
     assert await ask(conn, "select done from fastq.lease") == [([0, 1],)]
     assert list((await states(conn)).values()) == ["ready"]
 
@@ -119,7 +119,7 @@ async def test_what_a_job_made_durable_goes_with_its_lease(conn: Conn) -> None:
         if ride:
             assert (await take(conn, who, acks=[lease])).acked == [lease]
         else:
-            assert await ack.ack(conn, slot=0, worker=who, leases=[lease]) == {lease}
+            assert await ack.ack(conn, shard=0, worker=who, leases=[lease]) == {lease}
         assert await ask(conn, "select lease from fastq.progress") == [(-1,)]
 
 
@@ -133,7 +133,7 @@ async def test_a_reaper_waits_for_a_handlers_transaction_and_sees_it_completed(
     async with other.transaction():
         assert await completion.hold(other, Place(0, lease, 0))
         await completion.complete(other, Place(0, lease, 0))
-        reaping = asyncio.create_task(reap.reap(third, slot=0, worker=who, verdict=charged))
+        reaping = asyncio.create_task(reap.reap(third, shard=0, worker=who, verdict=charged))
         await until_blocked(conn, third)
     await reaping
     assert await states(conn) == {places[1]: "ready"}
@@ -147,7 +147,7 @@ async def test_a_reaper_waits_for_a_handlers_transaction_and_sees_it_fail(conn: 
     async with other.transaction(force_rollback=True):
         await completion.hold(other, Place(0, lease, 0))
         await completion.complete(other, Place(0, lease, 0))
-        reaping = asyncio.create_task(reap.reap(third, slot=0, worker=who, verdict=charged))
+        reaping = asyncio.create_task(reap.reap(third, shard=0, worker=who, verdict=charged))
         await until_blocked(conn, third)
     assert await reaping == 2
     assert await states(conn) == dict.fromkeys(places, "ready")
@@ -159,7 +159,7 @@ async def test_a_handler_that_comes_behind_the_reaper_is_refused(conn: Conn, oth
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     async with third.transaction():
-        await reap.reap(third, slot=0, worker=who, verdict=charged)
+        await reap.reap(third, shard=0, worker=who, verdict=charged)
         holding = asyncio.create_task(completion.hold(other, Place(0, lease, 0)))
         await until_blocked(conn, other)
     assert await holding is False

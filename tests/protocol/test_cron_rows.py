@@ -54,7 +54,7 @@ async def row(conn: Conn) -> tuple[Any, ...]:
 async def clockwork(dsn: str) -> Any:
     """Give the steward's clockwork, which leads."""
     link, ring = Link(dsn, "fastq test"), Link(dsn, "fastq test")
-    yield Cron(link, Leader(link, ring, holder="test", slots=1))
+    yield Cron(link, Leader(link, ring, holder="test", shards=1))
     await link.close()
 
 

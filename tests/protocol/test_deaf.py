@@ -20,7 +20,7 @@ from fastq.link import Link
 
 pytestmark = pytest.mark.protocol
 
-HOLD = "select value from fastq.setting where name = 'slots' for update"
+HOLD = "select value from fastq.setting where name = 'shards' for update"
 
 
 class Line:

@@ -19,7 +19,7 @@ Found = list[tuple[Lane, int]]
 async def discover(conn: Conn, *queues: str, exclude: str = "", tasks: str = "", limit: int = 256) -> Found:
     """Discover with the arguments that a test is about."""
     found = await looking.discover(
-        conn, slot=0, queues=queues, exclude=exclude.split(), tasks=Tasks(tasks.split() or None), limit=limit
+        conn, shard=0, queues=queues, exclude=exclude.split(), tasks=Tasks(tasks.split() or None), limit=limit
     )
     return sorted(found, key=lambda pair: pair[1])
 
@@ -42,8 +42,8 @@ async def test_every_segment_and_the_first_position_of_each_lane(conn: Conn) -> 
 KINDS = [("default", 4, ""), ("default", 4, "g"), ("default", 0, ""), ("mail", 4, "")]
 
 
-async def test_other_slots_are_left_out(conn: Conn) -> None:
-    """Discovery looks at one slot."""
+async def test_other_shards_are_left_out(conn: Conn) -> None:
+    """Discovery looks at one shard."""
     await put(conn, lane=Lane(1, 0, "default", 4, ""))
     assert await discover(conn) == await discover(conn, "default") == []
 
@@ -100,7 +100,7 @@ async def test_no_lane_starves_behind_many_busy_ones(conn: Conn, column: str) ->
     )
     who, lanes, served, window = await hire(conn), Lanes({}), set(), Window()
     for _ in range(260 * 4 // 64):
-        lanes.learn(await looking.discover(conn, slot=0, queues=[], exclude=[], window=window))
+        lanes.learn(await looking.discover(conn, shard=0, queues=[], exclude=[], window=window))
         for _ in range(64):
             lane, low = lanes.pick() or pytest.fail("no lane")
             got = await take(conn, who, lane=lane, low=low, limit=1)
@@ -121,7 +121,7 @@ async def test_a_stale_head_loses_nothing(conn: Conn) -> None:
 async def beyond(conn: Conn, known: dict[Lane, int], *queues: str, exclude: str = "") -> Found:
     """Look beyond what is known."""
     found = await looking.discover_beyond(
-        conn, slot=0, queues=queues, exclude=exclude.split(), tasks=Tasks(["t", "known"]), known=known
+        conn, shard=0, queues=queues, exclude=exclude.split(), tasks=Tasks(["t", "known"]), known=known
     )
     return sorted(found, key=lambda pair: pair[1])
 
@@ -174,8 +174,8 @@ async def test_other_queues_and_priorities_beside_those_that_are_known(conn: Con
     assert dict(await beyond(conn, {}, "a", "c")) == {lane: places[lane] for lane in (lanes[0], lanes[4])}
 
 
-async def test_beyond_leaves_out_other_slots_and_paused_queues(conn: Conn) -> None:
-    """As discovery does; a lane of another slot does not stand for one of this."""
+async def test_beyond_leaves_out_other_shards_and_paused_queues(conn: Conn) -> None:
+    """As discovery does; a lane of another shard does not stand for one of this."""
     await put(conn, lane=Lane(1, 0, "default", 4, ""))
     assert await beyond(conn, {}) == []
     (first,) = await put(conn, lane=LANE)

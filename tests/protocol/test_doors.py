@@ -89,9 +89,9 @@ async def test_headers_may_hold_any_words_and_brackets(conn: Conn) -> None:
 
 FIT = {
     "ready_1": "(task, {}) values ('t', {})",
-    "scheduled": "(slot, id, run_at, task, {}) values (0, 1, now(), 't', {})",
-    "line": "(slot, pos, queue, group_key, task, {}) values (0, 1, 'q', 'g', 't', {})",
-    "finished": "(slot, id, state, priority, queue, group_key, task, attempt, enqueued_ms, {}) values "
+    "scheduled": "(shard, id, run_at, task, {}) values (0, 1, now(), 't', {})",
+    "line": "(shard, pos, queue, group_key, task, {}) values (0, 1, 'q', 'g', 't', {})",
+    "finished": "(shard, id, state, priority, queue, group_key, task, attempt, enqueued_ms, {}) values "
     "(0, 1, 'failed', 4, 'q', '', 't', 0, 0, {})",
 }
 
@@ -189,7 +189,7 @@ async def test_a_delay_counts_from_the_call_and_not_from_the_transactions_start(
         await enqueue.insert_apart(conn, apart)
         plain, rich = Options(delay_s=3600.0), Options(delay_s=3600.0, headers={"a": 1})
         specs = [JobSpec("t", {"n": n}, rich if n % 100 == 0 else plain) for n in range(300)]
-        await copying.copy_jobs(conn, specs, copying.CopyText(slot=0, limit_bytes=1000), slot=0)
+        await copying.copy_jobs(conn, specs, copying.CopyText(shard=0, limit_bytes=1000), shard=0)
         rows = await ask(conn, "select run_at, state, meta is not null from fastq.job")
     assert len(rows) == count
     assert sum(has_meta for _, _, has_meta in rows) == 3 + 2 + 2
@@ -206,7 +206,7 @@ async def test_what_strangers_wrote_into_meta_breaks_no_listing(conn: Conn) -> N
     for n, meta in enumerate(odd, 1):
         await conn.execute(
             "insert into fastq.finished"
-            " (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)"
+            " (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)"
             " values (0, %s, 'failed', 4, 1, 0, 'q', '', 't', '{}', %s::json)", [n, meta],
         )  # fmt: skip
     await conn.execute("select fastq.enqueue('t', %s::json)", ['{"a":' + "[" * 300 + "]" * 300 + "}"])

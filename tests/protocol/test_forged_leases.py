@@ -46,7 +46,7 @@ IDS = [text[:30].decode(errors="backslashreplace") for text in FORGED]
 async def forge(conn: Conn, worker: int, batch: bytes, *, lease: int = 5, done: str = "{}") -> None:
     """Write a lease as a worker's rights allow."""
     await conn.execute(
-        "insert into fastq.lease_1 (slot, id, worker, queue, priority, group_key, batch, done)"
+        "insert into fastq.lease_1 (shard, id, worker, queue, priority, group_key, batch, done)"
         " values (0, %s, %s, 'default', 0, '', %s, %s)",
         (lease, worker, batch, done),
     )
@@ -60,7 +60,7 @@ async def test_a_forged_lease_does_not_stop_its_reaper(conn: Conn, batch: bytes)
     await take(conn, who)
     await forge(conn, who, batch)
     end = Died(ran=False, cause="SIGKILL")
-    await reap.reap(conn, slot=0, worker=who, verdict=lambda leased: conclude(leased, end), note=lambda *_: None)
+    await reap.reap(conn, shard=0, worker=who, verdict=lambda leased: conclude(leased, end), note=lambda *_: None)
     assert (await states(conn))[job] == "ready"
     assert await ask(conn, "select id from fastq.lease") == await ask(conn, "select id from fastq.worker") == []
 

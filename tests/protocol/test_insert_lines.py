@@ -97,7 +97,12 @@ async def test_a_time_that_has_passed_is_promoted_at_once(conn: Conn) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["tab\t newline\n cr\r nul\0", "back\\slash \\n \\N \\. '", '"quotes" ]], %s %(slot)s', "\U0001f600 ü \u2028 \x7f"],
+    [
+        "tab\t newline\n cr\r nul\0",
+        "back\\slash \\n \\N \\. '",
+        '"quotes" ]], %s %(shard)s',
+        "\U0001f600 ü \u2028 \x7f",
+    ],
     ids=range(4),
 )
 async def test_odd_values_arrive(conn: Conn, value: str) -> None:

@@ -57,7 +57,7 @@ async def put_scheduled(
     """Insert a job that waits for a time."""
     ((job,),) = await ask(
         conn,
-        "insert into fastq.scheduled (slot, run_at, reason, queue, task, payload, meta)"
+        "insert into fastq.scheduled (shard, run_at, reason, queue, task, payload, meta)"
         " values (0, now() + interval '1 hour', %s, %s, 't', '{\"n\": 1}', %s) returning id",
         reason,
         queue,
@@ -72,7 +72,7 @@ async def put_finished(
     """Insert a job that is kept."""
     ((job,),) = await ask(
         conn,
-        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload,"
+        "insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload,"
         " meta) values (0, nextval('fastq.pos'), %s, 2, 4, 1000, %s, 'g', %s, '{\"n\": 1}', %s) returning id",
         state,
         queue,
@@ -133,7 +133,7 @@ async def test_a_job_that_came_back_is_found_by_its_id(conn: Conn) -> None:
     who = await hire(conn)
     (job,) = await put(conn)
     first = await take(conn, who)
-    await settle(conn, slot=0, worker=who, settlements=[back(first.lease)])
+    await settle(conn, shard=0, worker=who, settlements=[back(first.lease)])
     ((pos,),) = await ask(conn, "select pos from fastq.ready")
     assert pos != job
     assert (await find(conn, job) or None) is not None
@@ -167,15 +167,15 @@ async def test_jobs_of_many_lanes_are_found(conn: Conn, lanes: int) -> None:
     assert await find(conn, 6001) is None
 
 
-async def test_jobs_of_other_slots_are_found(conn: Conn) -> None:
-    """All slots are looked at, and jobs there can be cancelled and retried."""
-    await conn.execute("update fastq.setting set value = '3' where name = 'slots'")
-    await conn.execute("insert into fastq.ring (slot, head) values (1, 1), (2, 2)")
+async def test_jobs_of_other_shards_are_found(conn: Conn) -> None:
+    """All shards are looked at, and jobs there can be cancelled and retried."""
+    await conn.execute("update fastq.setting set value = '3' where name = 'shards'")
+    await conn.execute("insert into fastq.ring (shard, head) values (1, 1), (2, 2)")
     (job,) = await put(conn, lane=Lane(2, 0, "default", 4, ""))
     assert (await find(conn, job) or None) is not None
     assert await carry_out(conn, jobs.cancel(job)) == "cancelled"
     assert await carry_out(conn, jobs.retry(job)) is True
-    assert await ask(conn, "select slot, segment, id from fastq.ready") == [(2, 2, job)]
+    assert await ask(conn, "select shard, segment, id from fastq.ready") == [(2, 2, job)]
 
 
 async def test_payloads_that_cannot_be_read(conn: Conn) -> None:
@@ -360,11 +360,11 @@ async def test_a_running_job_is_marked_for_its_worker(conn: Conn) -> None:
     found = await find(conn, placed[1])
     assert found is not None
     assert (found.state, found.cancelling) == ("running", True)
-    assert await jobs.cancellations(conn, slot=0, workers=[stranger]) == []
-    assert await jobs.cancellations(conn, slot=0, workers=[stranger, who]) == [Mark(who, claimed.lease, 1, placed[1])]
+    assert await jobs.cancellations(conn, shard=0, workers=[stranger]) == []
+    assert await jobs.cancellations(conn, shard=0, workers=[stranger, who]) == [Mark(who, claimed.lease, 1, placed[1])]
     assert await jobs.sweep_cancellations(conn) == 0
-    await settle(conn, slot=0, worker=who, settlements=[failed(claimed.lease, 1, state=JobState.CANCELLED)])
-    assert await jobs.cancellations(conn, slot=0, workers=[who]) == []
+    await settle(conn, shard=0, worker=who, settlements=[failed(claimed.lease, 1, state=JobState.CANCELLED)])
+    assert await jobs.cancellations(conn, shard=0, workers=[who]) == []
     assert await jobs.sweep_cancellations(conn) == 1
     assert await marks(conn) == set()
     assert (await states(conn))[placed[1]] == "cancelled"
@@ -378,12 +378,12 @@ async def test_a_mark_follows_its_job(conn: Conn) -> None:
     claimed = await take(conn, who)
     for name in names[:-1]:
         assert await carry_out(conn, jobs.cancel(placed[name])) == "cancelling"
-    await settle(conn, slot=0, worker=who, settlements=[back(claimed.lease, 2)])
+    await settle(conn, shard=0, worker=who, settlements=[back(claimed.lease, 2)])
     again = await take(conn, who)
     assert ids_of(again) == [placed["again"]]
     moves = [back(claimed.lease, 0), later(claimed.lease, 1, delay_s=60), failed(claimed.lease, 3)]
-    await settle(conn, slot=0, worker=who, settlements=moves)
-    await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(claimed.lease, 4)])
+    await settle(conn, shard=0, worker=who, settlements=moves)
+    await ack.ack_jobs(conn, shard=0, worker=who, jobs=[(claimed.lease, 4)])
 
     assert await jobs.sweep_cancellations(conn, limit=2) == 2
     assert await jobs.sweep_cancellations(conn) == 3
@@ -393,7 +393,7 @@ async def test_a_mark_follows_its_job(conn: Conn) -> None:
         placed["ready"]: "cancelled", placed["retrying"]: "cancelled", placed["failed"]: "failed",
         placed["again"]: "running", placed["untouched"]: "running",
     }  # fmt: skip
-    assert await jobs.cancellations(conn, slot=0, workers=[who]) == [Mark(who, again.lease, 0, placed["again"])]
+    assert await jobs.cancellations(conn, shard=0, workers=[who]) == [Mark(who, again.lease, 0, placed["again"])]
 
 
 async def test_a_retry_forgets_the_mark(conn: Conn) -> None:
@@ -403,7 +403,7 @@ async def test_a_retry_forgets_the_mark(conn: Conn) -> None:
     claimed = await take(conn, who)
     for job in placed:
         await carry_out(conn, jobs.cancel(job))
-    await settle(conn, slot=0, worker=who, settlements=[failed(claimed.lease, 0), failed(claimed.lease, 1)])
+    await settle(conn, shard=0, worker=who, settlements=[failed(claimed.lease, 0), failed(claimed.lease, 1)])
     assert await carry_out(conn, jobs.retry(placed[0])) is True
     assert await carry_out(conn, jobs.retry_many(JobFilter())) == 1
     assert await jobs.sweep_cancellations(conn) == 0
@@ -449,7 +449,7 @@ async def test_cancel_against_the_promotion_of_a_due_job(conn: Conn, other: Conn
     job = await put_scheduled(conn)
     await conn.execute("update fastq.scheduled set run_at = now()")
     async with conn.transaction():
-        await conn.execute(statement("promote_due_jobs"), {"slot": 0, "limit": 10, "since": "-infinity"})
+        await conn.execute(statement("promote_due_jobs"), {"shard": 0, "limit": 10, "since": "-infinity"})
         asked = asyncio.create_task(carry_out(other, jobs.cancel(job)))
         await until_blocked(third, other)
     assert await asked == "cancelled"
@@ -467,7 +467,7 @@ async def test_workers_and_cancels_at_once_lose_no_job(conn: Conn, other: Conn, 
     async def work() -> None:
         while (claimed := await take(other, who, limit=7)).batch is not None:
             done.update(ids_of(claimed))
-            await ack.ack(other, slot=0, worker=who, leases=[claimed.lease])
+            await ack.ack(other, shard=0, worker=who, leases=[claimed.lease])
 
     async def cancel() -> None:
         for job in reversed(placed):

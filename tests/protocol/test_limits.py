@@ -54,8 +54,8 @@ async def test_no_more_run_than_the_queue_allows(conn: Conn, db: Db) -> None:
     assert count(second) == 1
     full = await bounded(conn, one)
     assert (count(full), full.again_s, full.queue_full, full.ends) == (0, limits.FULL_AGAIN_S, True, True)
-    await ack.ack_jobs(conn, slot=0, worker=one, jobs=[(first.claimed.lease, 0)])
-    await settle(conn, slot=0, worker=two, settlements=[back(second.claimed.lease)])
+    await ack.ack_jobs(conn, shard=0, worker=one, jobs=[(first.claimed.lease, 0)])
+    await settle(conn, shard=0, worker=two, settlements=[back(second.claimed.lease)])
     assert count(await bounded(conn, two)) == 2
     third = await bounded(conn, one, acks=(first.claimed.lease,))
     assert (count(third), third.claimed.acked) == (1, [first.claimed.lease])
@@ -105,7 +105,7 @@ async def test_a_lease_of_many_groups_counts_for_each(conn: Conn, db: Db) -> Non
     await claim.claim_groups(
         conn, groups=[(lane, 0) for lane in lanes], share=2, worker=who, lease=lease, limit=9, acks=[]
     )
-    await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(lease, 0)])
+    await ack.ack_jobs(conn, shard=0, worker=who, jobs=[(lease, 0)])
     limits.set_queue(db, "default", max_running_per_group=3)
     await put(conn, *["{}"] * 4, lane=lanes[0])
     assert [count(await bounded(conn, who, lane=lane)) for lane in (lanes[0], lanes[2])] == [3, 1]
@@ -147,7 +147,7 @@ async def test_a_rate_gives_a_second_at_once_and_then_its_share(conn: Conn, db: 
 async def test_what_a_rate_gives_is_what_came(conn: Conn, db: Db) -> None:
     """A claim that found fewer jobs than it may take leaves the rest of the rate for the next."""
     limits.set_queue(db, "default", rate=1e-9)
-    await conn.execute("insert into fastq.allowance (slot, queue, tokens) values (0, 'default', 1)")
+    await conn.execute("insert into fastq.allowance (shard, queue, tokens) values (0, 'default', 1)")
     who = await hire(conn)
     assert count(await bounded(conn, who)) == 0
     await put(conn, "{}", "{}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -253,11 +254,16 @@ def columns(conn: Db) -> dict[str, str]:
 
 
 def contents(conn: Db, known: dict[str, str]) -> Contents:
-    """Return all rows, as far as they stand in columns that are known."""
-    queries = {
-        name: f"select to_json(t)::text from (select {names} from fastq.{name}) t" for name, names in known.items()
-    }
-    return {name: sorted(row[0] for row in conn.execute(query.encode())) for name, query in queries.items()}
+    """Return all rows, as far as they are in columns that are known; shards by their old name, slots."""
+    renamed = conn.execute(
+        "select 1 from pg_attribute where attrelid = 'fastq.ring'::regclass and attname = 'shard'"
+    ).fetchone()
+    found = {}
+    for name, names in known.items():
+        listed = re.sub(r"\bslot\b", "shard as slot", names) if renamed else names
+        rows = conn.execute(f"select to_json(t)::text from (select {listed} from fastq.{name}) t".encode())
+        found[name] = sorted(row[0].replace('"shards"', '"slots"') for row in rows)
+    return found
 
 
 def test_schema_7_is_adopted_with_all_its_jobs(old: Db, db: Db) -> None:
@@ -361,10 +367,10 @@ def test_a_foreign_schema_7_is_refused(old: Db) -> None:
         migrator.migrate(old)
 
 
-def test_slots_only_grow(db: Db) -> None:
-    """More slots get their ring rows; fewer are refused."""
-    migrator.set_slots(db, 3)
-    assert migrator.slots(db) == 3
-    assert db.execute("select array_agg(slot order by slot) from fastq.ring").fetchone() == ([0, 1, 2],)
+def test_shards_only_grow(db: Db) -> None:
+    """More shards get their ring rows; fewer are refused."""
+    migrator.set_shards(db, 3)
+    assert migrator.shards(db) == 3
+    assert db.execute("select array_agg(shard order by shard) from fastq.ring").fetchone() == ([0, 1, 2],)
     with pytest.raises(UsageError, match="only grow"):
-        migrator.set_slots(db, 2)
+        migrator.set_shards(db, 2)

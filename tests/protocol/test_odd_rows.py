@@ -78,7 +78,7 @@ def opened(claimed: Claimed) -> list[LeasedJob]:
 
 async def settle_each(conn: Conn, who: int, notes: Notes, *settlements: Settlement) -> int:
     """Settle; returns how many moved."""
-    return len(await settling.settle_each(conn, slot=0, worker=who, settlements=settlements, note=notes))
+    return len(await settling.settle_each(conn, shard=0, worker=who, settlements=settlements, note=notes))
 
 
 @asynccontextmanager
@@ -113,7 +113,7 @@ async def test_an_odd_meta_costs_its_job_alone(conn: Conn, notes: Notes, meta: s
     claimed = await take(conn, who)
     if dies := dies or bool(packed.decode(claimed.batch or b"")[1]):
         end = Died(ran=True, cause="x")
-        assert await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 4
+        assert await reap.reap(conn, shard=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 4
     else:
         tried = [conclude(job, Raised(ValueError("no")), AGAIN) for job in opened(claimed)]
         assert await settle_each(conn, who, notes, *tried) == 4
@@ -143,9 +143,11 @@ async def test_a_checkpoint_that_is_nested_too_deeply_can_be_reaped(conn: Conn, 
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     deep = codec.dumps(nest(250)).decode()
-    await conn.execute("insert into fastq.progress (slot, lease, ord, checkpoint) values (0, %s, 1, %s)", [lease, deep])
+    await conn.execute(
+        "insert into fastq.progress (shard, lease, ord, checkpoint) values (0, %s, 1, %s)", [lease, deep]
+    )
     end = Died(ran=True, cause="x")
-    assert await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 2
+    assert await reap.reap(conn, shard=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 2
     assert await states(conn) == {places[0]: "ready", places[1]: "ready"}
 
 
@@ -204,7 +206,7 @@ async def test_what_postgresql_cannot_take_apart_any_more(conn: Conn, notes: Not
     who, dead = await hire(conn), await hire(conn)
     lease = (await take(conn, who, limit=2)).lease
     with pytest.raises(psycopg.errors.StatementTooComplex):
-        await settling.settle(conn, slot=0, worker=who, settlements=[back(lease, 0)])
+        await settling.settle(conn, shard=0, worker=who, settlements=[back(lease, 0)])
     assert await settle_each(conn, who, notes, back(lease, 0), failed(lease, 1)) == 2
     rows = await ask(conn, "select state, json_typeof(payload) from fastq.job order by 1")
     assert rows == [("failed", "string"), ("ready", "object"), ("ready", "object")]
@@ -213,7 +215,7 @@ async def test_what_postgresql_cannot_take_apart_any_more(conn: Conn, notes: Not
     await put(conn, '{"n":1}', "[" * depth + "]" * depth)
     await take(conn, dead)
     end = Died(ran=False, cause="x")
-    assert await reap.reap(conn, slot=0, worker=dead, verdict=lambda job: conclude(job, end)) == 2
+    assert await reap.reap(conn, shard=0, worker=dead, verdict=lambda job: conclude(job, end)) == 2
     assert await ask(conn, "select json_typeof(payload) from fastq.ready order by 1") == [("object",), ("string",)]
 
 
@@ -237,12 +239,12 @@ async def test_a_lease_that_is_no_json_is_one_failed_job(conn: Conn, notes: Note
     who = await hire(conn)
     await take(conn, who)
     await conn.execute(
-        "insert into fastq.lease (segment, slot, id, worker, queue, priority, group_key, batch)"
+        "insert into fastq.lease (segment, shard, id, worker, queue, priority, group_key, batch)"
         " values (0, 0, 1, %s, 'q', 4, '', 'rubbish')",
         [who],
     )
     end = Died(ran=False, cause="x")
-    assert await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 2
+    assert await reap.reap(conn, shard=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 2
     assert await states(conn) == {place: "ready", 0: "failed"}
     assert await ask(conn, "select payload #>> '{}' from fastq.finished") == [("rubbish",)]
     assert notes == []
@@ -284,9 +286,9 @@ async def test_what_no_table_takes_stays_in_its_lease(conn: Conn, notes: Notes) 
         assert await states(conn) == {places[0]: "failed", places[1]: "running", places[2]: "failed"}
         assert [written for _, _, written in notes] == [None]
         end = Died(ran=True, cause="x", max_crashes=1)
-        assert await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 0
+        assert await reap.reap(conn, shard=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 0
         assert await ask(conn, "select id from fastq.worker") == [(who,)]
-    assert await reap.reap(conn, slot=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 1
+    assert await reap.reap(conn, shard=0, worker=who, verdict=lambda job: conclude(job, end), note=notes) == 1
     assert await states(conn) == dict.fromkeys(places, "failed")
     assert await ask(conn, "select id from fastq.worker") == []
 
@@ -305,9 +307,9 @@ async def test_where_everything_is_refused_the_jobs_are_not_at_fault(conn: Conn,
 
 async def test_a_success_whose_key_or_line_cannot_be_let_go_is_one(conn: Conn, notes: Notes) -> None:
     """The next job of an ordered group is malformed: the one before it is done all the same."""
-    await conn.execute("insert into fastq.head (slot, queue, group_key, job) values (0, 'default', 'g', 7)")
+    await conn.execute("insert into fastq.head (shard, queue, group_key, job) values (0, 'default', 'g', 7)")
     await conn.execute(
-        "insert into fastq.line (slot, pos, queue, group_key, task) values (0, 9, 'default', 'g', 'bad')"
+        "insert into fastq.line (shard, pos, queue, group_key, task) values (0, 9, 'default', 'g', 'bad')"
     )
     await conn.execute(
         "insert into fastq.ready_0 (id, group_key, task, meta) values (7, 'g', 't', '{\"ordered\":\"skip\"}')"
@@ -326,9 +328,9 @@ async def test_mending_leaves_what_can_be_read_alone(conn: Conn) -> None:
     who = await hire(conn)
     first, second = await take(conn, who, limit=1), await take(conn, who, limit=1)
     before = await ask(conn, "select id, xmin::text from fastq.lease where id = %s", first.lease)
-    assert await leases.repair(conn, slot=0, worker=who) == 1
+    assert await leases.repair(conn, shard=0, worker=who) == 1
     assert await ask(conn, "select id, xmin::text from fastq.lease where id = %s", first.lease) == before
-    (held,) = [held for held in await leases.list_leases(conn, slot=0, worker=who) if held.lease == second.lease]
+    (held,) = [held for held in await leases.list_leases(conn, shard=0, worker=who) if held.lease == second.lease]
     assert packed.decode(held.claimed.batch or b"")[0][0][4] == '{"a":"\\ud800"}'
-    assert await leases.repair(conn, slot=0, worker=who) == 0
-    assert (await upkeep.promote(conn, slot=0)).jobs == 0
+    assert await leases.repair(conn, shard=0, worker=who) == 0
+    assert (await upkeep.promote(conn, shard=0)).jobs == 0

@@ -58,7 +58,7 @@ async def test_the_head_keeps_its_place(conn: Conn, settlement: Any) -> None:
     got = await claim(conn, who)
     await settle(conn, who, settlement(got.lease, meta=META))
     assert await heads(conn) == {"g": first}
-    await upkeep.promote(conn, slot=0)
+    await upkeep.promote(conn, shard=0)
     again = await claim(conn, who)
     assert ids_of(again) == [first]
     await settle(conn, who, done(again))

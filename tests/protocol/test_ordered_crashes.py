@@ -31,7 +31,7 @@ async def test_a_reaped_head_stays_the_head(conn: Conn) -> None:
     first, second = await join(conn), await join(conn)
     who = await hire(conn)
     await claim(conn, who)
-    await reap.reap(conn, slot=0, worker=who, verdict=given_back)
+    await reap.reap(conn, shard=0, worker=who, verdict=given_back)
     assert await states(conn) == {first: "ready", second: "waiting"}
     assert await heads(conn) == {"g": first}
 
@@ -41,7 +41,7 @@ async def test_a_late_settlement_of_a_reaped_head(conn: Conn) -> None:
     first, second = await join(conn), await join(conn)
     who = await hire(conn)
     got = await claim(conn, who)
-    await reap.reap(conn, slot=0, worker=who, verdict=given_back)
+    await reap.reap(conn, shard=0, worker=who, verdict=given_back)
     assert await settle(conn, who, done(got)) == set()
     assert await heads(conn) == {"g": first}
     assert await states(conn) == {first: "ready", second: "waiting"}
@@ -84,7 +84,7 @@ async def test_a_crash_after_a_completion_of_its_own(conn: Conn) -> None:
     who = await hire(conn)
     got = await claim(conn, who)
     await complete(conn, got)
-    await reap.reap(conn, slot=0, worker=who, verdict=given_back)
+    await reap.reap(conn, shard=0, worker=who, verdict=given_back)
     assert await heads(conn) == {"g": second}
     assert await states(conn) == {second: "ready"}
 
@@ -96,7 +96,7 @@ async def test_a_commit_that_the_reaper_waits_for(conn: Conn, other: Conn, third
     got = await claim(conn, who)
     async with other.transaction():
         assert await completion.hold(other, Place(0, got.lease, 0))
-        reaping = asyncio.create_task(reap.reap(conn, slot=0, worker=who, verdict=given_back))
+        reaping = asyncio.create_task(reap.reap(conn, shard=0, worker=who, verdict=given_back))
         await until_blocked(third, conn)
         assert await completion.complete(other, Place(0, got.lease, 0))
     await reaping
@@ -110,7 +110,7 @@ async def test_a_job_that_died_too_often_ends_and_its_line_goes_on(conn: Conn) -
     who = await hire(conn)
     await claim(conn, who)
     await reap.reap(
-        conn, slot=0, worker=who, verdict=lambda job: conclude(job, Died(ran=True, cause="x", max_crashes=1))
+        conn, shard=0, worker=who, verdict=lambda job: conclude(job, Died(ran=True, cause="x", max_crashes=1))
     )
     assert await states(conn) == {first: "failed", second: "ready"}
     assert await heads(conn) == {"g": second}

@@ -32,8 +32,8 @@ async def test_a_head_that_was_deleted_by_hand(conn: Conn) -> None:
     await settle(conn, who, failed((await claim(conn, who, "blocking")).lease, meta=BLOCK))
     await conn.execute("delete from fastq.ready where group_key = 'g'")
     await age(conn)
-    assert (await ordered.mend(conn, slot=0)).lines == 1
-    assert await ordered.advance_idle(conn, slot=0) == 1
+    assert (await ordered.mend(conn, shard=0)).lines == 1
+    assert await ordered.advance_idle(conn, shard=0) == 1
     assert await heads(conn) == {"g": second, **placed}
     assert lost not in await states(conn)
 
@@ -42,15 +42,15 @@ async def test_a_fresh_head_is_left_alone(conn: Conn) -> None:
     """Only what has named its job for a minute is looked at."""
     await join(conn)
     await conn.execute("delete from fastq.ready")
-    assert await ordered.mend(conn, slot=0) == ordered.Mended(0, None)
+    assert await ordered.mend(conn, shard=0) == ordered.Mended(0, None)
 
 
 async def test_a_line_that_lost_its_head(conn: Conn) -> None:
     """A line without a row in head gets one, and goes on."""
     jobs = [await join(conn, group) for group in "aabb"]
     await conn.execute("delete from fastq.head; delete from fastq.ready")
-    assert (await ordered.mend(conn, slot=0)).lines == 2
-    assert await ordered.advance_idle(conn, slot=0) == 2
+    assert (await ordered.mend(conn, shard=0)).lines == 2
+    assert await ordered.advance_idle(conn, shard=0) == 2
     assert await heads(conn) == {"a": jobs[1], "b": jobs[3]}
 
 
@@ -61,20 +61,20 @@ async def test_the_net_in_windows(conn: Conn) -> None:
         await join(conn, f"g{n}")
     await conn.execute("delete from fastq.ready")
     await age(conn)
-    first = await ordered.mend(conn, slot=0, limit=3)
+    first = await ordered.mend(conn, shard=0, limit=3)
     assert first == ordered.Mended(3, ("default", "g2"))
-    assert await ordered.mend(conn, slot=0, after=first.after or ("", ""), limit=3) == ordered.Mended(2, None)
-    assert await ordered.advance_idle(conn, slot=0) == 5
+    assert await ordered.mend(conn, shard=0, after=first.after or ("", ""), limit=3) == ordered.Mended(2, None)
+    assert await ordered.advance_idle(conn, shard=0) == 5
 
 
 async def test_a_blocking_job_that_was_pruned(conn: Conn) -> None:
     """When the kept job's time is over, its line goes on."""
     _, first, second = await blocked(conn)
     await conn.execute("update fastq.finished set expires_at = now() - interval '1 s'")
-    assert await upkeep.prune(conn, slot=0) == 1
+    assert await upkeep.prune(conn, shard=0) == 1
     await age(conn)
-    await ordered.mend(conn, slot=0)
-    await ordered.advance_idle(conn, slot=0)
+    await ordered.mend(conn, shard=0)
+    await ordered.advance_idle(conn, shard=0)
     assert await states(conn) == {second: "ready"}
     assert first != second
 
@@ -131,7 +131,7 @@ async def test_a_place_that_is_given_up(conn: Conn, end: str, *, head: bool) -> 
     gone, left = (held, second) if head else (second, held)
     if end == "expire":
         await conn.execute("update fastq.scheduled set run_at = now() - interval '1 s'")
-        assert await reserve.expire(conn, slot=0) == 1
+        assert await reserve.expire(conn, shard=0) == 1
     else:
         await conn.execute(f"select fastq.{end}({gone})".encode())
     found = await states(conn)
@@ -166,7 +166,7 @@ async def test_a_head_ends_while_the_next_one_is_being_committed(conn: Conn, oth
         await conn.execute("set lock_timeout = '5s'")
         await settle(conn, who, done(got))
         assert await heads(conn) == {"g": None}
-    assert await ordered.advance_idle(conn, slot=0) == 1
+    assert await ordered.advance_idle(conn, shard=0) == 1
     assert await states(conn) == {held: "ready"}
 
 
@@ -181,8 +181,8 @@ async def test_a_line_that_no_table_takes_keeps_no_other_waiting(conn: Conn) -> 
         " for each row when (new.group_key = 'a') execute function refuse()"
     )
     try:
-        assert await ordered.advance_idle(conn, slot=0) == 2
+        assert await ordered.advance_idle(conn, shard=0) == 2
     finally:
         await conn.execute("drop trigger refuse on fastq.ready; drop function refuse()")
-    assert await ordered.advance_idle(conn, slot=0) == 1
+    assert await ordered.advance_idle(conn, shard=0) == 1
     assert [group for (group,) in await ask(conn, "select group_key from fastq.ready order by 1")] == ["a", "b", "c"]

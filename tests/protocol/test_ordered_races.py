@@ -28,7 +28,7 @@ async def test_a_producer_holds_nobody_up(conn: Conn, other: Conn) -> None:
         assert await settle(conn, who, done(got)) == {(got.lease, 0)}
         assert await heads(conn) == {"g": None}
         third = await join(conn)
-        assert await ordered.advance_idle(conn, slot=0) == 1
+        assert await ordered.advance_idle(conn, shard=0) == 1
         assert await heads(conn) == {"g": third}
     assert await states(conn) == {last: "waiting", third: "ready"}
 
@@ -41,9 +41,9 @@ async def test_what_was_left_open_is_brought_up_by_the_leader(conn: Conn, other:
     async with other.transaction():
         job = await join(other)
         await settle(conn, who, done(got))
-        assert await ordered.advance_idle(conn, slot=0) == 0
+        assert await ordered.advance_idle(conn, shard=0) == 0
     assert await states(conn) == {job: "waiting"}
-    assert await ordered.advance_idle(conn, slot=0) == 1
+    assert await ordered.advance_idle(conn, shard=0) == 1
     assert await states(conn) == {job: "ready"}
 
 
@@ -55,7 +55,7 @@ async def test_what_was_left_open_for_nothing(conn: Conn, other: Conn) -> None:
     async with other.transaction(force_rollback=True):
         await join(other)
         await settle(conn, who, done(got))
-    assert await ordered.advance_idle(conn, slot=0) == 0
+    assert await ordered.advance_idle(conn, shard=0) == 0
     assert await heads(conn) == {}
 
 
@@ -108,8 +108,8 @@ async def test_the_next_one_is_just_being_cancelled(conn: Conn, other: Conn, *, 
         await other.execute("select fastq.cancel(%s)", [second])
         await conn.execute("set lock_timeout = '5s'")
         await settle(conn, who, done(got))
-        assert await ordered.advance_idle(conn, slot=0) == 0
-    assert await ordered.advance_idle(conn, slot=0) == 1
+        assert await ordered.advance_idle(conn, shard=0) == 0
+    assert await ordered.advance_idle(conn, shard=0) == 1
     assert await heads(conn) == {"g": second if rolled_back else third}
 
 
@@ -121,11 +121,11 @@ async def test_producers_in_a_tangle(dsn: str) -> None:
             for _ in range(10):
                 async with conn.transaction(force_rollback=True):
                     await conn.execute(
-                        "insert into fastq.line (slot, pos, queue, group_key, task)"
+                        "insert into fastq.line (shard, pos, queue, group_key, task)"
                         " select 0, nextval('fastq.pos'), 'q', g, 't' from unnest(%s::text[]) g",
                         [keys],
                     )
-                    await ordered.begin(conn, slot=0, lines=[("q", key) for key in keys])
+                    await ordered.begin(conn, shard=0, lines=[("q", key) for key in keys])
 
     groups = [f"g{n}" for n in range(20)]
     await asyncio.gather(*(produce(groups[n:] + groups[:n]) for n in range(0, 20, 4)), produce(groups[::-1]))
@@ -140,7 +140,7 @@ async def test_a_frozen_snapshot_gives_no_line_up(conn: Conn, other: Conn) -> No
         second = await join(conn)
         await other.execute("select fastq.cancel(%s)", [first])
     assert await heads(conn) == {"g": None}
-    assert await ordered.advance_idle(conn, slot=0) == 1
+    assert await ordered.advance_idle(conn, shard=0) == 1
     assert await heads(conn) == {"g": second}
 
 
@@ -150,8 +150,8 @@ async def work(dsn: str, who: int, groups: list[str], ran: list[int], left: set[
         turn = who
         while left:
             turn += 1
-            await upkeep.promote(conn, slot=0)
-            await ordered.advance_idle(conn, slot=0)
+            await upkeep.promote(conn, shard=0)
+            await ordered.advance_idle(conn, shard=0)
             got = await take_groups(conn, who, groups)
             ends = []
             for ordinal, job in enumerate(ids_of(got)):
@@ -195,5 +195,5 @@ async def test_a_crowd(conn: Conn, dsn: str) -> None:
     places = {job: place for place, job in enumerate(ran)}
     for jobs in made.values():
         assert sorted(jobs, key=places.__getitem__) == jobs
-    await ordered.advance_idle(conn, slot=0)
+    await ordered.advance_idle(conn, shard=0)
     assert await heads(conn) == {}

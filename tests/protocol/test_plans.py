@@ -44,20 +44,22 @@ def large(request: pytest.FixtureRequest, server: str, template: str) -> Iterato
         )
         conn.execute(f"delete from fastq.ready_0 where queue = '{BUSY}' and pos > %s and pos <= %s", DEAD)
         conn.execute(
-            "insert into fastq.scheduled (slot, id, run_at, task) select 0, n, now() + (n - 1000) * interval '1 s', 't'"
+            "insert into fastq.scheduled (shard, id, run_at, task)"
+            " select 0, n, now() + (n - 1000) * interval '1 s', 't'"
             f" from generate_series(1, {ROWS}) n"
         )
         conn.execute(
-            "insert into fastq.lease (slot, id, worker, queue, priority, group_key, batch)"
+            "insert into fastq.lease (shard, id, worker, queue, priority, group_key, batch)"
             " select 0, n, n / 100 + 1, 'q', 4, '', '[[1,\"t\",0,1,{}]]'::bytea from generate_series(1, 5000) n"
         )
         conn.execute(
-            "insert into fastq.unique_key (slot, key, job, queue, taken_at) select 0, 'k' || n, n, 'default',"
+            "insert into fastq.unique_key (shard, key, job, queue, taken_at) select 0, 'k' || n, n, 'default',"
             f" now() - interval '1 hour' from generate_series(1, {ROWS}) n"
         )
         conn.execute("select setval('fastq.pos', 1024000000)")
         conn.execute(
-            "insert into fastq.worker (slot, id, host, pid, expires_at) values (0, 1, 'h', 1, now() + interval '1 day')"
+            "insert into fastq.worker (shard, id, host, pid, expires_at)"
+            " values (0, 1, 'h', 1, now() + interval '1 day')"
         )
         if request.param == "fresh":
             conn.execute("analyze")
@@ -124,9 +126,9 @@ def array(values: list[Any]) -> str:
     return "{" + ",".join("null" if value is None else f'"{value}"' for value in values) + "}"
 
 
-DISCOVER = {"slot": 0, "hot": "{t}", "known": "{u}", "exclude": [], "limit": 256, "from_queue": "", "from_group": ""}
+DISCOVER = {"shard": 0, "hot": "{t}", "known": "{u}", "exclude": [], "limit": 256, "from_queue": "", "from_group": ""}
 CLAIM = {
-    "slot": 0,
+    "shard": 0,
     "worker": 1,
     "lease": 1 << 40,
     "queue": BUSY,
@@ -162,7 +164,7 @@ def test_claim(
     ]
     assert conditions
     for condition in conditions:
-        assert all(f"({column} " in condition for column in ("slot", "queue", "priority", "group_key", "pos")), (
+        assert all(f"({column} " in condition for column in ("shard", "queue", "priority", "group_key", "pos")), (
             condition
         )
 
@@ -177,7 +179,7 @@ def test_claim_of_groups(large: psycopg.Connection[Any], mode: str) -> None:
     conditions = [n["Index Cond"] for n in plan if n.get("Relation Name") == "ready_0" and "Index Cond" in n]
     assert conditions
     for condition in conditions:
-        assert all(f"({column} " in condition for column in ("slot", "queue", "priority", "group_key", "pos")), (
+        assert all(f"({column} " in condition for column in ("shard", "queue", "priority", "group_key", "pos")), (
             condition
         )
 
@@ -185,9 +187,9 @@ def test_claim_of_groups(large: psycopg.Connection[Any], mode: str) -> None:
 @MODES
 def test_acks_on_the_way(large: psycopg.Connection[Any], mode: str) -> None:
     """Leases are found by their ids, or between them, also where there are thousands."""
-    params = {"slot": 0, "worker": 1, "leases": "{11,13,15}"}
+    params = {"shard": 0, "worker": 1, "leases": "{11,13,15}"}
     check(explain(large, statement("ack_leases"), params, mode), "lease_0", most_rows=5)
-    params = {"slot": 0, "worker": 1, "leases": "{11,13,15}", "ords": "{0,0,0}"}
+    params = {"shard": 0, "worker": 1, "leases": "{11,13,15}", "ords": "{0,0,0}"}
     check(explain(large, statement("ack_jobs"), params, mode), "lease_0", most_rows=5)
 
 
@@ -201,7 +203,7 @@ def test_discover(large: psycopg.Connection[Any], mode: str) -> None:
 @MODES
 def test_discover_of_queues(large: psycopg.Connection[Any], mode: str) -> None:
     """The same for workers with a list of queues."""
-    params = {"slot": 0, "hot": "{t}", "known": "{u}", "queues": "{default,q100,none}", "limit": 256, "from_group": ""}
+    params = {"shard": 0, "hot": "{t}", "known": "{u}", "queues": "{default,q100,none}", "limit": 256, "from_group": ""}
     check(explain(large, over_segments("discover_lanes_of_queues"), params, mode), "ready_0", most_rows=20)
 
 
@@ -218,7 +220,7 @@ def test_discover_beyond(large: psycopg.Connection[Any], mode: str) -> None:
         *again({group(""): (DEAD[0], DEAD[0] + 300)}, 0),
     ]
     params = {
-        "slot": 0,
+        "shard": 0,
         "hot": "{t}",
         "known": "{u}",
         **{name: array(values) for name, values in params_of(stretches).items()},
@@ -229,7 +231,7 @@ def test_discover_beyond(large: psycopg.Connection[Any], mode: str) -> None:
 @MODES
 def test_promote(large: psycopg.Connection[Any], mode: str) -> None:
     """Promotion reads the due jobs that it moves, and one that is next."""
-    plan = explain(large, statement("promote_due_jobs"), {"slot": 0, "limit": 100, "since": "-infinity"}, mode)
+    plan = explain(large, statement("promote_due_jobs"), {"shard": 0, "limit": 100, "since": "-infinity"}, mode)
     check(plan, "scheduled", most_rows=100)
 
 
@@ -237,7 +239,7 @@ def test_promote(large: psycopg.Connection[Any], mode: str) -> None:
 def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
     """Settling touches the leases it names."""
     params = {
-        "slot": 0,
+        "shard": 0,
         "worker": 1,
         "lease": "{50}",
         "ord": "{0}",
@@ -265,14 +267,14 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
 @pytest.mark.parametrize("name", ["free_key", "free_started_key_if_leased"])
 def test_free_a_key(large: psycopg.Connection[Any], mode: str, name: str) -> None:
     """A key is found by its job."""
-    params = {"slot": 0, "worker": 1, "lease": 50, "ord": 0, "job": 77}
+    params = {"shard": 0, "worker": 1, "lease": 50, "ord": 0, "job": 77}
     check(explain(large, statement(name), params, mode), "unique_key", most_rows=1)
 
 
 @MODES
 def test_sweep_keys(large: psycopg.Connection[Any], mode: str) -> None:
     """The sweep reads one page of keys, and looks for each job by keys."""
-    plan = explain(large, statement("sweep_orphaned_keys"), {"slot": 0, "after": "k", "limit": 100}, mode)
+    plan = explain(large, statement("sweep_orphaned_keys"), {"shard": 0, "after": "k", "limit": 100}, mode)
     for table, most in (("unique_key", 100), ("scheduled", 100), ("ready_0", 100)):
         check(plan, table, most_rows=most)
 
@@ -284,7 +286,7 @@ EARLY = {
     "claim_jobs_if_worker_lives": ("ready_0", CLAIM),
     "claim_jobs_of_groups_if_worker_lives": ("ready_0", {**CLAIM, "groups": '{""}', "lows": "{0}", "share": 500}),
     "discover_lanes": ("ready_0", DISCOVER),
-    "promote_due_jobs": ("scheduled", {"slot": 0, "limit": 500, "since": "-infinity"}),
+    "promote_due_jobs": ("scheduled", {"shard": 0, "limit": 500, "since": "-infinity"}),
 }
 
 
@@ -296,7 +298,7 @@ def test_a_plan_from_when_the_table_was_empty(db: psycopg.Connection[Any], name:
     db.execute("vacuum analyze fastq.ready_0")
     db.execute("vacuum analyze fastq.scheduled")
     db.execute(
-        "insert into fastq.worker (slot, id, host, pid, expires_at) values (0, 1, 'h', 1, now() + interval '1 hour')"
+        "insert into fastq.worker (shard, id, host, pid, expires_at) values (0, 1, 'h', 1, now() + interval '1 hour')"
     )
 
     def fill() -> None:
@@ -304,7 +306,7 @@ def test_a_plan_from_when_the_table_was_empty(db: psycopg.Connection[Any], name:
             "insert into fastq.ready_0 (pos, queue, task) select n, %s, 't' from generate_series(1, 50000) n", [BUSY]
         )
         db.execute(
-            "insert into fastq.scheduled (slot, run_at, task) select 0, now(), 't' from generate_series(1, 50000)"
+            "insert into fastq.scheduled (shard, run_at, task) select 0, now(), 't' from generate_series(1, 50000)"
         )
 
     plan = explain(db, statement(name, 0), params, mode, between=fill)

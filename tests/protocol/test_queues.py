@@ -43,12 +43,12 @@ async def test_a_purge_deletes_what_waits(conn: Conn, db: psycopg.Connection[Any
     for segment in range(4):
         await put(conn, lane=Lane(0, segment, "mail", segment, f"g{segment}"))
     await conn.execute(
-        "insert into fastq.scheduled (slot, run_at, reason, queue, task)"
+        "insert into fastq.scheduled (shard, run_at, reason, queue, task)"
         " select 0, now(), r, 'mail', 't' from unnest(array['scheduled', 'retrying', 'reserved']) r"
     )
     (elsewhere,) = await put(conn)
     await conn.execute(
-        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
+        "insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
         " values (0, 1, 'failed', 4, 1, 0, 'mail', '', 't')"
     )
     assert (queues.purge(db, "mail"), queues.purge(db, "mail")) == (7, 0)

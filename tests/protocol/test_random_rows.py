@@ -94,10 +94,10 @@ class Plant:
 
     async def round(self, *, last: bool) -> None:
         """Promote, claim from every lane, and settle or let the worker die."""
-        while (await upkeep.promote(self.conn, slot=0)).jobs:
+        while (await upkeep.promote(self.conn, shard=0)).jobs:
             pass
         lanes, who = Lanes({}), await hire(self.conn)
-        lanes.learn(await discover.discover(self.conn, slot=0, queues=[], exclude=[]))
+        lanes.learn(await discover.discover(self.conn, shard=0, queues=[], exclude=[]))
         leases = iter(await claim.take_lease_ids(self.conn))
         while (picked := lanes.pick()) is not None:
             lane, low = picked
@@ -105,10 +105,10 @@ class Plant:
             jobs = 0 if got.batch is None else await self.run(lane, who, got.lease, got.batch, last=last)
             lanes.took(lane, got.hi, jobs, dry=jobs < 4 and not got.cut)
         await discover.discover_beyond(
-            self.conn, slot=0, queues=[], exclude=[], known=lanes.known, since=lanes.since(0.0, 1.0)
+            self.conn, shard=0, queues=[], exclude=[], known=lanes.known, since=lanes.since(0.0, 1.0)
         )
         end = Died(ran=not last, cause="x", counts=True)
-        await reap.reap(self.conn, slot=0, worker=who, verdict=lambda job: conclude(job, end), note=self.note)
+        await reap.reap(self.conn, shard=0, worker=who, verdict=lambda job: conclude(job, end), note=self.note)
 
     async def run(self, lane: Lane, who: int, lease: int, packed_jobs: bytes, *, last: bool) -> int:
         """Run a batch: some of it before the worker dies; returns how many jobs it had."""
@@ -121,10 +121,10 @@ class Plant:
             conclude(job, Unreadable(bad[job.ord])) if job.ord in bad else self.decide(job, last=last) for job in done
         ]
         if tried:
-            moved = await settle_each(self.conn, slot=0, worker=who, settlements=tried, note=self.note)
+            moved = await settle_each(self.conn, shard=0, worker=who, settlements=tried, note=self.note)
             assert len(moved) == len(tried)
         if not dies:
-            assert await ack.ack(self.conn, slot=0, worker=who, leases=[lease]) == {lease}
+            assert await ack.ack(self.conn, shard=0, worker=who, leases=[lease]) == {lease}
         return len(rows)
 
 
@@ -149,7 +149,7 @@ async def play(dsn: str, ready: Any, scheduled: Any, ends: list[End], deaths: li
                 count += await insert(conn, "ready_0", row if pos is None else {**row, "pos": pos})
             for number, (row, run_at, reason) in enumerate(scheduled):
                 count += await insert(
-                    conn, "scheduled", {"id": 1000 + number, **row, "run_at": run_at, "reason": reason, "slot": 0}
+                    conn, "scheduled", {"id": 1000 + number, **row, "run_at": run_at, "reason": reason, "shard": 0}
                 )
         plant = Plant(conn, ends, deaths)
         for number in range(ROUNDS):

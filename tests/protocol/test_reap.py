@@ -16,7 +16,7 @@ from fastq.protocol import ack, completion, reap, worker
 from fastq.protocol.completion import Place
 from fastq.protocol.settle import settle
 from fastq.settlement import LeasedJob, Settlement
-from fastq.steward.undertaker import Undertaker
+from fastq.steward.reaper import Reaper
 
 pytestmark = pytest.mark.protocol
 
@@ -35,8 +35,8 @@ async def test_expired_workers_are_found(conn: Conn) -> None:
     """Those whose time has run out, and no others."""
     await hire(conn)
     dead = [await hire(conn, lease_s=-1), await hire(conn, lease_s=-1)]
-    assert await reap.expired_workers(conn, slot=0) == dead
-    assert await reap.expired_workers(conn, slot=1) == []
+    assert await reap.expired_workers(conn, shard=0) == dead
+    assert await reap.expired_workers(conn, shard=1) == []
 
 
 async def test_unfinished_jobs_go_back_and_done_ones_do_not(conn: Conn) -> None:
@@ -44,12 +44,12 @@ async def test_unfinished_jobs_go_back_and_done_ones_do_not(conn: Conn) -> None:
     places = await put(conn, *["{}"] * 6)
     who, neighbour = await hire(conn), await hire(conn)
     first, second, third = [await take(conn, who, limit=2) for _ in range(3)]
-    await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(first.lease, 0)])
-    await settle(conn, slot=0, worker=who, settlements=[later(second.lease, 1)])
-    await ack.ack(conn, slot=0, worker=who, leases=[third.lease])
+    await ack.ack_jobs(conn, shard=0, worker=who, jobs=[(first.lease, 0)])
+    await settle(conn, shard=0, worker=who, settlements=[later(second.lease, 1)])
+    await ack.ack(conn, shard=0, worker=who, leases=[third.lease])
     (kept,) = await put(conn)
     await take(conn, neighbour)
-    assert await reap.reap(conn, slot=0, worker=who, verdict=uncharged) == 2
+    assert await reap.reap(conn, shard=0, worker=who, verdict=uncharged) == 2
     assert await states(conn) == {places[1]: "ready", places[2]: "ready", places[3]: "retrying", kept: "running"}
     assert await ask(conn, "select worker from fastq.lease") == [(neighbour,)]
     assert await ask(conn, "select id from fastq.worker") == [(neighbour,)]
@@ -58,8 +58,8 @@ async def test_unfinished_jobs_go_back_and_done_ones_do_not(conn: Conn) -> None:
 async def test_a_worker_without_leases(conn: Conn) -> None:
     """Its row goes; 0 jobs is not the same as nobody there."""
     who = await hire(conn)
-    assert await reap.reap(conn, slot=0, worker=who, verdict=uncharged) == 0
-    assert await reap.reap(conn, slot=0, worker=who, verdict=uncharged) is None
+    assert await reap.reap(conn, shard=0, worker=who, verdict=uncharged) == 0
+    assert await reap.reap(conn, shard=0, worker=who, verdict=uncharged) is None
 
 
 async def test_charged_and_uncharged(conn: Conn) -> None:
@@ -69,7 +69,7 @@ async def test_charged_and_uncharged(conn: Conn) -> None:
     who = await hire(conn)
     await take(conn, who)
     await reap.reap(
-        conn, slot=0, worker=who, verdict=lambda job: conclude(job, Died(ran=job.ord == 0, cause="SIGSEGV"))
+        conn, shard=0, worker=who, verdict=lambda job: conclude(job, Died(ran=job.ord == 0, cause="SIGSEGV"))
     )
     ran, waited = jobs_of(await take(conn, await hire(conn)))
     assert (ran[5], ran[2], ran[6]["crashes"], ran[6]["headers"]) == (places[0], 2, 1, {"h": 1})
@@ -84,7 +84,7 @@ async def test_a_job_that_kills_its_workers_is_failed(conn: Conn) -> None:
         assert (await states(conn))[place] == "ready", crash
         who = await hire(conn)
         assert ids_of(await take(conn, who)) == [place]
-        await reap.reap(conn, slot=0, worker=who, verdict=charged)
+        await reap.reap(conn, shard=0, worker=who, verdict=charged)
     assert await states(conn) == {place: "failed"}
     ((payload, crashes, errors),) = await ask(
         conn, "select payload::text, meta->>'crashes', json_array_length(meta->'errors') from fastq.finished"
@@ -98,7 +98,7 @@ async def test_odd_payloads_can_be_reaped(conn: Conn, payload: str) -> None:
     places = await put(conn, "{}", payload)
     who = await hire(conn)
     await take(conn, who)
-    assert await reap.reap(conn, slot=0, worker=who, verdict=charged) == 2
+    assert await reap.reap(conn, shard=0, worker=who, verdict=charged) == 2
     assert await states(conn) == dict.fromkeys(places, "ready")
     assert await ask(conn, "select payload::text from fastq.ready order by pos") == [("{}",), (payload,)]
 
@@ -113,9 +113,9 @@ async def test_a_failing_verdict_changes_nothing(conn: Conn) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await reap.reap(conn, slot=0, worker=who, verdict=broken)
+        await reap.reap(conn, shard=0, worker=who, verdict=broken)
     assert await states(conn) == {place: "running"}
-    assert await reap.reap(conn, slot=0, worker=who, verdict=uncharged) == 1
+    assert await reap.reap(conn, shard=0, worker=who, verdict=uncharged) == 1
 
 
 # -- races
@@ -127,8 +127,8 @@ async def test_two_reapers_at_once(conn: Conn, other: Conn, third: Conn) -> None
     who = await hire(conn)
     await take(conn, who)
     async with other.transaction():
-        assert await reap.reap(other, slot=0, worker=who, verdict=charged) == 2
-        reaping = asyncio.create_task(reap.reap(third, slot=0, worker=who, verdict=charged))
+        assert await reap.reap(other, shard=0, worker=who, verdict=charged) == 2
+        reaping = asyncio.create_task(reap.reap(third, shard=0, worker=who, verdict=charged))
         await until_blocked(conn, third)
     assert await reaping is None
     assert await states(conn) == dict.fromkeys(places, "ready")
@@ -141,7 +141,7 @@ async def test_many_reapers_at_once(conn: Conn, other: Conn, third: Conn) -> Non
     who = await hire(conn)
     await take(conn, who)
     back_ = await asyncio.gather(
-        *(reap.reap(each, slot=0, worker=who, verdict=uncharged) for each in (conn, other, third))
+        *(reap.reap(each, shard=0, worker=who, verdict=uncharged) for each in (conn, other, third))
     )
     assert sorted(back_, key=str) == [50, None, None]
     assert await states(conn) == dict.fromkeys(places, "ready")
@@ -153,9 +153,9 @@ async def test_ack_first(conn: Conn, other: Conn, third: Conn) -> None:
     who = await hire(conn)
     first, second = await take(conn, who, limit=1), await take(conn, who)
     async with other.transaction():
-        await ack.ack(other, slot=0, worker=who, leases=[first.lease])
-        await ack.ack_jobs(other, slot=0, worker=who, jobs=[(second.lease, 0)])
-        reaping = asyncio.create_task(reap.reap(third, slot=0, worker=who, verdict=charged))
+        await ack.ack(other, shard=0, worker=who, leases=[first.lease])
+        await ack.ack_jobs(other, shard=0, worker=who, jobs=[(second.lease, 0)])
+        reaping = asyncio.create_task(reap.reap(third, shard=0, worker=who, verdict=charged))
         await until_blocked(conn, third)
     await reaping
     assert await states(conn) == {places[2]: "ready"}
@@ -168,8 +168,8 @@ async def test_the_count_is_of_those_that_went_back(conn: Conn, other: Conn, thi
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     async with other.transaction():
-        await ack.ack_jobs(other, slot=0, worker=who, jobs=[(lease, 0)])
-        reaping = asyncio.create_task(reap.reap(third, slot=0, worker=who, verdict=charged))
+        await ack.ack_jobs(other, shard=0, worker=who, jobs=[(lease, 0)])
+        reaping = asyncio.create_task(reap.reap(third, shard=0, worker=who, verdict=charged))
         await until_blocked(conn, third)
     assert await reaping == 1
 
@@ -180,8 +180,8 @@ async def test_settlement_first(conn: Conn, other: Conn, third: Conn) -> None:
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     async with other.transaction():
-        await settle(other, slot=0, worker=who, settlements=[later(lease, 0)])
-        reaping = asyncio.create_task(reap.reap(third, slot=0, worker=who, verdict=charged))
+        await settle(other, shard=0, worker=who, settlements=[later(lease, 0)])
+        reaping = asyncio.create_task(reap.reap(third, shard=0, worker=who, verdict=charged))
         await until_blocked(conn, third)
     await reaping
     assert await states(conn) == {places[0]: "retrying", places[1]: "ready"}
@@ -194,13 +194,13 @@ async def test_reap_first(conn: Conn, other: Conn, third: Conn, what: str) -> No
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     async with third.transaction():
-        assert await reap.reap(third, slot=0, worker=who, verdict=uncharged) == 1
+        assert await reap.reap(third, shard=0, worker=who, verdict=uncharged) == 1
         if what == "ack":
-            late = asyncio.create_task(ack.ack(other, slot=0, worker=who, leases=[lease]))
+            late = asyncio.create_task(ack.ack(other, shard=0, worker=who, leases=[lease]))
         elif what == "ack_jobs":
-            late = asyncio.create_task(ack.ack_jobs(other, slot=0, worker=who, jobs=[(lease, 0)]))
+            late = asyncio.create_task(ack.ack_jobs(other, shard=0, worker=who, jobs=[(lease, 0)]))
         else:
-            late = asyncio.create_task(settle(other, slot=0, worker=who, settlements=[back(lease)]))
+            late = asyncio.create_task(settle(other, shard=0, worker=who, settlements=[back(lease)]))
         await until_blocked(conn, other)
     assert await late == set()
     assert await states(conn) == {place: "ready"}
@@ -210,8 +210,8 @@ async def test_a_renewal_behind_the_reaper_renews_nothing(conn: Conn, other: Con
     """A heartbeat that waits for the reaper reports the worker as gone."""
     who = await hire(conn)
     async with third.transaction():
-        await reap.reap(third, slot=0, worker=who, verdict=uncharged)
-        beating = asyncio.create_task(worker.renew(other, slot=0, workers={who: "{}"}, lease_s=30))
+        await reap.reap(third, shard=0, worker=who, verdict=uncharged)
+        beating = asyncio.create_task(worker.renew(other, shard=0, workers={who: "{}"}, lease_s=30))
         await until_blocked(conn, other)
     assert await beating == set()
 
@@ -221,10 +221,10 @@ async def test_a_lease_left_behind_by_unregister_is_given_back(conn: Conn) -> No
     (place,) = await put(conn)
     who = await hire(conn)
     await take(conn, who)
-    assert not await worker.unregister(conn, worker=who, slots=1)
+    assert not await worker.unregister(conn, worker=who, shards=1)
     await conn.execute("update fastq.worker set expires_at = now() - interval '1 s'")
-    for dead in await reap.expired_workers(conn, slot=0):
-        await reap.reap(conn, slot=0, worker=dead, verdict=uncharged)
+    for dead in await reap.expired_workers(conn, shard=0):
+        await reap.reap(conn, shard=0, worker=dead, verdict=uncharged)
     assert await states(conn) == {place: "ready"}
 
 
@@ -235,11 +235,11 @@ async def test_one_worker_that_cannot_be_reaped_does_not_hold_up_the_others(conn
     lease, _ = (await take(conn, first, limit=1)).lease, await take(conn, second)
     await expire(conn, first, second)
     link = Link(dsn, "fastq test", "set lock_timeout = '50ms'")
-    undertaker = Undertaker(Board(cells=1, running=1), link, lease_s=30.0, slots=1)
+    reaper = Reaper(Board(cells=1, running=1), link, lease_s=30.0, shards=1)
     async with other.transaction():
         await completion.hold(other, Place(0, lease, 0))
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
-                await undertaker.step_expired()
+                await reaper.step_expired()
         await link.close()
         assert await states(conn) == {stuck[0]: "running", free[0]: "ready"}

@@ -48,7 +48,7 @@ async def test_a_reserved_job_waits_for_its_commit(conn: Conn) -> None:
         True,
     )
     await lapse(conn)
-    assert (await upkeep.promote(conn, slot=0)).jobs == 0
+    assert (await upkeep.promote(conn, shard=0)).jobs == 0
     await conn.execute("update fastq.scheduled set run_at = now() + interval '1 min'")
     assert await commit(conn, job) == "committed"
     assert await states(conn) == {job: "ready"}
@@ -74,7 +74,7 @@ async def test_a_commit_may_be_repeated(conn: Conn) -> None:
     await conn.execute("delete from fastq.ready")
     assert await commit(conn, job) == "before"
     await conn.execute("update fastq.committed set committed_at = now() - interval '8 days'")
-    assert await reserve.prune(conn, slot=0) == 1
+    assert await reserve.prune(conn, shard=0) == 1
 
 
 @pytest.mark.parametrize("waits", [{"delay_s": 60.0}, {"run_at": "later"}])
@@ -89,7 +89,7 @@ async def test_a_delay_counts_from_the_commit(conn: Conn, waits: dict[str, Any])
         (True, "scheduled")
     ]
     await conn.execute("update fastq.scheduled set run_at = now()")
-    assert (await upkeep.promote(conn, slot=0)).jobs == 1
+    assert (await upkeep.promote(conn, shard=0)).jobs == 1
     assert ids_of(await take(conn, await hire(conn))) == [job]
 
 
@@ -98,7 +98,7 @@ async def test_expired(conn: Conn) -> None:
     late, living = await book(conn), await book(conn)
     await conn.execute("update fastq.scheduled set run_at = now() where id = %s", (late,))
     assert await commit(conn, late) == "gone"
-    assert await reserve.expire(conn, slot=0) == 1
+    assert await reserve.expire(conn, shard=0) == 1
     assert await commit(conn, late) == "gone"
     assert await states(conn) == {living: "reserved"}
 
@@ -132,9 +132,9 @@ async def test_expiry_leaves_alone_what_is_being_committed(conn: Conn, other: Co
     async with conn.transaction(force_rollback=not commits):
         assert await commit(conn, job) == "committed"
         await other.execute("set lock_timeout = '5s'")
-        assert await reserve.expire(other, slot=0) == 0
+        assert await reserve.expire(other, shard=0) == 0
     await lapse(conn)
-    assert await reserve.expire(other, slot=0) == (0 if commits else 1)
+    assert await reserve.expire(other, shard=0) == (0 if commits else 1)
     assert await states(conn) == ({job: "ready"} if commits else {})
 
 
@@ -145,7 +145,7 @@ async def test_a_commit_waits_for_the_expiry(conn: Conn, other: Conn, third: Con
     async with conn.transaction(force_rollback=not happens):
         await conn.execute("savepoint before")
         await lapse(conn)
-        assert await reserve.expire(conn, slot=0) == 1
+        assert await reserve.expire(conn, shard=0) == 1
         waiting = asyncio.create_task(commit(other, job))
         await until_blocked(third, other)
     assert await waiting == ("gone" if happens else "committed")
@@ -167,12 +167,12 @@ async def test_commits_abandons_and_expiries_at_once(conn: Conn, other: Conn, th
             await carry_out(other, reserve.abandon(job))
 
     async def expire_all() -> None:
-        while await reserve.expire(third, slot=0, limit=5):
+        while await reserve.expire(third, shard=0, limit=5):
             pass
 
     await asyncio.gather(commit_all(), abandon_all(), expire_all())
     await lapse(conn)
-    await reserve.expire(third, slot=0)
+    await reserve.expire(third, shard=0)
     assert await states(conn) == {job: "ready" for job in jobs if answers[job] == "committed"}
     held = await ask(conn, "select job from fastq.unique_key")
     assert {row[0] for row in held} == set(await states(conn))
@@ -190,7 +190,7 @@ async def test_a_reservation_holds_its_key(conn: Conn, until: Any, end: str) -> 
     assert await commit(conn, await book(conn, unique_key="other")) == "committed"
     if end == "expire":
         await lapse(conn)
-        assert await reserve.expire(conn, slot=0) == 1
+        assert await reserve.expire(conn, shard=0) == 1
     else:
         assert await carry_out(conn, reserve.abandon(job))
     assert await ask(conn, "select key from fastq.unique_key") == [("other",)]
@@ -204,7 +204,7 @@ async def test_a_committed_job_still_holds_its_key(conn: Conn) -> None:
     assert await ask(conn, "select unique_key from fastq.job") == [("k",)]
     assert (await book(conn, unique_key="k")) == job
     await conn.execute("update fastq.unique_key set taken_at = now() - interval '1 hour'")
-    assert (await unique.sweep(conn, slot=0, after="")).keys == 0
+    assert (await unique.sweep(conn, shard=0, after="")).keys == 0
 
 
 # -- what users call

@@ -39,7 +39,7 @@ async def size(conn: Conn, segment: int, kind: str = "ready") -> int:
 
 async def head(conn: Conn) -> int:
     """Return where new jobs go."""
-    return int((await ask(conn, "select head from fastq.ring where slot = 0"))[0][0])
+    return int((await ask(conn, "select head from fastq.ring where shard = 0"))[0][0])
 
 
 async def test_only_used_up_segments_that_are_not_the_head(conn: Conn) -> None:
@@ -53,9 +53,9 @@ async def test_only_used_up_segments_that_are_not_the_head(conn: Conn) -> None:
     assert await rotate.truncatable(conn) == []
 
 
-async def test_any_slots_head_is_a_head(conn: Conn) -> None:
-    """A segment to which another slot's jobs go is not truncated."""
-    await conn.execute("insert into fastq.ring (slot, head) values (1, 2)")
+async def test_any_shards_head_is_a_head(conn: Conn) -> None:
+    """A segment to which another shard's jobs go is not truncated."""
+    await conn.execute("insert into fastq.ring (shard, head) values (1, 2)")
     await use_up(conn, 2)
     assert await rotate.truncatable(conn) == []
     assert not await rotate.truncate(conn, ready(2))
@@ -166,10 +166,10 @@ async def test_the_leases_of_a_segment_go_as_its_jobs_do(conn: Conn, other: Conn
         await ask(other, "select 1 from fastq.worker")
         first, last = await take(conn, who, lane=lane, limit=50), await take(conn, who, lane=lane, limit=50)
         assert await ask(conn, "select count(*) from fastq.lease_1") == [(2,)]
-        await ack.ack(conn, slot=0, worker=who, leases=[first.lease])
+        await ack.ack(conn, shard=0, worker=who, leases=[first.lease])
         assert await rotate.truncatable(conn) == [ready(1)]
         assert not await rotate.truncate(conn, leases)
-        await ack.ack(conn, slot=0, worker=who, leases=[last.lease])
+        await ack.ack(conn, shard=0, worker=who, leases=[last.lease])
         assert await rotate.truncatable(conn) == [ready(1), leases]
         assert await rotate.truncate(conn, leases)
         assert await size(conn, 1, "lease") == 0
@@ -177,19 +177,19 @@ async def test_the_leases_of_a_segment_go_as_its_jobs_do(conn: Conn, other: Conn
 
 async def test_the_head_moves_to_an_empty_next_segment_only(conn: Conn) -> None:
     """The head moves on when it has grown, to a next segment without space in it, and round the ring."""
-    assert await rotate.advance(conn, slot=0, head_bytes=1) is None
+    assert await rotate.advance(conn, shard=0, head_bytes=1) is None
     await put(conn)
-    assert await rotate.advance(conn, slot=0) is None
-    assert await rotate.advance(conn, slot=0, head_bytes=1) == 1
+    assert await rotate.advance(conn, shard=0) is None
+    assert await rotate.advance(conn, shard=0, head_bytes=1) == 1
     for segment in range(1, SEGMENTS):
         await put(conn, lane=Lane(0, segment, "default", 4, ""))
         expected = None if segment == 3 else segment + 1
-        assert await rotate.advance(conn, slot=0, head_bytes=1) == expected
+        assert await rotate.advance(conn, shard=0, head_bytes=1) == expected
     assert await head(conn) == 3
     await take(conn, await hire(conn))
-    assert await rotate.advance(conn, slot=0, head_bytes=1) is None
+    assert await rotate.advance(conn, shard=0, head_bytes=1) is None
     assert await rotate.truncate(conn, ready(0))
-    assert await rotate.advance(conn, slot=0, head_bytes=1) == 0
+    assert await rotate.advance(conn, shard=0, head_bytes=1) == 0
 
 
 async def test_large_payloads_count(conn: Conn) -> None:
@@ -200,17 +200,17 @@ async def test_large_payloads_count(conn: Conn) -> None:
     finally:
         await conn.execute("alter table fastq.ready_0 alter column payload set storage extended")
     assert await size(conn, 0) < 20_000
-    assert await rotate.advance(conn, slot=0, head_bytes=2_000_000) is None
-    assert await rotate.advance(conn, slot=0, head_bytes=1_000_000) == 1
-    assert await rotate.advance(conn, slot=0, head_bytes=1) is None, "the new head has nothing yet"
+    assert await rotate.advance(conn, shard=0, head_bytes=2_000_000) is None
+    assert await rotate.advance(conn, shard=0, head_bytes=1_000_000) == 1
+    assert await rotate.advance(conn, shard=0, head_bytes=1) is None, "the new head has nothing yet"
 
 
 async def test_two_leaders_advance_once(conn: Conn, other: Conn, third: Conn) -> None:
     """A second leader that waits for the first does not move the head a second time."""
     await put(conn)
     async with other.transaction():
-        assert await rotate.advance(other, slot=0, head_bytes=1) == 1
-        advancing = asyncio.create_task(rotate.advance(third, slot=0, head_bytes=1))
+        assert await rotate.advance(other, shard=0, head_bytes=1) == 1
+        advancing = asyncio.create_task(rotate.advance(third, shard=0, head_bytes=1))
         await until_blocked(conn, third)
     assert await advancing is None
     assert await head(conn) == 1
@@ -220,14 +220,14 @@ async def test_a_stale_head_insert_into_a_truncated_segment_is_found(conn: Conn)
     """A producer that read the head before rotation and inserts after truncation: discovery finds its job."""
     await put(conn)
     ((blocks, old_head, _),) = await ask(
-        conn, "select array_agg(nextval('fastq.pos')), min(head), 0 from fastq.ring where slot = 0"
+        conn, "select array_agg(nextval('fastq.pos')), min(head), 0 from fastq.ring where shard = 0"
     )
     who = await hire(conn)
     await take(conn, who)
-    assert await rotate.advance(conn, slot=0, head_bytes=1) == 1
+    assert await rotate.advance(conn, shard=0, head_bytes=1) == 1
     assert await rotate.truncate(conn, ready(old_head))
     await conn.execute(f"insert into fastq.ready_{old_head} (pos, task) values (%s, 't')", (blocks[0],))
-    ((lane, first),) = await discover.discover(conn, slot=0, queues=[], exclude=[])
+    ((lane, first),) = await discover.discover(conn, shard=0, queues=[], exclude=[])
     assert (lane.segment, first) == (old_head, blocks[0])
     assert ids_of(await take(conn, who, lane=lane)) == blocks
 
@@ -242,7 +242,7 @@ async def test_nothing_is_lost_while_the_ring_turns(conn: Conn, other: Conn, thi
 
     async def consume() -> None:
         while len(claimed) < 450:
-            for lane, first in await discover.discover(other, slot=0, queues=[], exclude=[]):
+            for lane, first in await discover.discover(other, shard=0, queues=[], exclude=[]):
                 claimed.extend(ids_of(await take(other, who, lane=lane, low=first - 1)))
 
     async def turn() -> None:
@@ -250,7 +250,7 @@ async def test_nothing_is_lost_while_the_ring_turns(conn: Conn, other: Conn, thi
         while len(claimed) < 450:
             for emptied in await rotate.truncatable(third):
                 turns += await rotate.truncate(third, emptied)
-            await rotate.advance(third, slot=0, head_bytes=1)
+            await rotate.advance(third, shard=0, head_bytes=1)
 
     async with asyncio.timeout(20):
         await asyncio.gather(produce(), consume(), turn())

@@ -33,7 +33,7 @@ async def test_everything_is_carried_along(conn: Conn) -> None:
     lease = (await take(conn, who, lane=lane)).lease
     moved = await settle(
         conn,
-        slot=0,
+        shard=0,
         worker=who,
         settlements=[
             back(lease, 0, attempt=1, meta=META),
@@ -60,7 +60,7 @@ async def test_times_are_the_databases(conn: Conn) -> None:
     settlements = [later(lease, 0, delay_s=90.5), failed(lease, 1, keep_s=60.0), failed(lease, 2)]
     async with conn.transaction():
         ((before,),) = await ask(conn, "select clock_timestamp()")
-        await settle(conn, slot=0, worker=who, settlements=settlements)
+        await settle(conn, shard=0, worker=who, settlements=settlements)
         counted = "run_at - interval '90.5 s' between %s and clock_timestamp()"
         delays = await ask(conn, f"select {counted}, reason from fastq.scheduled", before)
         kept = await ask(conn, "select extract(epoch from expires_at - now())::float8 from fastq.finished order by id")
@@ -74,7 +74,7 @@ async def test_back_in_line_is_behind_and_keeps_the_id(conn: Conn) -> None:
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     (newer,) = await put(conn)
-    await settle(conn, slot=0, worker=who, settlements=[back(lease, ord_) for ord_ in (2, 0, 1)])
+    await settle(conn, shard=0, worker=who, settlements=[back(lease, ord_) for ord_ in (2, 0, 1)])
     got = await take(conn, who)
     assert ids_of(got) == [newer, *places]
     positions = [row[0] for row in jobs_of(got)]
@@ -91,10 +91,10 @@ async def test_the_id_stays_over_retry_promotion_and_claim(conn: Conn) -> None:
         assert [(ids_of(got)[0], row[2], row[4]) for row in jobs_of(got)] == [(place, attempt, {"a": 1})]
         assert got.hi > low
         low = got.hi
-        await settle(conn, slot=0, worker=who, settlements=[later(got.lease, attempt=attempt + 1)])
-        assert await ack.ack(conn, slot=0, worker=who, leases=[got.lease]) == {got.lease}
+        await settle(conn, shard=0, worker=who, settlements=[later(got.lease, attempt=attempt + 1)])
+        assert await ack.ack(conn, shard=0, worker=who, leases=[got.lease]) == {got.lease}
         assert await states(conn) == {place: "retrying"}
-        assert (await upkeep.promote(conn, slot=0)).jobs == 1
+        assert (await upkeep.promote(conn, shard=0)).jobs == 1
 
 
 async def test_what_goes_back_goes_to_the_head_segment(conn: Conn) -> None:
@@ -102,7 +102,7 @@ async def test_what_goes_back_goes_to_the_head_segment(conn: Conn) -> None:
     await put(conn)
     await conn.execute("update fastq.ring set head = 2")
     who = await hire(conn)
-    await settle(conn, slot=0, worker=who, settlements=[back((await take(conn, who)).lease)])
+    await settle(conn, shard=0, worker=who, settlements=[back((await take(conn, who)).lease)])
     assert await ask(conn, "select segment from fastq.ready") == [(2,)]
 
 
@@ -114,9 +114,9 @@ async def test_settling_a_lease_that_is_gone_writes_nothing(conn: Conn) -> None:
     await put(conn, "{}", "{}", "{}")
     who = await hire(conn)
     lease = (await take(conn, who)).lease
-    await ack.ack(conn, slot=0, worker=who, leases=[lease])
+    await ack.ack(conn, shard=0, worker=who, leases=[lease])
     settlements = [back(lease, 0), later(lease, 1), failed(lease, 2)]
-    assert await settle(conn, slot=0, worker=who, settlements=settlements) == set()
+    assert await settle(conn, shard=0, worker=who, settlements=settlements) == set()
     assert await states(conn) == {}
 
 
@@ -125,7 +125,7 @@ async def test_settling_anothers_lease_writes_nothing(conn: Conn) -> None:
     (place,) = await put(conn)
     mine, theirs = await hire(conn), await hire(conn)
     lease = (await take(conn, theirs)).lease
-    assert await settle(conn, slot=0, worker=mine, settlements=[back(lease)]) == set()
+    assert await settle(conn, shard=0, worker=mine, settlements=[back(lease)]) == set()
     assert await states(conn) == {place: "running"}
 
 
@@ -134,8 +134,8 @@ async def test_settling_twice_moves_once(conn: Conn) -> None:
     (place,) = await put(conn)
     who = await hire(conn)
     lease = (await take(conn, who)).lease
-    assert await settle(conn, slot=0, worker=who, settlements=[back(lease)]) == {(lease, 0)}
-    assert await settle(conn, slot=0, worker=who, settlements=[failed(lease)]) == set()
+    assert await settle(conn, shard=0, worker=who, settlements=[back(lease)]) == {(lease, 0)}
+    assert await settle(conn, shard=0, worker=who, settlements=[failed(lease)]) == set()
     assert await states(conn) == {place: "ready"}
 
 
@@ -144,7 +144,7 @@ async def test_settling_twice_in_one_statement_moves_once(conn: Conn) -> None:
     (place,) = await put(conn)
     who = await hire(conn)
     lease = (await take(conn, who)).lease
-    await settle(conn, slot=0, worker=who, settlements=[back(lease), back(lease)])
+    await settle(conn, shard=0, worker=who, settlements=[back(lease), back(lease)])
     assert await states(conn) == {place: "ready"}
 
 
@@ -153,10 +153,10 @@ async def test_a_done_job_is_not_settled(conn: Conn) -> None:
     places = await put(conn, *["{}"] * 4)
     who = await hire(conn)
     first, second = await take(conn, who, limit=3), await take(conn, who)
-    await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(first.lease, 1)])
-    await ack.ack(conn, slot=0, worker=who, leases=[second.lease])
+    await ack.ack_jobs(conn, shard=0, worker=who, jobs=[(first.lease, 1)])
+    await ack.ack(conn, shard=0, worker=who, leases=[second.lease])
     settlements = [later(first.lease, 0), back(first.lease, 1), back(first.lease, 7), back(second.lease), back(999)]
-    assert await settle(conn, slot=0, worker=who, settlements=settlements) == {(first.lease, 0)}
+    assert await settle(conn, shard=0, worker=who, settlements=settlements) == {(first.lease, 0)}
     assert await states(conn) == {places[0]: "retrying", places[2]: "running"}
 
 
@@ -166,8 +166,8 @@ async def test_settle_waits_for_an_ack_in_flight_and_respects_it(conn: Conn, oth
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     async with other.transaction():
-        await ack.ack_jobs(other, slot=0, worker=who, jobs=[(lease, 0)])
-        settling = asyncio.create_task(settle(conn, slot=0, worker=who, settlements=[back(lease, 0), back(lease, 1)]))
+        await ack.ack_jobs(other, shard=0, worker=who, jobs=[(lease, 0)])
+        settling = asyncio.create_task(settle(conn, shard=0, worker=who, settlements=[back(lease, 0), back(lease, 1)]))
         await until_blocked(other, conn)
     assert await settling == {(lease, 1)}
     assert await states(conn) == {places[1]: "ready"}
@@ -180,8 +180,8 @@ async def test_settle_that_waits_for_a_deletion_moves_nothing(conn: Conn, other:
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     async with other.transaction():
-        await ack.ack(other, slot=0, worker=who, leases=[lease])
-        settling = asyncio.create_task(settle(conn, slot=0, worker=who, settlements=[back(lease)]))
+        await ack.ack(other, shard=0, worker=who, leases=[lease])
+        settling = asyncio.create_task(settle(conn, shard=0, worker=who, settlements=[back(lease)]))
         await until_blocked(other, conn)
     assert await settling == set()
     assert await states(conn) == {}
@@ -194,8 +194,8 @@ async def test_two_leases_settled_crosswise_do_not_deadlock(conn: Conn, other: C
     first, second = await take(conn, who, limit=2), await take(conn, who)
     forth = [back(first.lease, 0), back(second.lease, 0)]
     moved = await asyncio.gather(
-        settle(conn, slot=0, worker=who, settlements=forth),
-        settle(other, slot=0, worker=who, settlements=[back(second.lease, 1), back(first.lease, 1)]),
+        settle(conn, shard=0, worker=who, settlements=forth),
+        settle(other, shard=0, worker=who, settlements=[back(second.lease, 1), back(first.lease, 1)]),
     )
     assert [len(pairs) for pairs in moved] == [2, 2]
     assert set((await states(conn)).values()) == {"ready"}
@@ -212,8 +212,8 @@ async def test_a_neighbours_open_transaction_does_not_hold_up_settling(conn: Con
     await conn.execute("set lock_timeout = '300ms'")
     async with other.transaction():
         assert await completion.hold(other, Place(0, lease, 0))
-        assert await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(lease, 0)]) == {lease}
-        assert await settle(conn, slot=0, worker=who, settlements=[later(lease, 1)]) == {(lease, 1)}
+        assert await ack.ack_jobs(conn, shard=0, worker=who, jobs=[(lease, 0)]) == {lease}
+        assert await settle(conn, shard=0, worker=who, settlements=[later(lease, 1)]) == {(lease, 1)}
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ async def test_any_delay_that_a_handler_can_raise_can_be_written(conn: Conn, del
     lease = (await take(conn, who)).lease
     asked_s = Retry(delay=delay_s).delay_s
     assert asked_s is not None
-    assert await settle(conn, slot=0, worker=who, settlements=[later(lease, delay_s=asked_s)])
+    assert await settle(conn, shard=0, worker=who, settlements=[later(lease, delay_s=asked_s)])
     assert await ask(conn, "select isfinite(run_at) from fastq.scheduled") == [(True,)]
 
 
@@ -244,12 +244,12 @@ async def test_a_missing_ring_row_loses_no_job(conn: Conn, move: str) -> None:
     who = await hire(conn)
     lease = (await take(conn, who)).lease
     if move == "promote":
-        await settle(conn, slot=0, worker=who, settlements=[later(lease)])
+        await settle(conn, shard=0, worker=who, settlements=[later(lease)])
     await conn.execute("delete from fastq.ring")
     if move == "promote":
-        await upkeep.promote(conn, slot=0)
+        await upkeep.promote(conn, shard=0)
     else:
-        await settle(conn, slot=0, worker=who, settlements=[back(lease)])
+        await settle(conn, shard=0, worker=who, settlements=[back(lease)])
     assert place in await states(conn)
 
 
@@ -259,7 +259,7 @@ async def test_every_final_state_can_be_kept(conn: Conn, state: JobState) -> Non
     (place,) = await put(conn, lane=LANE)
     who = await hire(conn)
     lease = (await take(conn, who)).lease
-    await settle(conn, slot=0, worker=who, settlements=[failed(lease, state=state)])
+    await settle(conn, shard=0, worker=who, settlements=[failed(lease, state=state)])
     assert await states(conn) == {place: state}
 
 
@@ -270,7 +270,7 @@ async def test_settling_is_durable_on_a_worker_s_connection(conn: Conn) -> None:
     lease = (await take(conn, who)).lease
     await conn.execute("set synchronous_commit = off")
     async with conn.transaction():
-        assert await settle(conn, slot=0, worker=who, settlements=[later(lease)])
+        assert await settle(conn, shard=0, worker=who, settlements=[later(lease)])
         assert await ask(conn, "show synchronous_commit") == [("on",)]
         ((written,),) = await ask(conn, "select pg_current_wal_insert_lsn()::text")
     assert await ask(conn, "select pg_current_wal_flush_lsn() >= %s::pg_lsn", written) == [(True,)]

@@ -126,7 +126,7 @@ async def test_enqueue_many_keeps_the_payload_limit(conn: Conn) -> None:
 async def test_the_view_shows_every_state(conn: Conn) -> None:
     """Each job is one row, wherever it stands, with what is known of it there."""
     await conn.execute(
-        "insert into fastq.scheduled (slot, id, run_at, reason, task) values (0, 1, now(), 'reserved', 't')"
+        "insert into fastq.scheduled (shard, id, run_at, reason, task) values (0, 1, now(), 'reserved', 't')"
     )
     ((scheduled,),) = await ask(conn, "select fastq.enqueue('t', delay => interval '1 hour')")
     places = await put(conn, *['{"a":1}'] * 6, attempt=1, lane=LANE)
@@ -137,8 +137,8 @@ async def test_the_view_shows_every_state(conn: Conn) -> None:
         failed(lease, 2, attempt=2, keep_s=60.0),
         failed(lease, 3, state="discarded"),
     ]
-    await settle(conn, slot=0, worker=who, settlements=settlements)
-    await ack.ack_jobs(conn, slot=0, worker=who, jobs=[(lease, 4)])
+    await settle(conn, shard=0, worker=who, settlements=settlements)
+    await ack.ack_jobs(conn, shard=0, worker=who, jobs=[(lease, 4)])
     assert await states(conn) == {
         1: "reserved",
         scheduled: "scheduled",
@@ -172,7 +172,7 @@ async def test_the_view_shows_a_returned_job_under_its_id(conn: Conn) -> None:
     for _ in range(2):
         got = await take(conn, who)
         seen += (await states(conn)).items()
-        await settle(conn, slot=0, worker=who, settlements=[later(got.lease)])
+        await settle(conn, shard=0, worker=who, settlements=[later(got.lease)])
         await conn.execute(
             "with s as (delete from fastq.scheduled returning id)"
             " insert into fastq.ready_0 (id, task) select id, 't' from s"

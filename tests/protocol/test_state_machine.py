@@ -122,7 +122,7 @@ class Fleet(RuleBasedStateMachine):
     def copy(self, queue: str, count: int) -> None:
         """Enqueue by COPY."""
         specs = [JobSpec("t", {}, Options(queue=queue))] * count
-        self.enqueued(self.run(copying.copy_jobs(self.conn, specs, CopyText(slot=0, limit_bytes=1000), slot=0)))
+        self.enqueued(self.run(copying.copy_jobs(self.conn, specs, CopyText(shard=0, limit_bytes=1000), shard=0)))
 
     @rule(queue=st.sampled_from(QUEUES), count=st.integers(1, 3), commits=st.booleans())
     def commit_late(self, queue: str, count: int, commits: bool) -> None:
@@ -150,7 +150,7 @@ class Fleet(RuleBasedStateMachine):
     def claim(self, who: int, limit: int, with_acks: bool, answer: str) -> None:
         """Claim from the first lane found; acks of finished and of lost leases ride along. The answer may be lost."""
         worker = self.workers[who]
-        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[]))
+        found = self.run(discover.discover(self.conn, shard=0, queues=[], exclude=[]))
         assert bool(found) == ("ready" in self.places.values())
         if not found:
             return
@@ -173,7 +173,7 @@ class Fleet(RuleBasedStateMachine):
             for lease in mine if with_acks else []:
                 del self.leases[lease]
         if answer == "is lost":
-            held = self.run(leases.list_leases(self.conn, slot=0, worker=worker))
+            held = self.run(leases.list_leases(self.conn, shard=0, worker=worker))
             (new,) = [lease for lease in held if lease.lease not in self.leases]
             assert new.lane.segment == lane.segment
             self.segments[new.lease] = lane.segment
@@ -196,7 +196,7 @@ class Fleet(RuleBasedStateMachine):
 
     def look(self, worker: int) -> None:
         """Compare what the database says that a worker holds; then the worker knows it too."""
-        held = {lease.lease: lease for lease in self.run(leases.list_leases(self.conn, slot=0, worker=worker))}
+        held = {lease.lease: lease for lease in self.run(leases.list_leases(self.conn, shard=0, worker=worker))}
         assert held.keys() == {lease for lease, (owner, _) in self.leases.items() if owner == worker}
         for lease, found in held.items():
             _, jobs = self.leases[lease]
@@ -241,7 +241,7 @@ class Fleet(RuleBasedStateMachine):
         lease, worker, jobs = self.leased(data)
 
         async def say(conn: Conn) -> set[int]:
-            return await ack.ack(conn, slot=0, worker=worker, leases=[lease])
+            return await ack.ack(conn, shard=0, worker=worker, leases=[lease])
 
         happened = self.say(say, answer)
         assert self.run(say(self.conn)) == (set() if happened else {lease})
@@ -257,7 +257,7 @@ class Fleet(RuleBasedStateMachine):
         pairs = [(lease, ordinal) for ordinal in ords if ordinal < len(jobs)]
 
         async def say(conn: Conn, who: int = worker) -> set[int]:
-            return await ack.ack_jobs(conn, slot=0, worker=who, jobs=pairs)
+            return await ack.ack_jobs(conn, shard=0, worker=who, jobs=pairs)
 
         if pairs:
             assert self.run(say(self.conn, sum(self.workers) - worker)) == set(), "it is not the other one's"
@@ -276,7 +276,7 @@ class Fleet(RuleBasedStateMachine):
         moved = {(lease, n) for n in places if jobs[n] is not None}
 
         async def say(conn: Conn) -> set[tuple[int, int]]:
-            return await settling.settle(conn, slot=0, worker=worker, settlements=settlements)
+            return await settling.settle(conn, shard=0, worker=worker, settlements=settlements)
 
         happened = self.say(say, answer)
         assert self.run(say(self.conn)) == (set() if happened else moved)
@@ -339,7 +339,7 @@ class Fleet(RuleBasedStateMachine):
             self.look(worker)
             if retry:
                 again = self.settlement(lease, ordinal, "retrying")
-                assert self.run(settling.settle(self.conn, slot=0, worker=worker, settlements=[again])) == {
+                assert self.run(settling.settle(self.conn, shard=0, worker=worker, settlements=[again])) == {
                     (lease, ordinal)
                 }
                 self.left(lease, ordinal, None)
@@ -358,7 +358,7 @@ class Fleet(RuleBasedStateMachine):
             self.run(expire(self.conn, worker))
 
         async def both(*conns: Conn) -> list[int | None]:
-            reaping = (reap.reap(conn, slot=0, worker=worker, verdict=verdict, expired=expired) for conn in conns)
+            reaping = (reap.reap(conn, shard=0, worker=worker, verdict=verdict, expired=expired) for conn in conns)
             return list(await asyncio.gather(*reaping))
 
         back, nothing = sorted(self.run(both(self.conn, self.conn)), key=lambda count: count is None)
@@ -370,13 +370,13 @@ class Fleet(RuleBasedStateMachine):
         """A heartbeat lapses and goes on before anybody reaps: nothing is claimed meanwhile, nothing given back."""
         worker = self.workers[who]
         self.run(expire(self.conn, worker))
-        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[]))
+        found = self.run(discover.discover(self.conn, shard=0, queues=[], exclude=[]))
         for lane, first in found[:1]:
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1))
             assert (got.alive, got.batch) == (True, None)
-        assert self.run(reap.expired_workers(self.conn, slot=0)) == [worker]
-        assert self.run(registry.renew(self.conn, slot=0, workers={worker: "{}"}, lease_s=30)) == {worker}
-        assert self.run(reap.reap(self.conn, slot=0, worker=worker, verdict=after_nothing, expired=True)) is None
+        assert self.run(reap.expired_workers(self.conn, shard=0)) == [worker]
+        assert self.run(registry.renew(self.conn, shard=0, workers={worker: "{}"}, lease_s=30)) == {worker}
+        assert self.run(reap.reap(self.conn, shard=0, worker=worker, verdict=after_nothing, expired=True)) is None
 
     @rule(who=st.integers(0, 1), at=st.integers(1, 9), happens=st.booleans())
     def kill_the_reaper(self, who: int, at: int, happens: bool) -> None:
@@ -384,7 +384,7 @@ class Fleet(RuleBasedStateMachine):
         worker = self.workers[who]
 
         async def work(conn: Conn) -> None:
-            await reap.reap(conn, slot=0, worker=worker, verdict=self.verdict(True))
+            await reap.reap(conn, shard=0, worker=worker, verdict=self.verdict(True))
 
         through = self.cut(work, at, happens)
         gone = not self.run(ask(self.conn, "select from fastq.worker where id = %s", worker))
@@ -407,9 +407,9 @@ class Fleet(RuleBasedStateMachine):
                 assert await completion.hold(handler, place)
                 assert await completion.complete(handler, place)
                 if others:
-                    assert await ack.ack_jobs(neighbour, slot=0, worker=worker, jobs=others) == {lease}
+                    assert await ack.ack_jobs(neighbour, shard=0, worker=worker, jobs=others) == {lease}
                 reaping = asyncio.create_task(
-                    reap.reap(reaper, slot=0, worker=worker, verdict=self.verdict(running=False))
+                    reap.reap(reaper, shard=0, worker=worker, verdict=self.verdict(running=False))
                 )
                 await until_blocked(neighbour, reaper)
             return await reaping
@@ -445,22 +445,22 @@ class Fleet(RuleBasedStateMachine):
         for lease in self.known(worker):
             jobs = self.leases[lease][1]
             rest = [self.settlement(lease, n, "ready") for n, job in enumerate(jobs) if job is not None]
-            moved = self.run(settling.settle(self.conn, slot=0, worker=worker, settlements=rest))
+            moved = self.run(settling.settle(self.conn, shard=0, worker=worker, settlements=rest))
             assert moved == {(lease, s.ord) for s in rest}
             for s in rest:
                 self.left(lease, s.ord, "ready")
-            assert self.run(ack.ack(self.conn, slot=0, worker=worker, leases=[lease])) == {lease}
+            assert self.run(ack.ack(self.conn, shard=0, worker=worker, leases=[lease])) == {lease}
             del self.leases[lease]
 
         async def sign_off(conn: Conn) -> None:
-            await registry.unregister(conn, worker=worker, slots=1)
+            await registry.unregister(conn, worker=worker, shards=1)
 
         self.cut(sign_off, at, happens)
         self.run(sign_off(self.conn))
         self.run(expire(self.conn, worker))
         hidden = [lease for lease, (owner, _) in self.leases.items() if owner == worker]
-        assert self.run(reap.expired_workers(self.conn, slot=0)) == ([worker] if hidden else [])
-        back = self.run(reap.reap(self.conn, slot=0, worker=worker, verdict=self.verdict(running=False)))
+        assert self.run(reap.expired_workers(self.conn, shard=0)) == ([worker] if hidden else [])
+        back = self.run(reap.reap(self.conn, shard=0, worker=worker, verdict=self.verdict(running=False)))
         assert back == (self.reaped(who, running=False) if hidden else None)
         if not hidden:
             self.workers[who] = self.run(hire(self.conn))
@@ -472,19 +472,19 @@ class Fleet(RuleBasedStateMachine):
         lease, ordinal, worker = data.draw(st.sampled_from(self.lost))
         place = Place(0, lease, ordinal)
         settlement = Settlement(lease=lease, ord=ordinal, goes=Goes.READY)
-        assert self.run(settling.settle(self.conn, slot=0, worker=worker, settlements=[settlement])) == set()
-        assert self.run(ack.ack_jobs(self.conn, slot=0, worker=worker, jobs=[(lease, ordinal)])) == set()
-        assert self.run(ack.ack(self.conn, slot=0, worker=worker, leases=[lease])) == set()
+        assert self.run(settling.settle(self.conn, shard=0, worker=worker, settlements=[settlement])) == set()
+        assert self.run(ack.ack_jobs(self.conn, shard=0, worker=worker, jobs=[(lease, ordinal)])) == set()
+        assert self.run(ack.ack(self.conn, shard=0, worker=worker, leases=[lease])) == set()
         assert not self.run(completion.hold(self.conn, place))
         assert not self.run(completion.resolve(self.conn, place))
         assert not self.run(completion.save_checkpoint(self.conn, place, "1"))
-        found = self.run(discover.discover(self.conn, slot=0, queues=[], exclude=[]))
+        found = self.run(discover.discover(self.conn, shard=0, queues=[], exclude=[]))
         for lane, first in found[:1]:
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1))
             assert (got.alive, got.batch) == (False, None)
-        assert self.run(leases.list_leases(self.conn, slot=0, worker=worker)) == []
-        assert self.run(registry.renew(self.conn, slot=0, workers={worker: "{}"}, lease_s=30)) == set()
-        self.run(registry.unregister(self.conn, worker=worker, slots=1))
+        assert self.run(leases.list_leases(self.conn, shard=0, worker=worker)) == []
+        assert self.run(registry.renew(self.conn, shard=0, workers={worker: "{}"}, lease_s=30)) == set()
+        self.run(registry.unregister(self.conn, worker=worker, shards=1))
 
     # -- upkeep
 
@@ -494,9 +494,9 @@ class Fleet(RuleBasedStateMachine):
         if pass_time:
             self.run(self.conn.execute("update fastq.scheduled set run_at = now()"))
             self.due = {job for job, place in self.places.items() if place in ("scheduled", "retrying")}
-        happened = self.say(lambda conn: upkeep.promote(conn, slot=0, limit=limit), answer)
+        happened = self.say(lambda conn: upkeep.promote(conn, shard=0, limit=limit), answer)
         first = min(limit, len(self.due)) if happened else 0
-        moved = self.run(upkeep.promote(self.conn, slot=0, limit=limit)).jobs
+        moved = self.run(upkeep.promote(self.conn, shard=0, limit=limit)).jobs
         assert moved == min(limit, len(self.due) - first)
         now = self.run(states(self.conn))
         promoted = {job for job in self.due if now[job] == "ready"}
@@ -534,7 +534,7 @@ async def turn_ring(conn: Conn) -> None:
     """Truncate what is empty and move the head on."""
     for emptied in await rotate.truncatable(conn):
         await rotate.truncate(conn, emptied)
-    await rotate.advance(conn, slot=0, head_bytes=1)
+    await rotate.advance(conn, shard=0, head_bytes=1)
 
 
 def test_no_job_is_lost_or_doubled(dsn: str) -> None:

@@ -138,7 +138,7 @@ async def test_patience(conn: Conn, other: Conn) -> None:
 
 async def copy(conn: Conn, specs: Iterable[JobSpec]) -> Any:
     """Enqueue a stream."""
-    return await copying.copy_jobs(conn, specs, CopyText(slot=0, limit_bytes=LIMIT), slot=0)
+    return await copying.copy_jobs(conn, specs, CopyText(shard=0, limit_bytes=LIMIT), shard=0)
 
 
 async def test_streams(conn: Conn) -> None:
@@ -176,10 +176,10 @@ async def test_a_stream_of_unique_jobs_only(conn: Conn) -> None:
 
 def test_streams_without_an_event_loop(dsn: str) -> None:
     """The synchronous twin does the same."""
-    text = CopyText(slot=0, limit_bytes=LIMIT)
+    text = CopyText(shard=0, limit_bytes=LIMIT)
     with Connection.connect(dsn, autocommit=True) as conn:
         (held,) = unique.insert_sync(conn, lines(spec("b")))
-        ids = copying.copy_jobs_sync(conn, [spec("a"), spec("b"), spec(None), spec("a")], text, slot=0)
+        ids = copying.copy_jobs_sync(conn, [spec("a"), spec("b"), spec(None), spec("a")], text, shard=0)
     assert (list(ids)[1], ids[3]) == (held.id, ids[0])
     assert ids.duplicates == [1, 3]
 

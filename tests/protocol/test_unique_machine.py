@@ -100,7 +100,7 @@ class Machine:
     async def copy(self) -> None:
         """A stream."""
         specs = [self.spec() for _ in range(4)]
-        await copying.copy_jobs(self.conn, specs, CopyText(slot=0, limit_bytes=1000), slot=0)
+        await copying.copy_jobs(self.conn, specs, CopyText(shard=0, limit_bytes=1000), shard=0)
 
     async def reserve(self) -> None:
         """A reservation."""
@@ -112,7 +112,7 @@ class Machine:
             return
         if self.luck.random() < 0.3:
             await self.conn.execute("update fastq.scheduled set run_at = now() where id = %s", (job,))
-            await reserve.expire(self.conn, slot=0)
+            await reserve.expire(self.conn, shard=0)
             return
         commit, abandon = carry_out(self.conn, reserve.commit(job)), carry_out(self.other, reserve.abandon(job))
         await asyncio.gather(commit, *([abandon] if self.luck.random() < 0.3 else ()))
@@ -120,7 +120,7 @@ class Machine:
 
     async def claim(self) -> None:
         """The worker claims from the first lane."""
-        for lane, _ in await discover.discover(self.conn, slot=0, queues=[], exclude=[]):
+        for lane, _ in await discover.discover(self.conn, shard=0, queues=[], exclude=[]):
             got = await take(self.conn, self.worker, lane=lane, limit=self.luck.randint(1, 2))
             if got.batch is None:
                 continue
@@ -133,7 +133,7 @@ class Machine:
         if self.leased:
             who, job = self.leased.pop(self.luck.randrange(len(self.leased)))
             settlement = self.luck.choice(ENDS)(job)
-            await settle(self.conn, slot=0, worker=who, settlements=[settlement])
+            await settle(self.conn, shard=0, worker=who, settlements=[settlement])
 
     async def start(self) -> None:
         """A run starts."""
@@ -151,7 +151,7 @@ class Machine:
         async with self.conn.transaction(force_rollback=not commits):
             if not await completion.hold(self.conn, place):
                 return
-            await unique.free(self.conn, slot=0, job=job.id)
+            await unique.free(self.conn, shard=0, job=job.id)
             assert await completion.complete(self.conn, place)
         if commits:
             self.completed.append(job.id)
@@ -164,7 +164,7 @@ class Machine:
         def verdict(job: LeasedJob) -> Settlement:
             return conclude(job, Died(ran=self.luck.random() < 0.5, cause="x", max_crashes=crashes))
 
-        await reap.reap(self.conn, slot=0, worker=self.worker, verdict=verdict)
+        await reap.reap(self.conn, shard=0, worker=self.worker, verdict=verdict)
         self.worker = await hire(self.conn)
 
     async def steer(self) -> None:
@@ -185,9 +185,9 @@ class Machine:
         await self.conn.execute("update fastq.scheduled set run_at = now() where reason <> 'reserved'")
         await self.conn.execute("update fastq.unique_key set expires_at = now() where expires_at is not null")
         await self.conn.execute("update fastq.unique_key set taken_at = now() - interval '1 hour'")
-        await upkeep.promote(self.conn, slot=0)
-        await unique.prune_expired(self.conn, slot=0, limit=1)
-        assert (await unique.sweep(self.conn, slot=0, after="")).keys == 0
+        await upkeep.promote(self.conn, shard=0)
+        await unique.prune_expired(self.conn, shard=0, limit=1)
+        assert (await unique.sweep(self.conn, shard=0, after="")).keys == 0
 
 
 CHANCES: dict[Step, int] = {

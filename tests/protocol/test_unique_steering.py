@@ -76,7 +76,7 @@ async def test_retrying_many_leaves_those_out_whose_key_is_held(conn: Conn) -> N
     who = await hire(conn)
     await ask(conn, "select fastq.delete(%s)", rival.id)
     got = await take(conn, who)
-    await settling.settle(conn, slot=0, worker=who, settlements=[failed(got.lease)])
+    await settling.settle(conn, shard=0, worker=who, settlements=[failed(got.lease)])
     (rival,) = await add(conn, spec("other"))
     assert await jobs.carry_out(conn, jobs.retry_many(jobs.JobFilter())) == 2
     assert await states(conn) == {first: "ready", second: "failed", other: "failed", rival.id: "ready", plain: "ready"}
@@ -135,7 +135,7 @@ async def test_expired_keys_are_pruned(conn: Conn) -> None:
     """Those whose time is over, no others."""
     await add(conn, spec("a"), spec("b", unique_until=60), spec("c", unique_until=60))
     await conn.execute("update fastq.unique_key set expires_at = now() where key = 'b'")
-    assert await unique.prune_expired(conn, slot=0) == 1
+    assert await unique.prune_expired(conn, shard=0) == 1
     assert sorted(await keys(conn)) == ["a", "c"]
 
 
@@ -147,7 +147,7 @@ async def test_orphans_are_swept(conn: Conn) -> None:
     place = ids_of(got).index(living[2].id)
     metas = [{"unique": ["ready", "finished"]}, {"unique": ["back", "finished"]}]
     back = [Settlement(lease=got.lease, ord=n, goes=Goes.READY, meta=metas[n == place]) for n in range(2)]
-    await settling.settle(conn, slot=0, worker=who, settlements=back)
+    await settling.settle(conn, shard=0, worker=who, settlements=back)
     await take(conn, who, lane=Lane(0, 0, "q", 4, ""))
     group = {"group_key": "g", "ordered": True}
     for key in ("head", "behind"):
@@ -156,12 +156,12 @@ async def test_orphans_are_swept(conn: Conn) -> None:
     await conn.execute("update fastq.unique_key set taken_at = now() - interval '2 min' where key <> 'fresh'")
     await conn.execute("delete from fastq.ready where meta->'unique'->>0 in ('fresh', 'gone', 'kept', 'timed')")
     await conn.execute(
-        "insert into fastq.finished (slot, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
+        "insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task)"
         " select 0, job, 'failed', 4, 1, 0, 'default', '', 't' from fastq.unique_key where key = 'kept'"
     )
     swept, after = 0, ""
     for _ in range(10):
-        page = await unique.sweep(conn, slot=0, after=after, limit=2)
+        page = await unique.sweep(conn, shard=0, after=after, limit=2)
         swept += page.keys
         if page.after is None:
             break

@@ -66,9 +66,9 @@ async def test_a_settlement_that_is_refused_frees_nothing(conn: Conn) -> None:
     """When the lease was reaped, its job stands in line again, with its key."""
     job = await run(conn)
     ((worker,),) = await ask(conn, "select worker from fastq.lease")
-    back = await reap.reap(conn, slot=0, worker=worker, verdict=lambda one: conclude(one, Died(ran=False, cause="x")))
+    back = await reap.reap(conn, shard=0, worker=worker, verdict=lambda one: conclude(one, Died(ran=False, cause="x")))
     assert back == 1
-    assert not await settling.settle(conn, slot=0, worker=worker, settlements=[done(job)])
+    assert not await settling.settle(conn, shard=0, worker=worker, settlements=[done(job)])
     assert await keys(conn) == {"k": job.id}
     again = await claimed(conn, job.id)
     assert await settle(conn, again, done(again))
@@ -82,12 +82,12 @@ async def test_freed_with_the_handlers_own_transaction(conn: Conn, other: Conn) 
     for commits in (False, True):
         async with conn.transaction(force_rollback=not commits):
             assert await completion.hold(conn, place)
-            await unique.free(conn, slot=0, job=job.id)
+            await unique.free(conn, shard=0, job=job.id)
             assert await completion.complete(conn, place)
         assert (await keys(conn) == {}) is commits
     (new,) = await add(other)
     ((worker,),) = await ask(conn, "select worker from fastq.lease")
-    await reap.reap(conn, slot=0, worker=worker, verdict=lambda one: conclude(one, Died(ran=False, cause="x")))
+    await reap.reap(conn, shard=0, worker=worker, verdict=lambda one: conclude(one, Died(ran=False, cause="x")))
     assert await states(conn) == {new.id: "ready"}
     assert await keys(conn) == {"k": new.id}
 
@@ -133,7 +133,7 @@ async def test_for_a_time_also_when_the_handlers_own_transaction_ends_the_job(co
     place = Place(0, job.lease, 0)
     async with conn.transaction():
         assert await completion.hold(conn, place)
-        await unique.free(conn, slot=0, job=job.id)
+        await unique.free(conn, shard=0, job=job.id)
         assert await completion.complete(conn, place)
     assert await keys(conn) == {"k": job.id}
     assert (await add(conn))[0].duplicate

@@ -13,13 +13,13 @@ from fastq.protocol import reap, upkeep, worker
 pytestmark = pytest.mark.protocol
 
 
-async def test_register_in_every_slot(conn: Conn) -> None:
-    """One process has one id in all slots, never used before, and its lease of life."""
-    first = await worker.register(conn, host="h", pid=7, name="n", lease_s=60, slots=3)
-    rows = await ask(conn, "select slot, id, host, pid, name from fastq.worker order by slot")
-    assert rows == [(slot, first, "h", 7, "n") for slot in range(3)]
+async def test_register_in_every_shard(conn: Conn) -> None:
+    """One process has one id in all shards, never used before, and its lease of life."""
+    first = await worker.register(conn, host="h", pid=7, name="n", lease_s=60, shards=3)
+    rows = await ask(conn, "select shard, id, host, pid, name from fastq.worker order by shard")
+    assert rows == [(shard, first, "h", 7, "n") for shard in range(3)]
     assert await ask(conn, "select distinct expires_at = started_at + interval '60 s' from fastq.worker") == [(True,)]
-    assert await worker.unregister(conn, worker=first, slots=3)
+    assert await worker.unregister(conn, worker=first, shards=3)
     assert not await ask(conn, "select id from fastq.worker")
     assert await hire(conn) > first
 
@@ -27,7 +27,7 @@ async def test_register_in_every_slot(conn: Conn) -> None:
 async def test_renewal_prolongs_and_notes_counters(conn: Conn) -> None:
     """A renewed worker lives on from now, with its latest counters; others are left alone."""
     who, neighbour = await hire(conn, lease_s=1), await hire(conn, lease_s=1)
-    assert await worker.renew(conn, slot=0, workers={who: '{"claimed":3}'}, lease_s=600) == {who}
+    assert await worker.renew(conn, shard=0, workers={who: '{"claimed":3}'}, lease_s=600) == {who}
     rows = await ask(conn, "select id, counters, expires_at > now() + interval '5 min' from fastq.worker order by id")
     assert rows == [(who, {"claimed": 3}, True), (neighbour, None, False)]
 
@@ -36,12 +36,12 @@ async def test_an_expired_worker_is_revived_until_it_is_reaped(conn: Conn) -> No
     """After an outage everybody's time has run out: who speaks first decides. Unknown ones are not made."""
     late, alive, dead = await hire(conn, lease_s=-1), await hire(conn), await hire(conn, lease_s=-1)
     workers = {late: "{}", alive: "{}", 9999: "{}"}
-    assert await reap.expired_workers(conn, slot=0) == [late, dead]
-    assert await worker.renew(conn, slot=0, workers=workers, lease_s=30) == {late, alive}
+    assert await reap.expired_workers(conn, shard=0) == [late, dead]
+    assert await worker.renew(conn, shard=0, workers=workers, lease_s=30) == {late, alive}
     for who, outcome in ((late, None), (dead, 0)):
         verdict = lambda _: pytest.fail("it had no jobs")  # noqa: E731
-        assert await reap.reap(conn, slot=0, worker=who, verdict=verdict, expired=True) == outcome
-    assert await worker.renew(conn, slot=0, workers={dead: "{}"}, lease_s=30) == set()
+        assert await reap.reap(conn, shard=0, worker=who, verdict=verdict, expired=True) == outcome
+    assert await worker.renew(conn, shard=0, workers={dead: "{}"}, lease_s=30) == set()
 
 
 async def test_who_is_late_claims_nothing_and_may_come_back(conn: Conn) -> None:
@@ -50,23 +50,23 @@ async def test_who_is_late_claims_nothing_and_may_come_back(conn: Conn) -> None:
     (place,) = await put(conn)
     got = await take(conn, who)
     assert (got.batch, got.alive) == (None, True)
-    assert await worker.standing(conn, worker=who, slots=1) is worker.Standing.LATE
-    await worker.renew(conn, slot=0, workers={who: "{}"}, lease_s=30)
-    assert await worker.standing(conn, worker=who, slots=1) is worker.Standing.IN_TIME
+    assert await worker.standing(conn, worker=who, shards=1) is worker.Standing.LATE
+    await worker.renew(conn, shard=0, workers={who: "{}"}, lease_s=30)
+    assert await worker.standing(conn, worker=who, shards=1) is worker.Standing.IN_TIME
     assert ids_of(await take(conn, who)) == [place]
     await conn.execute("delete from fastq.worker")
-    assert await worker.standing(conn, worker=who, slots=1) is worker.Standing.GONE
+    assert await worker.standing(conn, worker=who, shards=1) is worker.Standing.GONE
 
 
 async def test_renewing_nobody(conn: Conn) -> None:
     """A host without workers asks nothing of the database."""
-    assert await worker.renew(conn, slot=0, workers={}, lease_s=30) == set()
+    assert await worker.renew(conn, shard=0, workers={}, lease_s=30) == set()
 
 
 async def test_many_renewals_at_once(conn: Conn) -> None:
     """A whole host's workers are renewed with one statement, whatever stands in their counters."""
     many = {await hire(conn): json.dumps({"n": n, "s": 'ü"\\,{}'}) for n in range(50)}
-    assert await worker.renew(conn, slot=0, workers=many, lease_s=30) == set(many)
+    assert await worker.renew(conn, shard=0, workers=many, lease_s=30) == set(many)
     rows = await ask(conn, "select id, counters from fastq.worker")
     assert dict(rows) == {who: json.loads(text) for who, text in many.items()}
 
@@ -75,20 +75,20 @@ async def test_a_renewal_in_flight_saves_no_worker_from_a_reaper(conn: Conn, oth
     """A reaper that waits for a heartbeat takes the worker all the same; the next heartbeat hears of it."""
     who = await hire(conn)
     async with other.transaction():
-        assert await worker.renew(other, slot=0, workers={who: "{}"}, lease_s=30) == {who}
+        assert await worker.renew(other, shard=0, workers={who: "{}"}, lease_s=30) == {who}
         reaping = asyncio.create_task(
-            reap.reap(third, slot=0, worker=who, verdict=lambda _: pytest.fail("it had no jobs"))
+            reap.reap(third, shard=0, worker=who, verdict=lambda _: pytest.fail("it had no jobs"))
         )
         await until_blocked(conn, third)
     assert await reaping == 0
-    assert await worker.renew(conn, slot=0, workers={who: "{}"}, lease_s=30) == set()
+    assert await worker.renew(conn, shard=0, workers={who: "{}"}, lease_s=30) == set()
 
 
 async def test_unregister_of_one_that_is_gone(conn: Conn) -> None:
     """Signing off twice, or after the reaper came, does nothing."""
     who = await hire(conn)
-    assert await worker.unregister(conn, worker=who, slots=1)
-    assert await worker.unregister(conn, worker=who, slots=2)
+    assert await worker.unregister(conn, worker=who, shards=1)
+    assert await worker.unregister(conn, worker=who, shards=2)
 
 
 # -- the lead

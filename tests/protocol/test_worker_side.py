@@ -266,7 +266,7 @@ async def test_a_payload_that_cannot_be_decoded_fails_alone(rig: Rig, conn: Conn
 
 
 async def test_jobs_beside_a_bad_payload_are_not_said_to_be_done(rig: Rig, conn: Conn) -> None:
-    """While a batch with one bad payload waits for a slot, a crash brings back all its good jobs."""
+    """While a batch with one bad payload waits for a shard, a crash brings back all its good jobs."""
     places = await put(conn, "{}", "{}", '{"a":1e999}')
     await rig.claimer.step()
     await rig.ledger.flush()
@@ -295,7 +295,7 @@ async def test_of_an_adopted_lease_only_what_is_not_done_runs(rig: Rig, conn: Co
     """Jobs that are done, or completed in their own transactions, are left out; with the others the lease ends."""
     places = await put(conn, "{}", "{}", "{}")
     lease = (await take(conn, rig.worker)).lease
-    await ack.ack_jobs(conn, slot=0, worker=rig.worker, jobs=[(lease, 0)])
+    await ack.ack_jobs(conn, shard=0, worker=rig.worker, jobs=[(lease, 0)])
     await completion.complete(conn, Place(0, lease, 2))
     rig.link.breaks += 1
     await rig.claimer.intake.adopt_if_due()

@@ -52,4 +52,4 @@ async def claimed(conn: Conn, job: int, who: int | None = None) -> LeasedJob:
 async def settle(conn: Conn, job: LeasedJob, settlement: Settlement) -> bool:
     """Carry out a settlement for the worker that has the lease; True if it was."""
     rows = await ask(conn, "select worker from fastq.lease where id = %s", job.lease)
-    return bool(await settling.settle(conn, slot=0, worker=rows[0][0], settlements=[settlement]))
+    return bool(await settling.settle(conn, shard=0, worker=rows[0][0], settlements=[settlement]))

@@ -40,7 +40,7 @@ def test_where_the_dsn_comes_from(argument: str | None, environ: dict[str, str],
         {"lease_s": 0},
         {"shutdown_timeout_s": -0.1},
         {"poll_interval_s": 0},
-        {"slots": 0},
+        {"shards": 0},
         {"prefetch_ms": -1},
     ],
 )

@@ -6,14 +6,14 @@ import threading
 
 import pytest
 
-from fastq.worker.cpu_demand import CpuMeter, Demand, threads_worth
+from fastq.worker.cpu_demand import CpuDemand, CpuMeter, threads_worth
 
 pytestmark = pytest.mark.unit
 
 
 def worth(now: int, loop: float, handlers: float, *, waiting: bool = True, least: int = 1, most: int = 8) -> int:
     """Return the new number of threads."""
-    return threads_worth(now, Demand(loop, handlers), waiting=waiting, least=least, most=most)
+    return threads_worth(now, CpuDemand(loop, handlers), waiting=waiting, least=least, most=most)
 
 
 def settled(handlers_alone: float, *, cpus: float = 1.0) -> int:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.unit
 TOP = Path(__file__).parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 PAGES += sorted(path.relative_to(TOP).as_posix() for path in TOP.glob("docs/**/*.md"))
-PROCESSES = {"steward", "heartbeat", "undertaker", "leader", "listener", "ring", "producer", "bench*"}
+PROCESSES = {"steward", "heartbeat", "reaper", "leader", "listener", "ring", "producer", "bench*"}
 """What follows `fastq` in the names of processes and of connections."""
 OTHERS = {"--preload", "--init"}
 """Options of other programs: gunicorn's, Docker's."""

@@ -141,7 +141,7 @@ def group(key: str) -> Lane:
 
 
 def test_the_groups_beside_a_lane() -> None:
-    """They share slot, segment, queue and priority; the least served come first, then those that wait longest."""
+    """They share shard, segment, queue and priority; the least served come first, then those that wait longest."""
     lanes = Lanes({})
     others = [lane("b"), lane(priority=3, group="x"), lane(segment=1, group="x")]
     lanes.learn([(group("b"), 3), (group("a"), 7), (group("c"), 5), *((other, 1) for other in others)])

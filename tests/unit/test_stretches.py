@@ -51,7 +51,7 @@ def test_what_is_not_known_lies_in_one_stretch(seed: int) -> None:
 
 
 def test_a_look_back_ends_where_it_is_told() -> None:
-    """It takes in the last position and nothing behind it, and leaves out other slots."""
+    """It takes in the last position and nothing behind it, and leaves out other shards."""
     lane = Lane(0, 2, "a", 4, "g")
     (stretch,) = again({lane: (5, 9), Lane(1, 2, "a", 4, "g"): (5, 9)}, 0)
     assert [pos for pos in range(12) if holds(stretch, 2, "a", 4, "g", pos)] == [6, 7, 8, 9]

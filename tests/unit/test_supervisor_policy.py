@@ -42,7 +42,7 @@ def test_clean_exit_is_replaced_at_once_and_forgives() -> None:
     assert (verdict.record, verdict.delay_s, verdict.finished) == (Record(), 0, False)
 
 
-def test_clean_exit_in_burst_mode_finishes_the_slot() -> None:
+def test_clean_exit_in_burst_mode_finishes_the_seat() -> None:
     """The queue was empty."""
     assert judge(POLICY, Record(), life(Exit(0), clean=True), burst=True).finished
 

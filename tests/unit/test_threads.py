@@ -32,12 +32,12 @@ async def wait_for_each_other(threads: Threads) -> None:
 async def compute_until_one_is_left(threads: Threads) -> None:
     """Return once a single thread takes jobs."""
 
-    async def slot() -> None:
+    async def shard() -> None:
         while threads.limit > 1:
             await threads.run(compute, nothing)
 
     async with asyncio.timeout(PATIENCE_S):
-        await asyncio.gather(*(slot() for _ in range(2 * threads.size)))
+        await asyncio.gather(*(shard() for _ in range(2 * threads.size)))
 
 
 async def test_functions_that_wait_have_all_threads() -> None:

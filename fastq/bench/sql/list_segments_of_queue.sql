@@ -2,5 +2,5 @@
 -- Locks: none. Index: ready_*_pkey. Caller: bench.ground.
 select s.segment
 from generate_series(0, 3) as s(segment)
-where exists (select from fastq.ready r where r.segment = s.segment and r.slot = 0 and r.queue = %(queue)s)
+where exists (select from fastq.ready r where r.segment = s.segment and r.shard = 0 and r.queue = %(queue)s)
 order by s.segment

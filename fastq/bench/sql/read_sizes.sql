@@ -1,6 +1,6 @@
 -- The head of the ring, and the bytes on disk, indexes and TOAST included: of each segment, of the leases, of the rest.
 -- Locks: access share, for an instant; waits for a truncation. Index: none. Caller: bench.pinned.
-select (select r.head from fastq.ring r where r.slot = 0) as head,
+select (select r.head from fastq.ring r where r.shard = 0) as head,
        array[pg_total_relation_size('fastq.ready_0'), pg_total_relation_size('fastq.ready_1'),
              pg_total_relation_size('fastq.ready_2'), pg_total_relation_size('fastq.ready_3')] as ring_bytes,
        pg_total_relation_size('fastq.lease_0') + pg_total_relation_size('fastq.lease_1')

@@ -2,7 +2,7 @@
 -- Locks: scheduled rows for update. Index: none (a test's database is small). Caller: testing.draining.
 with due as (
   update fastq.scheduled s set run_at = least(s.run_at, now())
-  where s.slot = %(slot)s and s.reason = any (%(reasons)s)
+  where s.shard = %(shard)s and s.reason = any (%(reasons)s)
   returning s.id
 )
 select count(*) from due d

@@ -1,4 +1,4 @@
-"""The slot rule, which lets the tables be distributed: each hot statement names one slot, on every table it names."""
+"""The shard rule, which lets the tables be distributed: each hot statement names one shard, on every table it names."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def hot_statements() -> list[Any]:
 
 
 @pytest.mark.parametrize("name", hot_statements())
-def test_every_table_is_kept_to_one_slot(name: str) -> None:
-    """Wherever a hot table is named, its slot is, by equality with the parameter; rows are inserted with a slot."""
+def test_every_table_is_kept_to_one_shard(name: str) -> None:
+    """Wherever a hot table is named, its shard is, by equality with the parameter; rows are inserted with a shard."""
     text = statement(name, 0)
     for table, alias in READ.findall(text):
-        slot = re.compile(rf"\b{alias}\.slot = %\(slot\)s") if alias and alias != "where" else None
-        assert slot is not None, f"{name} names {table} without an alias"
+        shard = re.compile(rf"\b{alias}\.shard = %\(shard\)s") if alias and alias != "where" else None
+        assert shard is not None, f"{name} names {table} without an alias"
         needed = len(re.findall(rf"fastq\.{table}\s+(?:as\s+)?{alias}\b", text))
-        assert len(slot.findall(text)) >= needed, f"{name}: {alias} ({table}) is not kept to one slot"
+        assert len(shard.findall(text)) >= needed, f"{name}: {alias} ({table}) is not kept to one shard"
     for table, columns in WRITTEN.findall(text):
-        assert "slot" in re.split(r"\W+", columns), f"{name} inserts into {table} without a slot"
+        assert "shard" in re.split(r"\W+", columns), f"{name} inserts into {table} without a shard"
 
 
 PARTITION = """
 drop view fastq.job;
 alter table fastq.{table} rename to old;
-create table fastq.{table} (like fastq.old including defaults) partition by list (slot);
+create table fastq.{table} (like fastq.old including defaults) partition by list (shard);
 create table fastq.{table}_s0 partition of fastq.{table} for values in (0);
 create table fastq.{table}_s1 partition of fastq.{table} for values in (1);
 alter table fastq.{table} add primary key ({key});
@@ -59,19 +59,19 @@ drop table fastq.old cascade;
 create view fastq.job as select;
 """
 KEYS = {
-    "lease": "slot, id",
-    "scheduled": "slot, id",
-    "finished": "slot, id",
-    "worker": "slot, id",
-    "progress": "slot, lease, ord",
-    "ring": "slot",
-    "unique_key": "slot, key",
+    "lease": "shard, id",
+    "scheduled": "shard, id",
+    "finished": "shard, id",
+    "worker": "shard, id",
+    "progress": "shard, lease, ord",
+    "ring": "shard",
+    "unique_key": "shard, key",
 }
 
 
 @pytest.fixture
 def partitioned(empty_dsn: str) -> Any:
-    """Give a database whose hot tables are partitioned by slot, as a cluster would shard them."""
+    """Give a database whose hot tables are partitioned by shard, as a cluster would shard them."""
     from fastq.schema import migrator
 
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
@@ -79,31 +79,31 @@ def partitioned(empty_dsn: str) -> Any:
         for table, key in KEYS.items():
             conn.execute(PARTITION.format(table=table, key=key).encode())
         for segment in range(SEGMENTS):
-            conn.execute(f"create table fastq.lease_{segment} (like fastq.lease) partition by list (slot)".encode())
-            for slot in (0, 1):
+            conn.execute(f"create table fastq.lease_{segment} (like fastq.lease) partition by list (shard)".encode())
+            for shard in (0, 1):
                 table = f"fastq.lease_{segment}"
-                conn.execute(f"create table {table}_s{slot} partition of {table} for values in ({slot})".encode())
-            conn.execute(f"alter table fastq.lease_{segment} add primary key (slot, id)".encode())
+                conn.execute(f"create table {table}_s{shard} partition of {table} for values in ({shard})".encode())
+            conn.execute(f"alter table fastq.lease_{segment} add primary key (shard, id)".encode())
         conn.execute("drop table fastq.ready cascade")
         columns = (
             "segment int2 not null default 0, priority int2 not null default 4, attempt int2 not null default 0,"
-            " slot int4 not null default 0, pos int8 not null default nextval('fastq.pos'), id int8,"
+            " shard int4 not null default 0, pos int8 not null default nextval('fastq.pos'), id int8,"
             " enqueued_ms int8 not null default 0, queue text collate \"C\" not null default 'default',"
             ' group_key text collate "C" not null default \'\', task text collate "C" not null,'
             " payload json not null default '{}', meta json"
         )
         for table in ("ready", "ready_0", "ready_1", "ready_2", "ready_3"):
-            conn.execute(f"create table fastq.{table} ({columns}) partition by list (slot)".encode())
-            for slot in (0, 1):
+            conn.execute(f"create table fastq.{table} ({columns}) partition by list (shard)".encode())
+            for shard in (0, 1):
                 conn.execute(
-                    f"create table fastq.{table}_s{slot} partition of fastq.{table} for values in ({slot})".encode()
+                    f"create table fastq.{table}_s{shard} partition of fastq.{table} for values in ({shard})".encode()
                 )
-            conn.execute(f"alter table fastq.{table} add primary key (slot, queue, priority, group_key, pos)".encode())
+            conn.execute(f"alter table fastq.{table} add primary key (shard, queue, priority, group_key, pos)".encode())
         yield conn
 
 
 VALUES = {
-    "slot": "0",
+    "shard": "0",
     "max_running": "1",
     "max_running_per_group": "1",
     "rate": "1",
@@ -123,7 +123,7 @@ VALUES = {
     "priority": "4",
     "max_bytes": "1000",
     "lease_s": "30",
-    "slots": "1",
+    "shards": "1",
     "blocks": "2",
     "bytes": "0",
     "workers": "'{1}'",
@@ -197,7 +197,7 @@ EVERY_SLOT = {"register_worker"}
 
 
 def test_each_statement_touches_one_partition(partitioned: psycopg.Connection[Any]) -> None:
-    """The planner, shown tables partitioned by slot, leaves only one slot's partition in every plan."""
+    """The planner, shown tables partitioned by shard, leaves only one shard's partition in every plan."""
     strays = []
     for name in names():
         if name in WHOLE_TABLES | EVERY_SLOT or name.startswith("survey_"):

@@ -38,7 +38,7 @@ class NotNowError(Exception):
     """A worker cannot be reaped now, most often because somebody holds a lease of its locked: it is tried again."""
 
 
-class Undertaker:
+class Reaper:
     """Reaps cells that the supervisor marked dead, and workers of any host whose time has run out.
 
     The link's setup has to have a `lock_timeout`: it bounds how long one locked lease holds up all the others.
@@ -50,14 +50,14 @@ class Undertaker:
         link: Link,
         *,
         lease_s: float,
-        slots: int,
+        shards: int,
         totals: Totals | None = None,
         steady: Callable[[], bool] = lambda: True,
     ) -> None:
         self._board = board
         self._link = link
         self._lease_s = lease_s
-        self._slots = slots
+        self._shards = shards
         self._totals = totals or Totals()
         self._steady = steady
         self._tell_at = self._stuck_at = 0.0
@@ -95,8 +95,8 @@ class Undertaker:
         if worker_id:
             (running, cause), back = _charge(cell), 0
             try:
-                for slot in range(self._slots):
-                    back += await self._reap(slot, worker_id, running, cause, died=True) or 0
+                for shard in range(self._shards):
+                    back += await self._reap(shard, worker_id, running, cause, died=True) or 0
             except NotNowError:
                 return
             if cell.state is not CellState.DEAD or cell[Word.WORKER_ID] != worker_id:
@@ -116,22 +116,22 @@ class Undertaker:
         database was away for all, and the others need a moment to say that they are alive. That is asked after each
         wait for the database, and not before it: the outage may lie in between.
         """
-        for slot in range(self._slots):
-            for worker_id in await self._link.call(partial(reap.expired_workers, slot=slot)):
+        for shard in range(self._shards):
+            for worker_id in await self._link.call(partial(reap.expired_workers, shard=shard)):
                 if not self._steady():
                     return
                 cell = self._cell_of(worker_id)
                 if cell is not None and cell.state is CellState.DEAD:
                     continue
                 try:
-                    back = await self._reap(slot, worker_id, None if cell is None else set(), "the end of its lease")
+                    back = await self._reap(shard, worker_id, None if cell is None else set(), "the end of its lease")
                 except NotNowError:
                     continue
                 if back is not None:
                     log.warning("worker %s stopped renewing its lease: %s job(s) given back", worker_id, back)
 
     async def _reap(
-        self, slot: int, worker_id: int, running: Running | None, cause: str, *, died: bool = False
+        self, shard: int, worker_id: int, running: Running | None, cause: str, *, died: bool = False
     ) -> int | None:
         """Reap one worker; `running` None means that nobody knows what ran, so everything is charged.
 
@@ -157,7 +157,7 @@ class Undertaker:
             try:
                 return await reap.reap(
                     conn,
-                    slot=slot,
+                    shard=shard,
                     worker=worker_id,
                     verdict=verdict,
                     expired=not died,

@@ -33,7 +33,7 @@ _TRIPS = 20
 """Of so many claims the quickest tells the distance; the others had more to carry, or waited for a CPU."""
 
 
-class Appetite:
+class Demand:
     """Measures the rate at which jobs finish and how far the database is, and turns them into claim sizes."""
 
     def __init__(self, *, batch_size: int, prefetch_s: float) -> None:

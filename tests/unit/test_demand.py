@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import pytest
 
-from fastq.worker.appetite import Appetite
+from fastq.worker.demand import Demand
 
 pytestmark = pytest.mark.unit
 
 
-def appetite(*, batch_size: int = 500, prefetch_s: float = 0.01) -> Appetite:
-    """Return an appetite whose clock starts at 1000 seconds."""
-    made = Appetite(batch_size=batch_size, prefetch_s=prefetch_s)
+def demand(*, batch_size: int = 500, prefetch_s: float = 0.01) -> Demand:
+    """Return an demand whose clock starts at 1000 seconds."""
+    made = Demand(batch_size=batch_size, prefetch_s=prefetch_s)
     made.measure(0, 1000.0)
     return made
 
 
 def test_at_first_only_free_slots_count() -> None:
     """Nothing is known of the rate, so nothing is prefetched."""
-    assert appetite().want(free=10, waiting=0) == 10
-    assert appetite().want(free=0, waiting=0) == 0
+    assert demand().want(free=10, waiting=0) == 10
+    assert demand().want(free=0, waiting=0) == 0
 
 
 def test_no_more_than_a_batch() -> None:
     """Whatever is free."""
-    assert appetite(batch_size=50).want(free=1000, waiting=0) == 50
+    assert demand(batch_size=50).want(free=1000, waiting=0) == 50
 
 
 def test_long_jobs_are_never_hoarded() -> None:
     """With jobs of half a minute a worker claims what it can start, and not one more, however long it runs."""
-    made, now, finished = appetite(), 1000.0, 0
+    made, now, finished = demand(), 1000.0, 0
     for _ in range(100):
         now += 30.0
         finished += 100
@@ -41,7 +41,7 @@ def test_long_jobs_are_never_hoarded() -> None:
 
 def test_short_jobs_are_prefetched() -> None:
     """At a steady rate of 20,000 a second, ten milliseconds are 200 jobs."""
-    made, now, finished = appetite(), 1000.0, 0
+    made, now, finished = demand(), 1000.0, 0
     for _ in range(50):
         now += 0.01
         finished += 200
@@ -52,7 +52,7 @@ def test_short_jobs_are_prefetched() -> None:
 
 def test_a_rate_is_forgotten_when_jobs_become_long() -> None:
     """After a second without an end of a job, nothing is prefetched any more."""
-    made = appetite()
+    made = demand()
     made.measure(100_000, 1000.5)
     made.measure(200_000, 1001.0)
     assert made.want(free=0, waiting=0) > 0
@@ -63,7 +63,7 @@ def test_a_rate_is_forgotten_when_jobs_become_long() -> None:
 
 def test_too_short_a_time_is_not_measured() -> None:
     """Two looks within the window are one: neither a division by zero nor an absurd rate."""
-    made = appetite()
+    made = demand()
     made.measure(1000, 1000.0)
     made.measure(1000, 1000.001)
     assert made.rate == 0
@@ -71,7 +71,7 @@ def test_too_short_a_time_is_not_measured() -> None:
 
 def test_small_claims_are_put_off_while_jobs_wait() -> None:
     """A round trip is worth it when nothing waits, or when a quarter of the target is open."""
-    made = appetite(batch_size=100)
+    made = demand(batch_size=100)
     assert made.want(free=100, waiting=90) == 0
     assert made.want(free=100, waiting=76) == 0
     assert made.want(free=100, waiting=75) == 25
@@ -82,7 +82,7 @@ def test_small_claims_are_put_off_while_jobs_wait() -> None:
 @pytest.mark.parametrize("waiting", [0, 1, 50, 5000])
 def test_never_beyond_the_target(free: int, waiting: int) -> None:
     """What waits and what is claimed never exceed the free slots and the prefetch, nor the batch size."""
-    made = appetite()
+    made = demand()
     made.measure(5000, 1000.5)
     wanted = made.want(free=free, waiting=waiting)
     assert 0 <= wanted <= 500
@@ -94,7 +94,7 @@ def drain(trip_s: float, *, job_s: float = 0.001, slots: int = 32, seconds: floa
 
     Returns the share of the slots that were busy in the second half, the most jobs that waited here, the largest claim.
     """
-    made, now, finished, waiting, most_waiting, largest = appetite(), 1000.0, 0.0, 0, 0, 0
+    made, now, finished, waiting, most_waiting, largest = demand(), 1000.0, 0.0, 0, 0, 0
     running: list[float] = []
     coming: tuple[float, int] | None = None
     busy = steps = 0
@@ -137,7 +137,7 @@ def test_distance_does_not_make_hoarders(trip_s: float) -> None:
 
 def test_trouble_is_no_distance() -> None:
     """One claim that took half a minute, because the server was away, does not fill this process with jobs."""
-    made = appetite()
+    made = demand()
     made.claimed(30.0)
     made.measure(10_000, 1001.0)
     assert made.want(free=0, waiting=0) <= 10_000 * (0.01 + 3 * 0.25)
@@ -148,7 +148,7 @@ def test_trouble_is_no_distance() -> None:
 
 def test_nothing_is_claimed_ahead_where_nothing_is_wanted() -> None:
     """Without prefetch, only free slots count, at any distance."""
-    made = appetite(prefetch_s=0.0)
+    made = demand(prefetch_s=0.0)
     made.claimed(0.1)
     made.measure(10_000, 1001.0)
     assert made.want(free=3, waiting=0) == 3
