@@ -109,6 +109,11 @@ class Arguments:
 
         return open_payload
 
+    @cached_property
+    def many_opener(self) -> Callable[[bytes], list[Any]]:
+        """A function of a JSON array of payloads, giving what `opener` gives of each; only where `by_place` holds."""
+        return msgspec.json.Decoder(list[self._struct], dec_hook=_dec_hook).decode  # type: ignore[name-defined]
+
     def _open_ended(self, payload: Any) -> dict[str, Any]:
         if not isinstance(payload, dict):
             raise msgspec.ValidationError(f"Expected `object`, got `{type(payload).__name__}`")

@@ -11,7 +11,7 @@ from fastq.sql import statement
 
 async def ack(conn: AsyncConnection[Any], *, shard: int, worker: int, leases: list[int]) -> set[int]:
     """Delete leases whose jobs are all finished; returns those that were still ours."""
-    params = {"shard": shard, "worker": worker, "leases": sorted(leases)}
+    params = {"shard": shard, "worker": worker, "acks": sorted(leases)}
     cur = await conn.execute(statement("ack_leases"), params, prepare=True)
     return {row[0] for row in await cur.fetchall()}
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 
@@ -14,6 +14,13 @@ LEASE_IDS = 65536
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """A claimed batch ends before it passes this size, as payloads lie on disk."""
+
+
+PACKET_BYTES = 64 * 1024
+"""A packet ends before it passes this size."""
+
+PACKET_JOBS = 500
+"""Nor has it more jobs than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +50,31 @@ class Tasks:
 ANY_TASK = Tasks(None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """What a lease has of a packet: `jobs` jobs of one task, from the one with the id `first` on.
+
+    `payloads` is the whole packet, which begins with the job `start`; None where a stranger has deleted it. `meta` is
+    what is rare about all of them, as JSON.
+    """
+
+    lease: int
+    start: int
+    first: int
+    jobs: int
+    task: str
+    enqueued_ms: int
+    meta: str | None
+    payloads: bytes | None
+    group_key: str = ""
+
+
 @dataclass(slots=True)
 class Claimed:
-    """What a claim gave: `batch` is None when there was nothing; `acked` are the leases that were still ours.
+    """What a claim gave: `batch` is None without jobs of their own; `acked` are the leases that were still ours.
 
-    `hi` is the position up to which a lane was claimed, or how many jobs there were to be had of many groups; `cut`
-    tells that a lane has more jobs, which would have made the batch too large.
+    `hi` is the position up to which a lane was claimed; `rows` is how many rows there were to be had, and `more` tells
+    that some of them were left, since they would have made the claim too large.
     """
 
     lease: int
@@ -56,7 +82,21 @@ class Claimed:
     hi: int
     acked: list[int]
     alive: bool
-    cut: bool = False
+    more: bool = False
+    rows: int = 0
+    packets: list[Packet] = field(default_factory=list)
+    reached: list[tuple[str, int, int]] = field(default_factory=list)
+    """Of packets of many groups: group, position of the last job, jobs."""
+
+    @property
+    def leases(self) -> list[int]:
+        """All leases that it made."""
+        return [*([] if self.batch is None else [self.lease]), *(packet.lease for packet in self.packets)]
+
+    @property
+    def empty(self) -> bool:
+        """Whether no job came."""
+        return self.batch is None and not self.packets
 
 
 async def take_lease_ids(conn: AsyncConnection[Any]) -> range:
@@ -77,29 +117,21 @@ async def claim(
     limit: int,
     acks: list[int],
     tasks: Tasks = ANY_TASK,
+    rows: int | None = None,
+    most: int = 0,
 ) -> Claimed:
     """Take up to `limit` jobs of a lane beyond position `low`, and on the way acknowledge leases of its segment.
 
-    `lease` is a fresh id from `take_lease_ids`; one whose claim may have happened must not be used again.
+    They come from at most `rows` rows, as many as jobs by default; up to `most` jobs a packet is not parted. `lease`
+    and the `rows` numbers behind it are fresh ids from `take_lease_ids`; those of a claim that may have happened must
+    not be used again.
     """
     params = {
-        "shard": lane.shard,
-        "worker": worker,
-        "lease": lease,
-        "queue": lane.queue,
-        "priority": lane.priority,
+        **_params(lane, worker=worker, lease=lease, limit=limit, acks=acks, tasks=tasks, rows=rows, most=most),
         "group_key": lane.group_key,
         "low": low,
-        "limit": limit,
-        "acks": sorted(acks),
-        **tasks.params,
-        "max_bytes": MAX_BATCH_BYTES,
     }
-    cur = await conn.execute(statement("claim_jobs_if_worker_lives", lane.segment), params, prepare=True, binary=True)
-    row = await cur.fetchone()
-    if row is None:
-        raise AssertionError("a claim always returns one row")
-    return Claimed(row[0] or 0, row[1], row[2] or 0, row[3], row[4], bool(row[5]))
+    return await _claim(conn, statement("claim_jobs_if_worker_lives", lane.segment), params)
 
 
 async def claim_groups(
@@ -112,25 +144,68 @@ async def claim_groups(
     limit: int,
     acks: list[int],
     tasks: Tasks = ANY_TASK,
+    rows: int | None = None,
+    most: int = 0,
 ) -> Claimed:
-    """As claim, but from lanes that differ by their group alone, each with its mark: up to `share` jobs of each."""
+    """As claim, but from lanes that differ by their group alone, each with its mark: up to `share` rows of each."""
     lane = groups[0][0]
     params = {
+        **_params(lane, worker=worker, lease=lease, limit=limit, acks=acks, tasks=tasks, rows=rows, most=most),
+        "groups": [other.group_key for other, _ in groups],
+        "lows": [low for _, low in groups],
+        "share": share,
+    }
+    return await _claim(conn, statement("claim_jobs_of_groups_if_worker_lives", lane.segment), params)
+
+
+def _params(
+    lane: Lane,
+    *,
+    worker: int,
+    lease: int,
+    limit: int,
+    acks: list[int],
+    tasks: Tasks,
+    rows: int | None,
+    most: int,
+) -> dict[str, Any]:
+    return {
         "shard": lane.shard,
         "worker": worker,
         "lease": lease,
         "queue": lane.queue,
         "priority": lane.priority,
-        "groups": [other.group_key for other, _ in groups],
-        "lows": [low for _, low in groups],
-        "share": share,
         "limit": limit,
+        "most": max(limit, most),
+        "rows": limit if rows is None else min(limit, rows),
         "acks": sorted(acks),
         **tasks.params,
         "max_bytes": MAX_BATCH_BYTES,
+        "packet_bytes": PACKET_BYTES,
     }
-    text = statement("claim_jobs_of_groups_if_worker_lives", lane.segment)
-    row = await (await conn.execute(text, params, prepare=True, binary=True)).fetchone()
-    if row is None:
-        raise AssertionError("a claim always returns one row")
-    return Claimed(row[0] or 0, row[1], row[2], row[3], row[4])
+
+
+async def _claim(conn: AsyncConnection[Any], text: LiteralString, params: dict[str, Any]) -> Claimed:
+    found = await (await conn.execute(text, params, prepare=True, binary=True)).fetchall()
+    hi, acked, alive, rows, more = found[0][9:]
+    claimed = Claimed(params["lease"], None, hi or 0, acked, alive, bool(more), rows)
+    for lease, text_or_payloads, start, first, jobs, task, enqueued_ms, meta, group, reached, *_ in found:
+        if start is not None:
+            claimed.packets.append(
+                Packet(
+                    lease=lease,
+                    start=start,
+                    first=first,
+                    jobs=jobs,
+                    task=task,
+                    enqueued_ms=enqueued_ms,
+                    meta=meta,
+                    payloads=text_or_payloads,
+                    group_key=group or "",
+                )
+            )
+            if group is not None:
+                claimed.reached.append((group, reached, jobs))
+        elif lease is not None:
+            claimed.batch = text_or_payloads
+    return claimed

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from fastq.board import KEY_ORDINAL_BITS
-from fastq.protocol.claim import Claimed, Lane
+from fastq.protocol.claim import Claimed, Lane, Packet
 from fastq.protocol.packed import repaired
 from fastq.sql import statement
 
@@ -36,10 +36,40 @@ class HeldLease:
 async def list_leases(conn: AsyncConnection[Any], *, shard: int, worker: int) -> list[HeldLease]:
     """Return everything the database believes this worker holds."""
     cur = await conn.execute(statement("list_leases"), {"shard": shard, "worker": worker}, binary=True)
-    return [
-        HeldLease(Lane(shard, *row[1:5]), Claimed(row[0], row[5], 0, [], alive=True), frozenset(row[6]))
-        for row in await cur.fetchall()
-    ]
+    return [_held(shard, *row) for row in await cur.fetchall()]
+
+
+def _held(
+    shard: int,
+    lease: int,
+    segment: int,
+    queue: str,
+    priority: int,
+    group_key: str,
+    batch: bytes | None,
+    start: int | None,
+    first: int,
+    jobs: int,
+    task: str,
+    enqueued_ms: int,
+    meta: str | None,
+    payloads: bytes | None,
+    done: list[int],
+) -> HeldLease:
+    claimed = Claimed(lease, batch, 0, [], alive=True)
+    if start is not None:
+        packet = Packet(
+            lease=lease,
+            start=start,
+            first=first or start,
+            jobs=jobs or 0,
+            task=task or "?",
+            enqueued_ms=enqueued_ms or 0,
+            meta=meta,
+            payloads=payloads,
+        )
+        claimed.packets.append(packet)
+    return HeldLease(Lane(shard, segment, queue, priority, group_key), claimed, frozenset(done))
 
 
 async def repair(conn: AsyncConnection[Any], *, shard: int, worker: int, leases: Collection[int] | None = None) -> int:
@@ -49,7 +79,7 @@ async def repair(conn: AsyncConnection[Any], *, shard: int, worker: int, leases:
     """
     mended = 0
     for held in await list_leases(conn, shard=shard, worker=worker):
-        if leases is not None and held.lease not in leases:
+        if held.claimed.packets or (leases is not None and held.lease not in leases):
             continue
         batch = repaired(held.claimed.batch or b"")
         if batch is not None:

@@ -117,8 +117,8 @@ async def claim_within(
     async with conn.transaction():
         room = await _room(conn, lane, place, acks)
         claimed = await claim(conn, limit=int(min(limit, room.jobs)), acks=acks, **rest)
-        if claimed.batch is not None and room.rate is not None:
-            left = room.tokens - await _size(conn, lane, claimed.lease)
+        if not claimed.empty and room.rate is not None:
+            left = room.tokens - await _size(conn, lane, claimed.leases)
             await conn.execute(statement("spend_allowance"), {**place, "tokens": left, "filled_at": room.filled_at})
     return room.bounded(claimed)
 
@@ -142,6 +142,6 @@ async def _room(conn: AsyncConnection[Any], lane: Lane, place: dict[str, Any], a
     )
 
 
-async def _size(conn: AsyncConnection[Any], lane: Lane, lease: int) -> int:
-    row = await (await conn.execute(statement("count_leased"), {"shard": lane.shard, "id": lease})).fetchone()
+async def _size(conn: AsyncConnection[Any], lane: Lane, leases: list[int]) -> int:
+    row = await (await conn.execute(statement("count_leased"), {"shard": lane.shard, "leases": leases})).fetchone()
     return 0 if row is None else int(row[0])

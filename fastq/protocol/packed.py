@@ -41,6 +41,16 @@ def decode(batch: bytes) -> tuple[list[Row], dict[int, str]]:
     return rows, bad
 
 
+def decode_payloads(packet: bytes) -> tuple[list[Any], dict[int, str]]:
+    """Return the payloads of a packet; and by their places, why some cannot be decoded: they are None in there."""
+    try:
+        payloads = orjson.loads(packet)
+    except orjson.JSONDecodeError:
+        rows, bad = decode(b"[" + packet + b"]")
+        return (rows[0] if rows else []), bad
+    return (payloads, {}) if isinstance(payloads, list) else ([], {})
+
+
 def repaired(batch: bytes) -> bytes | None:
     """Return a batch that workers and PostgreSQL can take apart; None if it is one as it stands.
 

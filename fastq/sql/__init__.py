@@ -2,7 +2,7 @@
 
 A file is headed by its purpose, the locks it takes, the index it uses and its caller. `{segment}` in a file stands
 for the number of a segment: `statement(name, segment)` gives the text for one; `{table}` for one of its tables;
-`{wanted}` for the condition on the tasks of jobs.
+`{wanted}` for the condition on the tasks of jobs, `{ended}` for the end of packets.
 """
 
 from __future__ import annotations
@@ -34,13 +34,27 @@ A few names are compared one by one, 0.05 µs a job; the others are looked up in
 is of none of the few: 0.8 µs a job with 300 names, where comparing takes 3.4. No `hot` at all: any task will do.
 """
 
+ENDED = """ended as (
+  delete from fastq.packet k
+  where k.shard = %(shard)s and not k.cut
+    and k.pos = any (array(select a.packet from acked a where a.packet is not null))
+    and k.pos between (select min(a.packet) from acked a) and (select max(a.packet) from acked a)
+    and not exists (select from fastq.ready r where r.shard = %(shard)s and r.packet = k.pos offset 0)
+    and not exists (select from fastq.lease l
+                    where l.shard = %(shard)s and l.packet = k.pos and l.id <> all (%(acks)s::int8[]) offset 0)
+    and not exists (select from fastq.scheduled s where s.shard = %(shard)s and s.packet = k.pos offset 0)
+)"""
+"""Deletes the packets of leases that were `acked`: `{ended}` in a file. One whose jobs do not go together any more is
+left to the steward, and so is one that any other row names: a stranger's row cannot have it deleted.
+"""
+
 
 @cache
 def statement(name: str, segment: int | None = None, *, table: str = "") -> LiteralString:
     """Return the text of `name`.sql without its comments (psycopg caches only short texts)."""
     lines = files(__package__).joinpath(f"{name}.sql").read_text("utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.lstrip().startswith("--")).strip()
-    text = text.replace("{wanted}", WANTED)
+    text = text.replace("{wanted}", WANTED).replace("{ended}", ENDED)
     if segment is not None:
         text = text.replace("{segment}", str(segment))
     return text.replace("{table}", table) if table else text

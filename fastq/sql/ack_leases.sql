@@ -1,13 +1,16 @@
--- Delete leases whose jobs are all finished, with what their jobs made durable; returns those that were still ours.
--- `leases` are in order. Their range says nothing new, but before PostgreSQL 17 a plan that was made while the table was
+-- Delete leases whose jobs are all finished, with the packets that were theirs alone and with what their jobs made durable;
+-- returns those that were still ours.
+-- `acks` are in order. Their range says nothing new, but before PostgreSQL 17 a plan that was made while the table was
 -- small reads every lease for `any` alone.
--- Locks: lease and progress rows by delete. Index: lease_pkey, progress_pkey. Caller: protocol.ack.
-with gone as (
+-- Locks: lease, packet and progress rows by delete. Index: lease_pkey, packet_*_pkey, progress_pkey. Caller: protocol.ack.
+with acked as (
   delete from fastq.lease l
-  where l.shard = %(shard)s and l.worker = %(worker)s and l.id = any (%(leases)s::int8[])
-    and l.id between (%(leases)s::int8[])[1] and (%(leases)s::int8[])[cardinality(%(leases)s::int8[])]
-  returning l.id
-), forgotten as (
-  delete from fastq.progress p using gone g where p.shard = %(shard)s and p.lease = g.id
+  where l.shard = %(shard)s and l.worker = %(worker)s and l.id = any (%(acks)s::int8[])
+    and l.id between (%(acks)s::int8[])[1] and (%(acks)s::int8[])[cardinality(%(acks)s::int8[])]
+  returning l.id, l.packet
+),
+{ended},
+forgotten as (
+  delete from fastq.progress p using acked a where p.shard = %(shard)s and p.lease = a.id
 )
-select g.id from gone g
+select a.id from acked a

@@ -5,5 +5,5 @@
 select count(*) filter (where fastq.advance(%(shard)s, u.id)) as advanced
 from fastq.lease l
 join fastq.progress p on p.shard = %(shard)s and p.lease = l.id and p.completed
-cross join lateral fastq.unpack(l.batch, l.done) u
+cross join lateral fastq.jobs_of(l) u
 where l.shard = %(shard)s and l.worker = %(worker)s and u.ord = p.ord and fastq.ordered_of(u.meta) is not null

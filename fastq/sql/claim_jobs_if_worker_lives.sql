@@ -1,11 +1,14 @@
--- Claim up to `limit` jobs of one lane of one segment: out of ready, into one lease row, packed as one json array.
+-- Claim up to `limit` jobs of one lane of one segment, from at most `rows` rows of ready: jobs of their own into one lease
+-- row, as one json array; of each row that stands for a packet the jobs into a lease row of its own. The payloads of packets
+-- stay where they are. Up to `most` jobs a packet is taken whole; of one that would pass that, so many as `limit` leaves: the
+-- others become a row of ready again. Leases are numbered from `lease` on.
 -- Also deletes the leases in `acks`, whose jobs are all finished, as ack_leases does: one round trip for both. They must
 -- be of this segment, and in order.
--- A batch ends before it passes `max_bytes` (its first job always comes along).
+-- A claim ends before it passes `max_bytes` (its first row always comes along).
 -- A paused queue gives nothing.
 -- Fence: nothing is claimed when the worker's row is gone or its time has run out; the key-share lock makes a reaper wait for this statement.
--- Locks: worker row key share; ready rows for update skip locked; lease and progress rows by delete.
--- Index: ready_{segment}_pkey from `low` on. Caller: protocol.claim.
+-- Locks: worker row key share; ready rows for update skip locked; lease, packet and progress rows by delete.
+-- Index: ready_{segment}_pkey from `low` on, packet_*_pkey. Caller: protocol.claim.
 with alive as materialized (
   select w.expires_at > now() as in_time from fastq.worker w where w.shard = %(shard)s and w.id = %(worker)s for key share
 ),
@@ -13,34 +16,64 @@ acked as (
   delete from fastq.lease_{segment} l
   where l.shard = %(shard)s and l.worker = %(worker)s and l.id = any (%(acks)s::int8[])
     and l.id between (%(acks)s::int8[])[1] and (%(acks)s::int8[])[cardinality(%(acks)s::int8[])]
-  returning l.id
+  returning l.id, l.packet
 ),
+{ended},
 forgotten as (
   delete from fastq.progress p using acked a where p.shard = %(shard)s and p.lease = a.id
 ),
 pick as materialized (
-  select r.ctid as place, r.pos, case when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
-                             else octet_length(r.payload::text) end as bytes
+  select r.ctid as place, r.pos, coalesce(r.jobs, 1) as jobs,
+         case when r.jobs is not null then %(packet_bytes)s
+              when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
+              else octet_length(r.payload::text) end as bytes
   from fastq.ready_{segment} r
   where r.shard = %(shard)s and r.queue = %(queue)s and r.priority = %(priority)s and r.group_key = %(group_key)s
     and r.pos > %(low)s and {wanted} and exists (select from alive a where a.in_time)
     and not exists (select from fastq.queue q where q.name = %(queue)s and q.paused)
   order by r.pos
-  limit %(limit)s
+  limit %(rows)s
   for update skip locked
 ),
 cut as materialized (
-  select case
-    when sum(p.bytes) <= %(max_bytes)s then max(p.pos)
-    else (select coalesce(max(s.pos) filter (where s.total <= %(max_bytes)s), min(s.pos))
-          from (select q.pos, sum(q.bytes) over (order by q.pos) as total from pick q) s)
-  end as hi, max(p.pos) as last
-  from pick p
+  select t.rows, t.last, case when t.fits then t.last else x.hi end as hi, x.part
+  from (select count(*) as rows, max(p.pos) as last, sum(p.jobs) <= %(limit)s and sum(p.bytes) <= %(max_bytes)s as fits
+        from pick p) t
+  left join lateral (
+    select l.pos as hi, case when l.before + l.jobs > %(most)s then %(limit)s - l.before end as part
+    from (select p.pos, p.jobs, sum(p.jobs) over w - p.jobs as before, sum(p.bytes) over w as total, row_number() over w as n
+          from pick p window w as (order by p.pos)) l
+    where l.before < %(limit)s and (l.total <= %(max_bytes)s or l.n = 1)
+    order by l.pos desc limit 1
+  ) x on not t.fits
 ),
 gone as (
   delete from fastq.ready_{segment} r
   where r.shard = %(shard)s and r.ctid = any (array(select p.place from pick p where p.pos <= (select c.hi from cut c)))
-  returning r.pos, r.id, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta
+  returning r.pos, r.id, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta, r.jobs, r.packet
+),
+packed as materialized (
+  select g.pos, g.id, g.task, g.enqueued_ms, g.meta, g.jobs, g.packet, row_number() over (order by g.pos) as n,
+         case when g.pos = c.hi and c.part < g.jobs then c.part else g.jobs end as take
+  from gone g cross join cut c
+  where g.jobs is not null
+),
+rest as (
+  insert into fastq.ready_{segment} (shard, queue, priority, group_key, pos, id, jobs, packet, task, enqueued_ms, meta)
+  select %(shard)s, %(queue)s, %(priority)s, %(group_key)s, p.pos + p.take, p.id + p.take, p.jobs - p.take, p.packet, p.task,
+         p.enqueued_ms, p.meta
+  from packed p where p.take < p.jobs
+),
+parted as (
+  update fastq.packet k set cut = true
+  where k.shard = %(shard)s and k.pos = any (array(select p.packet from packed p where p.take < p.jobs)) and not k.cut
+),
+opened as (
+  insert into fastq.lease_{segment} (shard, id, worker, queue, priority, group_key, packet, first, jobs, task, enqueued_ms, meta)
+  select %(shard)s, %(lease)s + p.n, %(worker)s, %(queue)s, %(priority)s, %(group_key)s, p.packet, coalesce(p.id, p.pos), p.take,
+         p.task, p.enqueued_ms, p.meta
+  from packed p
+  returning id, packet, first, jobs, task, enqueued_ms, meta
 ),
 pack as (
   select convert_to('[' || string_agg(
@@ -49,12 +82,25 @@ pack as (
          else ',' || coalesce(g.id::text, 'null') || ',' || coalesce(g.meta::text, 'null') || ']' end,
     ',' order by g.pos) || ']', 'UTF8') as batch
   from gone g
+  where g.jobs is null
 ),
 leased as (
   insert into fastq.lease_{segment} (shard, id, worker, queue, priority, group_key, batch)
   select %(shard)s, %(lease)s, %(worker)s, %(queue)s, %(priority)s, %(group_key)s, k.batch from pack k where k.batch is not null
   returning id, batch
 )
-select n.id, n.batch, (select c.hi from cut c) as hi, array(select a.id from acked a) as acked,
-       exists (select from alive) as alive, (select c.hi < c.last from cut c) as cut
-from (values (1)) one left join leased n on true
+select n.id, n.batch, n.packet, n.first, n.jobs, n.task, n.enqueued_ms, n.meta, null as group_key,
+       coalesce((select p.pos + p.take - 1 from packed p where p.pos = c.hi), c.hi) as hi,
+       array(select a.id from acked a) as acked, exists (select from alive) as alive, c.rows as rows,
+       c.hi < c.last or c.part is not null as more
+from cut c left join (
+  select l.id, l.batch, null::int8 as packet, null::int8 as first, null::int2 as jobs, null as task, null::int8 as enqueued_ms,
+         null as meta
+  from leased l
+  union all
+  select o.id, coalesce((select k.payloads from fastq.packet_{segment} k where k.shard = %(shard)s and k.pos = o.packet),
+                        (select k.payloads from fastq.packet k where k.shard = %(shard)s and k.pos = o.packet limit 1)),
+         o.packet, o.first, o.jobs, o.task, o.enqueued_ms, o.meta::text
+  from opened o
+) n on true
+order by n.id

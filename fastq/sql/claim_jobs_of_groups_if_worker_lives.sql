@@ -1,9 +1,9 @@
--- As claim_jobs_if_worker_lives, for many groups of one queue and priority at once: up to `share` jobs of each, in the
--- order of `groups`, up to `limit` in all; of each group beyond its place in `lows`. Each packed job carries its group,
--- and the lease's own is empty. `picked` tells how many there were before the batch was ended by its size.
--- Fence, paused queues, acks: as there.
--- Locks: worker row key share; ready rows for update skip locked; lease and progress rows by delete.
--- Index: ready_{segment}_pkey, once per group. Caller: protocol.claim.
+-- As claim_jobs_if_worker_lives, for many groups of one queue and priority at once: of each group up to `share` rows beyond its
+-- place in `lows`, in the order of `groups`, up to `rows` rows in all. Each packed job carries its group, and their lease's
+-- own is empty.
+-- Fence, paused queues, packets, acks: as there.
+-- Locks: worker row key share; ready rows for update skip locked; lease, packet and progress rows by delete.
+-- Index: ready_{segment}_pkey, once per group, packet_*_pkey. Caller: protocol.claim.
 with alive as materialized (
   select w.expires_at > now() as in_time from fastq.worker w where w.shard = %(shard)s and w.id = %(worker)s for key share
 ),
@@ -11,17 +11,20 @@ acked as (
   delete from fastq.lease_{segment} l
   where l.shard = %(shard)s and l.worker = %(worker)s and l.id = any (%(acks)s::int8[])
     and l.id between (%(acks)s::int8[])[1] and (%(acks)s::int8[])[cardinality(%(acks)s::int8[])]
-  returning l.id
+  returning l.id, l.packet
 ),
+{ended},
 forgotten as (
   delete from fastq.progress p using acked a where p.shard = %(shard)s and p.lease = a.id
 ),
 pick as materialized (
-  select j.place, j.bytes
+  select j.place, j.bytes, j.jobs
   from unnest(%(groups)s::text[], %(lows)s::int8[]) as g(group_key, low)
   cross join lateral (
-    select r.ctid as place, case when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
-                                 else octet_length(r.payload::text) end as bytes
+    select r.ctid as place, coalesce(r.jobs, 1) as jobs,
+           case when r.jobs is not null then %(packet_bytes)s
+                when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
+                else octet_length(r.payload::text) end as bytes
     from fastq.ready_{segment} r
     where r.shard = %(shard)s and r.queue = %(queue)s and r.priority = %(priority)s and r.group_key = g.group_key
       and r.pos > g.low and {wanted} and exists (select from alive a where a.in_time)
@@ -30,15 +33,42 @@ pick as materialized (
     limit %(share)s
     for update skip locked
   ) j
-  limit %(limit)s
+  limit %(rows)s
 ),
 line as materialized (
-  select p.place, row_number() over () as n, sum(p.bytes) over (rows unbounded preceding) as total from pick p
+  select l.place, l.n,
+         case when l.before + l.jobs > %(most)s then (%(limit)s - l.before)::int2 end as part
+  from (select p.place, p.jobs, row_number() over () as n, sum(p.bytes) over w as total, sum(p.jobs) over w - p.jobs as before
+        from pick p window w as (rows unbounded preceding)) l
+  where l.before < %(limit)s and (l.total <= %(max_bytes)s or l.n = 1)
 ),
 gone as (
-  delete from fastq.ready_{segment} r using line n
-  where r.shard = %(shard)s and r.ctid = n.place and (n.total <= %(max_bytes)s or n.n = 1)
-  returning n.n, r.pos, r.id, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta, r.group_key
+  delete from fastq.ready_{segment} r using line l
+  where r.shard = %(shard)s and r.ctid = l.place
+  returning l.n, l.part, r.pos, r.id, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta, r.group_key, r.jobs, r.packet
+),
+packed as materialized (
+  select g.n, g.pos, g.id, g.task, g.enqueued_ms, g.meta, g.group_key, g.jobs, g.packet,
+         case when g.part < g.jobs then g.part else g.jobs end as take
+  from gone g
+  where g.jobs is not null
+),
+rest as (
+  insert into fastq.ready_{segment} (shard, queue, priority, group_key, pos, id, jobs, packet, task, enqueued_ms, meta)
+  select %(shard)s, %(queue)s, %(priority)s, p.group_key, p.pos + p.take, p.id + p.take, p.jobs - p.take, p.packet, p.task,
+         p.enqueued_ms, p.meta
+  from packed p where p.take < p.jobs
+),
+parted as (
+  update fastq.packet k set cut = true
+  where k.shard = %(shard)s and k.pos = any (array(select p.packet from packed p where p.take < p.jobs)) and not k.cut
+),
+opened as (
+  insert into fastq.lease_{segment} (shard, id, worker, queue, priority, group_key, packet, first, jobs, task, enqueued_ms, meta)
+  select %(shard)s, %(lease)s + p.n, %(worker)s, %(queue)s, %(priority)s, p.group_key, p.packet, coalesce(p.id, p.pos), p.take,
+         p.task, p.enqueued_ms, p.meta
+  from packed p
+  returning id, packet, first, jobs, task, enqueued_ms, meta, group_key
 ),
 pack as (
   select convert_to('[' || string_agg(
@@ -46,12 +76,25 @@ pack as (
     coalesce(g.id::text, 'null') || ',' || coalesce(g.meta::text, 'null') || ',' || to_json(g.group_key) || ']',
     ',' order by g.n) || ']', 'UTF8') as batch
   from gone g
+  where g.jobs is null
 ),
 leased as (
   insert into fastq.lease_{segment} (shard, id, worker, queue, priority, group_key, batch)
   select %(shard)s, %(lease)s, %(worker)s, %(queue)s, %(priority)s, '', k.batch from pack k where k.batch is not null
   returning id, batch
 )
-select n.id, n.batch, (select count(*) from pick p) as picked, array(select a.id from acked a) as acked,
-       exists (select from alive) as alive
-from (values (1)) one left join leased n on true
+select n.id, n.batch, n.packet, n.first, n.jobs, n.task, n.enqueued_ms, n.meta, n.group_key,
+       (select max(p.pos + p.take - 1) from packed p where %(lease)s + p.n = n.id) as hi,
+       array(select a.id from acked a) as acked, exists (select from alive) as alive, c.rows,
+       c.rows > (select count(*) from line) or exists (select from packed p where p.take < p.jobs) as more
+from (select count(*) as rows from pick) c left join (
+  select l.id, l.batch, null::int8 as packet, null::int8 as first, null::int2 as jobs, null as task, null::int8 as enqueued_ms,
+         null as meta, null as group_key
+  from leased l
+  union all
+  select o.id, coalesce((select k.payloads from fastq.packet_{segment} k where k.shard = %(shard)s and k.pos = o.packet),
+                        (select k.payloads from fastq.packet k where k.shard = %(shard)s and k.pos = o.packet limit 1)),
+         o.packet, o.first, o.jobs, o.task, o.enqueued_ms, o.meta::text, o.group_key
+  from opened o
+) n on true
+order by n.id

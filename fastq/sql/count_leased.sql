@@ -1,4 +1,4 @@
--- How many jobs a lease was given.
+-- How many jobs some leases were given.
 -- Locks: none. Index: lease_pkey. Caller: protocol.limits.
-select json_array_length(convert_from(l.batch, 'UTF8')::json) as jobs from fastq.lease l
-where l.shard = %(shard)s and l.id = %(id)s
+select coalesce(sum(coalesce(l.jobs, json_array_length(convert_from(l.batch, 'UTF8')::json))), 0)::int8 as jobs
+from fastq.lease l where l.shard = %(shard)s and l.id = any (%(leases)s::int8[])

@@ -4,10 +4,10 @@
 select coalesce(sum(j.jobs), 0)::int8 as running, coalesce(sum(j.of_group), 0)::int8 as of_group
 from fastq.lease l
 cross join lateral (
-  select json_array_length(convert_from(l.batch, 'UTF8')::json)
-         - (select count(distinct d.ord) from unnest(l.done) as d(ord)) as jobs,
-         case when %(grouped)s then
-           (select count(*) from fastq.try_unpack(l.batch, l.done, l.group_key) u where u.group_key = %(group_key)s)
+  select fastq.jobs_left(l) as jobs,
+         case when %(grouped)s and l.packet is null then
+                (select count(*) from fastq.try_jobs_of(l) u where u.group_key = %(group_key)s)
+              when %(grouped)s and l.group_key = %(group_key)s then fastq.jobs_left(l)
          end as of_group
 ) j
 where l.shard = %(shard)s and l.queue = %(queue)s and l.id <> all (%(acks)s)

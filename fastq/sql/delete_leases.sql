@@ -1,7 +1,10 @@
 -- Delete all leases of a worker but those that are stuck, with what their jobs made durable on the way.
 -- Locks: lease and progress rows by delete. Index: lease scan, progress_pkey. Caller: protocol.reap.
 with gone as (
-  delete from fastq.lease l where l.shard = %(shard)s and l.worker = %(worker)s and l.id <> all (%(stuck)s::int8[]) returning l.id
+  delete from fastq.lease l where l.shard = %(shard)s and l.worker = %(worker)s and l.id <> all (%(stuck)s::int8[]) returning l.id, l.packet
+), parted as (  -- no lease has them any more: the steward looks after them
+  update fastq.packet k set cut = true
+  where k.shard = %(shard)s and k.pos = any (array(select g.packet from gone g where g.packet is not null)) and not k.cut
 ), forgotten as (
   delete from fastq.progress p using gone g where p.shard = %(shard)s and p.lease = g.id
 )

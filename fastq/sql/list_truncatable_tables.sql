@@ -3,7 +3,8 @@
 -- itself; a segment of another kind is not scanned). Caller: protocol.rotate.
 select t.name, t.segment
 from (values ('ready_0', 0), ('ready_1', 1), ('ready_2', 2), ('ready_3', 3),
-             ('lease_0', 0), ('lease_1', 1), ('lease_2', 2), ('lease_3', 3)) as t(name, segment)
+             ('lease_0', 0), ('lease_1', 1), ('lease_2', 2), ('lease_3', 3),
+             ('packet_0', 0), ('packet_1', 1), ('packet_2', 2), ('packet_3', 3)) as t(name, segment)
 where case
   when pg_relation_size(format('fastq.%%I', t.name)::regclass) = 0 then false
   when exists (select from fastq.ring r where r.head = t.segment) then false
@@ -14,5 +15,9 @@ where case
   when t.name = 'lease_0' then not exists (select from fastq.lease_0)
   when t.name = 'lease_1' then not exists (select from fastq.lease_1)
   when t.name = 'lease_2' then not exists (select from fastq.lease_2)
-  else not exists (select from fastq.lease_3)
+  when t.name = 'lease_3' then not exists (select from fastq.lease_3)
+  when t.name = 'packet_0' then not exists (select from fastq.packet_0)
+  when t.name = 'packet_1' then not exists (select from fastq.packet_1)
+  when t.name = 'packet_2' then not exists (select from fastq.packet_2)
+  else not exists (select from fastq.packet_3)
 end

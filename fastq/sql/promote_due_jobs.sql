@@ -1,4 +1,4 @@
--- Move up to `limit` jobs whose time has come from scheduled to ready; also says when the next one is due.
+-- Move up to `limit` rows of jobs whose time has come from scheduled to ready; also says when the next one is due.
 -- By address, because a third of the cost was to find each locked row again by its key. A row that was changed while its
 -- lock was taken has another address now, and is left for the next time.
 -- Its commit need not be waited for: one that a crash of the server loses leaves the jobs where they were, still due.
@@ -15,15 +15,16 @@ with due as materialized (
 ),
 moved as (
   delete from fastq.scheduled s where s.shard = %(shard)s and s.ctid = any (array(select d.place from due d))
-  returning s.id, s.run_at, s.priority, s.attempt, s.enqueued_ms, s.queue, s.group_key, s.task, s.payload, s.meta
+  returning s.id, s.run_at, s.priority, s.attempt, s.enqueued_ms, s.queue, s.group_key, s.task, s.payload, s.meta, s.jobs, s.packet
 ),
 put as (
-  insert into fastq.ready (segment, shard, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
-  select coalesce((select r.head from fastq.ring r where r.shard = %(shard)s), 0), %(shard)s, m.priority, m.attempt, m.id, m.enqueued_ms, m.queue, m.group_key, m.task, m.payload, m.meta
+  insert into fastq.ready (segment, shard, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta, jobs, packet)
+  select coalesce((select r.head from fastq.ring r where r.shard = %(shard)s), 0), %(shard)s, m.priority, m.attempt, m.id, m.enqueued_ms, m.queue, m.group_key, m.task, m.payload, m.meta, m.jobs,
+         m.packet
   from moved m
   order by m.run_at
 )
-select (select count(*) from moved) as promoted,
+select (select coalesce(sum(coalesce(m.jobs, 1)), 0) from moved m) as promoted,
        (select extract(epoch from least(s.run_at, now() + interval '1 day') - now())::float8 from fastq.scheduled s
         where s.shard = %(shard)s and s.reason <> 'reserved' and s.run_at > now()
         order by s.run_at limit 1) as next_due_s,

@@ -22,7 +22,7 @@ with item as materialized (
             ran_ms)
 ),
 held as materialized (
-  select l.id, l.queue, l.priority, l.group_key, l.batch, l.done
+  select l.id, l.queue, l.priority, l as lease
   from fastq.lease l
   where l.shard = %(shard)s and l.worker = %(worker)s and l.id = any (%(lease)s)
     and l.id between (select min(a.id) from unnest(%(lease)s::int8[]) a(id))
@@ -41,7 +41,7 @@ job as materialized (
          exists (select from fastq.progress p where p.shard = %(shard)s and p.lease = i.lease and p.ord = i.ord and p.completed)
            as completed
   from held h
-  cross join lateral fastq.unpack(h.batch, h.done, h.group_key) u
+  cross join lateral fastq.jobs_of(h.lease) u
   join item i on i.lease = h.id and i.ord = u.ord
 ),
 marked as (

@@ -7,28 +7,30 @@ with shard as materialized (select generate_series(0, fastq.shards() - 1) as sha
         j.payload::text as payload, null::text as result, j.meta::text as meta,
         exists (select from fastq.cancellation c where c.shard = l.shard and c.job = j.id) as cancelling,
         null::int8 as ran_ms
- from (select h.shard, h.queue, h.priority, h.group_key, h.claimed_at, h.worker, h.batch, h.done from fastq.lease h
+ from (select h as whole, h.shard, h.queue, h.priority, h.claimed_at, h.worker from fastq.lease h
        where 'running' = any (%(states)s) and (%(queue)s::text is null or h.queue = %(queue)s)
        order by h.claimed_at) l
- cross join lateral fastq.try_unpack(l.batch, l.done, l.group_key) j
+ cross join lateral fastq.try_jobs_of(l.whole) j
  where (%(task)s::text is null or j.task = %(task)s) and (%(error)s::text is null or fastq.has_error(j.meta, %(error)s))
  limit %(limit)s)
 union all
-(select r.id, 'ready', r.queue, r.priority, r.group_key, r.task, r.attempt, fastq.at_ms(r.enqueued_ms), null, null, null, null,
-        null, r.payload::text, null, r.meta::text, false, null
+(select e.job, 'ready', r.queue, r.priority, r.group_key, r.task, r.attempt, fastq.at_ms(r.enqueued_ms), null, null, null, null,
+        null, e.args::text, null, r.meta::text, false, null
  from shard s cross join lateral (
-   select coalesce(r.id, r.pos) as id, r.queue, r.priority, r.group_key, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta
+   select coalesce(r.id, r.pos) as id, r.queue, r.priority, r.group_key, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta, r.shard,
+          r.jobs, r.packet
    from fastq.ready r
    where r.shard = s.shard and 'ready' = any (%(states)s) and (%(queue)s::text is null or r.queue = %(queue)s)
      and (%(task)s::text is null or r.task = %(task)s) and (%(error)s::text is null or fastq.has_error(r.meta, %(error)s))
    order by r.queue, r.priority, r.group_key, r.pos
-   limit %(limit)s) r
+   limit %(limit)s) r cross join lateral fastq.each(r.shard, r.id, r.jobs, r.packet, r.payload) e
  limit %(limit)s)
 union all
-(select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, fastq.at_ms(w.enqueued_ms), w.run_at, null, null,
-        null, null, w.payload::text, null, w.meta::text, false, null
+(select e.job, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, fastq.at_ms(w.enqueued_ms), w.run_at, null, null,
+        null, null, e.args::text, null, w.meta::text, false, null
  from shard s cross join lateral (
-   (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta
+   (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta, w.shard,
+           w.jobs, w.packet
     from fastq.scheduled w
     where w.shard = s.shard and w.reason <> 'reserved' and w.reason = any (%(states)s)
       and %(states)s::text[] && array['scheduled', 'retrying']
@@ -37,12 +39,13 @@ union all
     order by w.run_at
     limit %(limit)s)
    union all
-   (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta
+   (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta, w.shard,
+           w.jobs, w.packet
     from fastq.scheduled w
     where w.shard = s.shard and w.reason = 'reserved' and 'reserved' = any (%(states)s)
       and (%(queue)s::text is null or w.queue = %(queue)s) and (%(task)s::text is null or w.task = %(task)s)
       and (%(error)s::text is null or fastq.has_error(w.meta, %(error)s))
-    limit %(limit)s)) w
+    limit %(limit)s)) w cross join lateral fastq.each(w.shard, w.id, w.jobs, w.packet, w.payload) e
  order by w.run_at
  limit %(limit)s)
 union all

@@ -3,7 +3,7 @@
 -- stopped. Age: of the jobs at the front of each priority, which with few groups are the oldest.
 -- Run over all segments at once: `over_segments`. A loose index scan finds the queues.
 -- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.survey.
-select q.queue, c.jobs, c.jobs > q.cap as capped, a.oldest_s
+select q.queue, c.jobs, c.rows > q.cap as capped, a.oldest_s
 from (
   with recursive walk as (
     (select r.queue from fastq.ready_{segment} r where r.shard = %(shard)s order by r.queue limit 1)
@@ -15,9 +15,9 @@ from (
   from (select w.queue from walk w limit %(queues)s) w
 ) q
 cross join lateral (
-  select count(*) as jobs
+  select coalesce(sum(coalesce(r.jobs, 1)), 0)::int8 as jobs, count(*) as rows
   from (
-    select from fastq.ready_{segment} r where r.shard = %(shard)s and r.queue = q.queue
+    select r.jobs from fastq.ready_{segment} r where r.shard = %(shard)s and r.queue = q.queue
     order by r.priority, r.group_key, r.pos  -- keeps a planner without statistics on the index
     limit q.cap + 1) r
 ) c

@@ -1,5 +1,5 @@
 -- Count the claimed jobs by queue: those that run, and those that wait in a worker's memory for a free place.
 -- Locks: none. Index: lease scan (a few leases per worker). Caller: protocol.survey.
-select l.queue, sum(json_array_length(convert_from(l.batch, 'UTF8')::json) - cardinality(l.done))::int8 as jobs
+select l.queue, sum(fastq.jobs_left(l))::int8 as jobs
 from fastq.lease l
 group by l.queue

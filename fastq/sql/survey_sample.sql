@@ -16,19 +16,19 @@ share as materialized (
          (select s.percent from size s where s.oid = 'fastq.finished'::regclass) as finished
 ),
 seen as (
-  select 'ready' as state, r.queue, 100 / (select h.ready_0 from share h) as weight
+  select 'ready' as state, r.queue, coalesce(r.jobs, 1) * 100 / (select h.ready_0 from share h) as weight
   from fastq.ready_0 r tablesample system ((select h.ready_0 from share h))
   union all
-  select 'ready', r.queue, 100 / (select h.ready_1 from share h)
+  select 'ready', r.queue, coalesce(r.jobs, 1) * 100 / (select h.ready_1 from share h)
   from fastq.ready_1 r tablesample system ((select h.ready_1 from share h))
   union all
-  select 'ready', r.queue, 100 / (select h.ready_2 from share h)
+  select 'ready', r.queue, coalesce(r.jobs, 1) * 100 / (select h.ready_2 from share h)
   from fastq.ready_2 r tablesample system ((select h.ready_2 from share h))
   union all
-  select 'ready', r.queue, 100 / (select h.ready_3 from share h)
+  select 'ready', r.queue, coalesce(r.jobs, 1) * 100 / (select h.ready_3 from share h)
   from fastq.ready_3 r tablesample system ((select h.ready_3 from share h))
   union all
-  select s.reason, s.queue, 100 / (select h.scheduled from share h)
+  select s.reason, s.queue, coalesce(s.jobs, 1) * 100 / (select h.scheduled from share h)
   from fastq.scheduled s tablesample system ((select h.scheduled from share h))
   union all
   select case f.state when 'failed' then 'failed' else 'kept' end, f.queue, 100 / (select h.finished from share h)

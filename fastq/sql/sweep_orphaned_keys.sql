@@ -26,8 +26,8 @@ missing as materialized (
 ),
 running as materialized (
   select j.id
-  from fastq.lease l cross join lateral fastq.try_unpack(l.batch, l.done) j
-  where l.shard = %(shard)s and exists (select from missing m)
+  from fastq.lease l cross join lateral fastq.try_jobs_of(l) j
+  where l.shard = %(shard)s and l.packet is null and exists (select from missing m)
 ),
 orphan as materialized (
   select k.key

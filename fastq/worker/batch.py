@@ -123,13 +123,17 @@ class Batch:
         """Take all waiting jobs out, to be given back."""
         return [self.job(key, row) for key, row in self.remaining]
 
+    def row(self, ordinal: int) -> Row:
+        """Return the job that stands at an ordinal, as its lease packs it."""
+        return self._rows[ordinal]
+
     def job(self, key: int, row: Row) -> LeasedJob:
         """Return a job as the decisions about it want it."""
         return self._leased(split_key(key)[1], row)
 
     def job_at(self, ordinal: int) -> LeasedJob:
         """Return the job that stands at an ordinal."""
-        return self._leased(ordinal, self._rows[ordinal])
+        return self._leased(ordinal, self.row(ordinal))
 
     def _leased(self, ordinal: int, row: Row) -> LeasedJob:
         return LeasedJob(
@@ -155,7 +159,7 @@ class Batch:
 
     def run_at(self, ordinal: int, *, jobs: int = 1) -> Run:
         """Return the run of the job at an ordinal, or of a call of so many `jobs` from there on."""
-        row = self._rows[ordinal]
+        row = self.row(ordinal)
         return Run(job_id=id_of(row), task=row[TASK], queue=self.lane.queue, attempt=row[ATTEMPT] + 1, jobs=jobs)
 
     def newly_done(self, running: set[int]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -19,9 +19,9 @@ from fastq.protocol import claim, discover
 from fastq.protocol import worker as registry
 from fastq.protocol.claim import Claimed, Lane
 from fastq.protocol.discover import Window
-from fastq.protocol.packed import GROUP, POS
 from fastq.protocol.worker import Standing
 from fastq.worker.demand import Demand
+from fastq.worker.density import Density
 from fastq.worker.executor import Executor
 from fastq.worker.intake import Intake
 from fastq.worker.lanes import Groups, Lanes, share_of
@@ -57,7 +57,8 @@ class Claimer:
         self._lanes = Lanes(self._limits.weights)
         self._demand = Demand(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)
         self._windows = [Window() for _ in range(config.shards)]
-        self._lease_ids: Iterator[int] = iter(())
+        self._lease_ids = range(0)
+        self._density = Density()
         self._signal = asyncio.Event()
         self._rung = False
         self._poll_s = _POLL_FIRST_S
@@ -244,28 +245,33 @@ class Claimer:
     async def _claim(self, lane: Lane, low: int, limit: int) -> int:
         """Claim from a lane; returns how many jobs came."""
         take = self._limits.within(lane, claim.claim)
-        claimed = await self._ask(lane, partial(take, lane=lane, low=low, limit=limit))
-        jobs = len(self.intake.accept(lane, claimed))
-        self._lanes.took(lane, claimed.hi, jobs, dry=jobs < limit and not claimed.cut)
+        rows = self._density.rows(lane.queue, limit)
+        claimed = await self._ask(lane, rows, partial(take, lane=lane, low=low, limit=limit))
+        jobs, _ = self.intake.accept(lane, claimed)
+        self._density.measure(lane.queue, jobs, claimed)
+        self._lanes.took(lane, claimed.hi, jobs, dry=claimed.rows < rows and not claimed.more)
         return jobs
 
     async def _claim_groups(self, groups: Groups, limit: int) -> int:
         """Claim from many groups; returns how many jobs came."""
-        lane, share = groups[0][0], share_of(limit, len(groups))
+        lane = groups[0][0]
         take = self._limits.within(lane, claim.claim_groups)
-        claimed = await self._ask(lane, partial(take, groups=groups, share=share, limit=limit))
-        rows = self.intake.accept(replace(lane, group_key=""), claimed)
-        took = [(row[GROUP], row[POS]) for row in rows]
-        self._lanes.took_groups(groups, share, took, stopped=claimed.hi >= limit or claimed.hi > len(rows))
-        return len(rows)
+        rows = self._density.rows(lane.queue, limit)
+        share = share_of(rows, len(groups))
+        claimed = await self._ask(lane, rows, partial(take, groups=groups, share=share, limit=limit))
+        jobs, reached = self.intake.accept(replace(lane, group_key=""), claimed)
+        self._density.measure(lane.queue, jobs, claimed)
+        self._lanes.took_groups(groups, share, reached, stopped=claimed.rows >= rows or claimed.more)
+        return jobs
 
-    async def _ask(self, lane: Lane, statement: Callable[..., Awaitable[Claimed]]) -> Claimed:
+    async def _ask(self, lane: Lane, rows: int, statement: Callable[..., Awaitable[Claimed]]) -> Claimed:
         """Return what a claim gives; acks ride along."""
         shelf = lane.shard, lane.segment
         acks = self._ledger.take_acks(shelf)
         breaks, asked = self._link.breaks, monotonic()
         try:
-            claimed = await self.intake.in_time(partial(self._try, statement=statement, acks=list(acks)))
+            asking = partial(statement, rows=rows, most=self._demand.soon)
+            claimed = await self.intake.in_time(partial(self._try, statement=asking, rows=rows, acks=list(acks)))
         except BaseException:
             self._ledger.put_back(shelf, acks)
             raise
@@ -277,14 +283,16 @@ class Claimer:
         return claimed
 
     async def _try(
-        self, conn: AsyncConnection[Any], *, statement: Callable[..., Awaitable[Claimed]], acks: list[int]
+        self, conn: AsyncConnection[Any], *, statement: Callable[..., Awaitable[Claimed]], rows: int, acks: list[int]
     ) -> Claimed:
-        """Claim under an id of its own: the try before this one may have happened."""
-        lease = next(self._lease_ids, None)
-        if lease is None:
-            self._lease_ids = iter(await claim.take_lease_ids(conn))
-            lease = next(self._lease_ids)
-        return await statement(conn, worker=self._worker, lease=lease, acks=acks, tasks=self._executor.known.tasks)
+        """Claim under ids of its own: the try before this one may have happened."""
+        if len(self._lease_ids) <= rows:
+            self._lease_ids = await claim.take_lease_ids(conn)
+        lease, self._lease_ids = self._lease_ids[0], self._lease_ids[rows + 1 :]
+        claimed = await statement(conn, worker=self._worker, lease=lease, acks=acks, tasks=self._executor.known.tasks)
+        unused = rows + 1 - (max(claimed.leases, default=lease) - lease + 1)
+        self._lease_ids = range(self._lease_ids.start - unused, self._lease_ids.stop)
+        return claimed
 
     # -- waiting
 

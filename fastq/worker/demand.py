@@ -29,6 +29,8 @@ FAR_MOST_S = 0.25
 NEAR_S = 0.01
 """A database that answers within this time is near: `batch_size` jobs are enough for a claim."""
 
+SOON_S = 0.05
+
 _TRIPS = 20
 """Of so many claims the quickest tells the distance; the others had more to carry, or waited for a CPU."""
 
@@ -84,6 +86,11 @@ class Demand:
     def most(self) -> int:
         """The most jobs of one claim."""
         return max(self._batch_size, min(MOST_BATCH, int(self._batch_size * self.distance_s / NEAR_S)))
+
+    @property
+    def soon(self) -> int:
+        """How many jobs are through within a moment: a packet of no more is not worth parting."""
+        return int(self._rate * SOON_S)
 
     def want(self, *, free: int, waiting: int, busy: int = 0) -> int:
         """Return how many jobs to claim with `free` idle slots, `busy` others and `waiting` claimed jobs not started.

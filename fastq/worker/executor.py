@@ -30,6 +30,7 @@ from fastq.worker.batch import Batch
 from fastq.worker.batches import Call, Caller, calls_of
 from fastq.worker.known import Known
 from fastq.worker.ledger import Ledger
+from fastq.worker.packet import PacketBatch
 from fastq.worker.runner import Runner
 from fastq.worker.threads import Threads
 
@@ -93,6 +94,11 @@ class Executor:
     def known(self) -> Known:
         """The tasks that this app has; claims leave the jobs of all others where they are."""
         return self._attempts.known
+
+    def opener_of(self, task: str) -> Callable[[bytes], list[Any]] | None:
+        """Return what decodes a packet of a task in one call; None where its jobs want more than that."""
+        runner = self._runners.get(task)
+        return None if runner is None or self._tells else runner.open_many
 
     @property
     def quiet(self) -> bool:
@@ -168,7 +174,11 @@ class Executor:
                         return
                 elif self._batches:
                     batch = self._batches[0]
-                    if not await self._serve_batch(number, batch, batch.remaining):
+                    if isinstance(batch, PacketBatch):
+                        serving = self._serve_packet(number, batch)
+                    else:
+                        serving = self._serve_batch(number, batch, batch.remaining)
+                    if not await serving:
                         return
                 else:
                     await self._sleep()
@@ -213,6 +223,51 @@ class Executor:
                     done = await attempts.run(runner, number, key, batch, row)
             except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its job's outcome
                 done = attempts.raised(batch, key, row, exc, began)
+            if done:
+                left = batch.left = batch.left - 1
+                if not left:
+                    self._ledger.finished(batch)
+            if copy_context() != clean or cancelling():
+                running[number] = 0
+                return False
+            if self._halt:
+                break
+            turn -= 1
+            if not turn:
+                running[number] = 0
+                self._adapt_turn(clock() - started)
+                await asyncio.sleep(0)
+                turn, started = self._turn, clock()
+        else:
+            if self._batches and self._batches[0] is batch and not batch.waiting:
+                self._batches.popleft()
+            self.on_room()
+        running[number] = 0
+        return True
+
+    async def _serve_packet(self, number: int, batch: PacketBatch) -> bool:
+        """As _serve_batch, where all jobs are of one task and their arguments are decoded."""
+        runner = self._runners[batch.task]
+        fn, keeps = runner.fn, runner.keeps
+        running, idle, numbers, attempts = self._cell.running, self._idle, self._numbers, self._attempts
+        me = asyncio.current_task()
+        assert me is not None
+        cancelling, clock = me.cancelling, perf_counter
+        clean, copy_context = contextvars.copy_context(), contextvars.copy_context
+        turn, started = self._turn, clock()
+        arguments: Any
+        for key, arguments in batch.remaining:
+            if not self._waking and (idle or numbers):
+                self._wake_one()
+            running[number] = key
+            began = clock()
+            try:
+                result = await fn(*astuple(arguments))
+                done = (result is None and not keeps) or attempts.returned(
+                    batch, key, batch.row(split_key(key)[1]), result, began
+                )
+            except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its job's outcome
+                done = attempts.raised(batch, key, batch.row(split_key(key)[1]), exc, began)
             if done:
                 left = batch.left = batch.left - 1
                 if not left:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 from psycopg import AsyncConnection
 
 from fastq.config import WorkerConfig
@@ -15,17 +18,24 @@ from fastq.ending import Unreadable
 from fastq.link import Link
 from fastq.outcome import conclude
 from fastq.protocol import leases, packed
-from fastq.protocol.claim import Claimed, Lane
+from fastq.protocol.claim import Claimed, Lane, Packet
 from fastq.protocol.leases import HeldLease
-from fastq.protocol.packed import Row
 from fastq.worker.batch import Batch
 from fastq.worker.executor import Executor
 from fastq.worker.ledger import Ledger
+from fastq.worker.packet import PacketBatch, rows_of
 
 log = logging.getLogger("fastq.worker")
 T = TypeVar("T")
 
 _ADOPT_EVERY_S = 10.0
+
+
+class Accepted(NamedTuple):
+    """How many jobs came; and where a claim was of many groups, of each row group, last position and jobs, in order."""
+
+    jobs: int
+    reached: list[tuple[str, int, int]]
 
 
 class Intake:
@@ -49,17 +59,39 @@ class Intake:
             self._executor.doubt()
         return answer
 
-    def accept(self, lane: Lane, claimed: Claimed) -> list[Row]:
-        """Decode a claimed batch, feed it to the executor, and return all of it.
+    def accept(self, lane: Lane, claimed: Claimed) -> Accepted:
+        """Decode what was claimed, feed it to the executor, and return what came.
 
         A job that cannot be decoded fails, alone and at once.
         """
-        if claimed.batch is None:
-            return []
-        rows, bad = packed.decode(claimed.batch)
-        self._executor.known.met(rows[-1][packed.TASK])
-        self._take(Batch(lane, claimed.lease, rows, monotonic()), bad)
-        return rows
+        jobs, reached = 0, claimed.reached
+        if claimed.batch is not None:
+            rows, bad = packed.decode(claimed.batch)
+            self._executor.known.met(rows[-1][packed.TASK])
+            self._take(Batch(lane, claimed.lease, rows, monotonic()), bad)
+            jobs = len(rows)
+            if len(rows[-1]) > packed.GROUP:
+                reached = [*reached, *((row[packed.GROUP], row[packed.POS], 1) for row in rows)]
+        for packet in claimed.packets:
+            self._open(replace(lane, group_key=packet.group_key) if packet.group_key else lane, packet)
+            jobs += packet.jobs
+        return Accepted(jobs, reached)
+
+    def _open(self, lane: Lane, packet: Packet, done: frozenset[int] = frozenset()) -> None:
+        """Take the jobs of a packet: decoded in one call, if their task wants no more and all of them fit."""
+        open_many = self._executor.opener_of(packet.task)
+        if open_many is not None and packet.meta is None and packet.payloads is not None:
+            start = packet.first - packet.start
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                arguments = open_many(packet.payloads)
+                if start or len(arguments) != packet.jobs:
+                    arguments = arguments[start : start + packet.jobs] if start >= 0 else []
+                if len(arguments) == packet.jobs:
+                    self._executor.known.met(packet.task)
+                    self._take(PacketBatch(lane, packet, arguments, monotonic()), {}, done)
+                    return
+        rows, bad = rows_of(packet)
+        self._take(Batch(lane, packet.lease, rows, monotonic()), bad, done)
 
     def _take(self, batch: Batch, bad: dict[int, str], done: frozenset[int] = frozenset()) -> None:
         self.claimed += batch.size
@@ -100,6 +132,9 @@ class Intake:
         if not found.has_keys:
             return
         log.warning("adopting lease %s, whose claim was cut off from its answer", found.lease)
+        for packet in found.claimed.packets:
+            self._open(found.lane, packet, found.done)
+            return
         text = found.claimed.batch or b""
         if (mended := packed.repaired(text)) is not None:
             mend = partial(leases.repair, shard=found.lane.shard, worker=self._worker, leases=[found.lease])

@@ -155,25 +155,28 @@ class Lanes:
             self._last = lane
         self._go_on(lane, hi, dry=dry)
 
-    def took_groups(self, asked: Groups, share: int, took: Sequence[tuple[str, int]], *, stopped: bool) -> None:
-        """Note the groups and positions of the jobs that a claim of many groups gave, in the order of `asked`.
+    def took_groups(self, asked: Groups, share: int, took: Sequence[tuple[str, int, int]], *, stopped: bool) -> None:
+        """Note what a claim of many groups gave: of each row the group, the position of its last job, and how many.
 
         `stopped`: it ended before the last of the groups, or within it.
         """
-        jobs, marks = Counter(group for group, _ in took), dict(took)
+        rows, jobs, marks = Counter(group for group, _, _ in took), Counter[str](), dict[str, int]()
+        for group, position, given in took:
+            jobs[group] += given
+            marks[group] = max(position, marks.get(group, position))
         queue = asked[0][0].queue
-        self._queue_turns[queue] = self._queue_turns.get(queue, 0.0) + len(took) / self._weights.get(queue, 1)
-        reached = took[-1][0] if took else None
+        self._queue_turns[queue] = self._queue_turns.get(queue, 0.0) + jobs.total() / self._weights.get(queue, 1)
+        reached = next((lane.group_key for lane, _ in reversed(asked) if lane.group_key in rows), None)
         for lane, low in asked:
-            group, given = lane.group_key, jobs[lane.group_key]
+            group = lane.group_key
             hi = marks.get(group, low)
-            self._group_turns[queue, group] = self._group_turns.get((queue, group), 0.0) + given
+            self._group_turns[queue, group] = self._group_turns.get((queue, group), 0.0) + jobs[group]
             if group == reached:
                 self._last = lane
                 if stopped:
                     self._go_on(lane, hi, dry=False)
                     break
-            self._go_on(lane, hi, dry=given < share)
+            self._go_on(lane, hi, dry=rows[group] < share)
 
     def _go_on(self, lane: Lane, hi: int, *, dry: bool) -> None:
         mark = max(hi, self._low.pop(lane, 0), self._quiet.pop(lane, 0))

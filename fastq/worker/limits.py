@@ -50,6 +50,7 @@ class Limits:
     async def _claim(
         self, claim: Claim, place: Lane, conn: AsyncConnection[Any], *, limit: int, acks: list[int], **rest: Any
     ) -> Claimed:
+        rest["most"] = 0  # the limits are exact
         done = await limits.claim_within(conn, partial(claim, **rest), lane=place, limit=limit, acks=acks)
         if done.again_s is not None:
             group = None if done.queue_full else place.group_key

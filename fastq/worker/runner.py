@@ -36,6 +36,7 @@ class Runner:
         "is_async",
         "keeps",
         "open",
+        "open_many",
         "policy",
         "soft_s",
         "task",
@@ -56,6 +57,7 @@ class Runner:
         self.fast = task.is_async and task.arguments.by_place and task.timeouts == Timeouts() and not app.middlewares
         self.batch = 0 if task.batching is None else task.batching.size
         self.keeps = task.policy.keep_s is not None
+        self.open_many = task.arguments.many_opener if self.fast else None
 
     def context(self, **job: Any) -> Context:
         """Return the context of one run."""

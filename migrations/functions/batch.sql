@@ -15,14 +15,3 @@ language sql stable as $$
     where (e.n - 1)::int2 <> all (done)
   ) j
 $$;
-
--- As unpack, for those who only look: a batch that nobody can take apart is one job named "?", not an error for everybody.
-create or replace function fastq.try_unpack(batch bytea, done int2[], lease_group text default null)
-returns table (ord int2, pos int8, id int8, task text, attempt int2, enqueued_ms int8, payload json, meta json, group_key text)
-language plpgsql stable as $$
-begin
-  return query select * from fastq.unpack($1, $2, $3);
-exception when data_exception or program_limit_exceeded or syntax_error_or_access_rule_violation then
-  return query select 0::int2, 0::int8, 0::int8, '?', 0::int2, 0::int8, to_json(encode($1, 'escape')),
-    json_build_object('unreadable', sqlerrm), $3;
-end $$;

@@ -138,10 +138,26 @@ declare
 begin
   perform fastq.check_payload('fastq.enqueue_many', v) from json_array_elements(enqueue_many.payloads) v;
   if enqueue_many.unique_keys is null then
-    insert into fastq.ready (segment, shard, priority, queue, task, payload)
-    select r.head, 0, enqueue_many.priority, enqueue_many.queue, enqueue_many.task, v
-    from fastq.ring r cross join lateral json_array_elements(enqueue_many.payloads) v
-    where r.shard = 0;
+    with line as (  -- a packet ends at 500 jobs or 64 kB
+      select v.payload, v.n, (v.n - 1) / 500 as nth, sum(octet_length(v.payload::text) + 1) over (order by v.n) / 65536 as part
+      from json_array_elements(enqueue_many.payloads) with ordinality as v(payload, n)
+    ), pack as materialized (
+      select nextval('fastq.pos') as pos, count(*) as jobs, min(l.n) as n, '[' || string_agg(l.payload::text, ',' order by l.n) || ']' as payloads
+      from line l group by l.nth, l.part
+    ), packed as (
+      insert into fastq.packet (segment, shard, pos, jobs, payloads)
+      select r.head, 0, p.pos, p.jobs, convert_to(p.payloads, 'UTF8')
+      from pack p cross join fastq.ring r where r.shard = 0 and p.jobs > 1
+    )
+    insert into fastq.ready (segment, shard, pos, priority, queue, task, jobs, packet, payload)
+    select r.head, 0, p.pos, enqueue_many.priority, enqueue_many.queue, enqueue_many.task, nullif(p.jobs, 1),
+           case when p.jobs > 1 then p.pos end,
+           case when p.jobs > 1 then '{}' else substr(p.payloads, 2, length(p.payloads) - 2)::json end
+    from pack p cross join fastq.ring r
+    where r.shard = 0
+    order by p.n;
+    perform pg_notify('fastq', '');
+    return jobs;
   elsif coalesce(array_length(enqueue_many.unique_keys, 1), 0) <> jobs then
     raise exception 'fastq.enqueue_many: there are % unique_keys for % payloads',
       coalesce(array_length(enqueue_many.unique_keys, 1), 0), jobs using errcode = 'invalid_parameter_value';

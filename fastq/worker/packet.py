@@ -1,0 +1,91 @@
+"""One lease of a packet, decoded: jobs of one task that wants nothing but its payload, or rows where it wants more."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Any
+
+import orjson
+
+from fastq.board import KEY_ORDINAL_BITS, split_key
+from fastq.meta import Meta, read
+from fastq.protocol import claim, packed
+from fastq.protocol.claim import Lane
+from fastq.protocol.packed import Row
+from fastq.settlement import LeasedJob
+from fastq.worker.batch import Batch
+
+STRUCK = None
+"""In place of the arguments of a job that shall never start."""
+
+
+def meta_of(packet: claim.Packet) -> Meta | None:
+    """Return what is rare about all jobs of a packet."""
+    try:
+        return None if packet.meta is None else read(orjson.loads(packet.meta))
+    except orjson.JSONDecodeError as exc:
+        return {"unreadable": f"the meta cannot be decoded: {exc}"}
+
+
+def rows_of(packet: claim.Packet) -> tuple[list[Row], dict[int, str]]:
+    """Return the jobs of a packet as rows; and by their places, why some cannot be run: they have None as payload."""
+    payloads, bad = packed.decode_payloads(packet.payloads or b"[]")
+    start = packet.first - packet.start
+    given = payloads[start : start + packet.jobs] if start >= 0 else []
+    wrong = {place - start: why for place, why in bad.items() if start <= place < start + packet.jobs}
+    if missing := packet.jobs - len(given):
+        wrong |= dict.fromkeys(range(len(given), packet.jobs), "its payload is gone: its packet has been changed")
+        given = [*given, *[None] * missing]
+    meta = meta_of(packet)
+    if meta and "unreadable" in meta:
+        wrong = dict.fromkeys(range(packet.jobs), str(meta["unreadable"]))
+    task, enqueued_ms = packet.task, packet.enqueued_ms
+    if meta is None:
+        return [[id_, task, 0, enqueued_ms, payload] for id_, payload in enumerate(given, packet.first)], wrong
+    return [[id_, task, 0, enqueued_ms, payload, None, meta] for id_, payload in enumerate(given, packet.first)], wrong
+
+
+class PacketBatch(Batch):
+    """The jobs of one lease of a packet, decoded: slots take (key, arguments) pairs from `remaining`."""
+
+    __slots__ = ("_arguments", "_packet", "_payloads", "task")
+
+    def __init__(self, lane: Lane, packet: claim.Packet, arguments: Sequence[Any], claimed_at: float) -> None:
+        super().__init__(lane, packet.lease, [], claimed_at)
+        self._packet = packet
+        self._payloads: list[Any] | None = None
+        self._arguments = list(arguments)
+        self.task = packet.task
+        self.size = self.left = len(self._arguments)
+        self._order = range(self.size)
+        self._untaken = iter(self._arguments)
+        self.remaining = enumerate(self._untaken, packet.lease << KEY_ORDINAL_BITS)
+
+    def row(self, ordinal: int) -> Row:
+        """Return the job that stands at an ordinal, as a row."""
+        if self._payloads is None:
+            self._payloads = packed.decode_payloads(self._packet.payloads or b"[]")[0]
+        packet = self._packet
+        payload = self._payloads[packet.first - packet.start + ordinal]
+        task = packet.task if self._arguments[ordinal] is not STRUCK else None
+        return [packet.first + ordinal, task, 0, packet.enqueued_ms, payload]
+
+    def skim(self, ordinals: Container[int]) -> list[tuple[int, Row]]:
+        """As of any batch; the jobs that are taken out are rows."""
+        return [(key, self.row(split_key(key)[1])) for key, _ in super().skim(ordinals)]
+
+    def take_rest(self) -> list[LeasedJob]:
+        """Take all waiting jobs out, to be given back."""
+        return [self.job_at(split_key(key)[1]) for key, _ in self.remaining]
+
+    def ordinals_of(self, tasks: Container[str]) -> set[int]:
+        """Return the ordinals of all jobs of some tasks."""
+        return set(range(self.size)) if self.task in tasks else set()
+
+    def task_of(self, ordinal: int) -> str:  # noqa: ARG002 - all jobs are of one
+        """Return the name of the task of the job at an ordinal."""
+        return self.task
+
+    def strike(self, ordinal: int) -> None:
+        """Let a job that waits never start: the slot that takes it has nothing to call its handler with."""
+        self._arguments[ordinal] = STRUCK
