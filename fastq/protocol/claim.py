@@ -188,7 +188,7 @@ def _params(
 async def _claim(conn: AsyncConnection[Any], text: LiteralString, params: dict[str, Any]) -> Claimed:
     found = await (await conn.execute(text, params, prepare=True, binary=True)).fetchall()
     hi, acked, alive, rows, more = found[0][9:]
-    claimed = Claimed(params["lease"], None, hi or 0, acked, alive, bool(more), rows)
+    claimed = Claimed(0, None, hi or 0, acked, alive, bool(more), rows)
     for lease, text_or_payloads, start, first, jobs, task, enqueued_ms, meta, group, reached, *_ in found:
         if start is not None:
             claimed.packets.append(
@@ -207,5 +207,5 @@ async def _claim(conn: AsyncConnection[Any], text: LiteralString, params: dict[s
             if group is not None:
                 claimed.reached.append((group, reached, jobs))
         elif lease is not None:
-            claimed.batch = text_or_payloads
+            claimed.lease, claimed.batch = lease, text_or_payloads
     return claimed

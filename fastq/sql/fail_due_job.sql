@@ -1,4 +1,4 @@
--- Keep the first due job as failed, which cannot be put into line, with the reason; under a new id if its own is kept already.
+-- Keep the first due job, or the jobs of the first packet, as failed, which cannot be put into line, with the reason; under a new id if its own is kept already.
 -- A key or a line that it holds is left to the sweeps of the leader.
 -- Locks: the scheduled row for update skip locked. Index: scheduled_due, finished_pkey. Caller: protocol.upkeep.
 with due as materialized (
@@ -10,12 +10,15 @@ with due as materialized (
 ),
 moved as (
   delete from fastq.scheduled s using due d where s.shard = %(shard)s and s.id = d.id
-  returning s.id, s.priority, s.attempt, s.enqueued_ms, s.queue, s.group_key, s.task, s.payload
+  returning s.id, s.priority, s.attempt, s.enqueued_ms, s.queue, s.group_key, s.task, s.payload, s.jobs, s.packet
+),
+parted as (
+  update fastq.packet p set cut = true from moved m where p.shard = %(shard)s and p.pos = m.packet
 )
 insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
 select %(shard)s,
-       case when exists (select from fastq.finished f where f.shard = %(shard)s and f.id = m.id) then nextval('fastq.pos') else m.id end,
+       case when exists (select from fastq.finished f where f.shard = %(shard)s and f.id = e.job) then nextval('fastq.pos') else e.job end,
        'failed', m.priority, greatest(m.attempt, 0), least(greatest(m.enqueued_ms, 0), 253402214399999), m.queue, m.group_key, m.task,
-       m.payload, %(meta)s::json
-from moved m
+       e.args, %(meta)s::json
+from moved m cross join lateral fastq.each(%(shard)s::int4, m.id, m.jobs, m.packet, m.payload) e
 returning id

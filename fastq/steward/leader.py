@@ -109,6 +109,7 @@ class Leader:
         while True:
             if self.leading:
                 await self._advance()
+                await self._sweep()
                 if (started := monotonic()) >= look_at:
                     await self._truncate()
                     await self._advance()
@@ -129,6 +130,11 @@ class Leader:
         """Move the head on where it has grown."""
         for shard in range(self._shards):
             await self._ring.call(partial(rotate.advance, shard=shard))
+
+    async def _sweep(self) -> None:
+        """Delete packets of which no job is left."""
+        for shard in range(self._shards):
+            await self._ring.call(partial(upkeep.sweep_packets, shard=shard))
 
     async def sweep(self) -> int:
         """Let the marks of cancelled jobs follow those that left their worker; returns how many did."""

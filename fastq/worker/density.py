@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastq.protocol.claim import PACKET_JOBS, Claimed
+from fastq.protocol.claim import Claimed
 
 MOST_QUEUES = 1000
 
@@ -10,8 +10,7 @@ MOST_QUEUES = 1000
 class Density:
     """The jobs per row of each queue, as its last claim had them.
 
-    A claim locks the rows that it looks at, for the moment that it takes. Of a queue not seen before it looks at few:
-    if they are single jobs, the next claim takes as many as it wants.
+    A claim locks the rows that it looks at, for the moment that it takes: of packets it should look at few.
     """
 
     def __init__(self) -> None:
@@ -19,7 +18,7 @@ class Density:
 
     def rows(self, queue: str, limit: int) -> int:
         """Return how many rows to look at for up to `limit` jobs."""
-        return max(1, min(limit, 1 + round(limit / self._jobs.get(queue, PACKET_JOBS / 8))))
+        return max(1, min(limit, 1 + int(limit / self._jobs.get(queue, 1.0))))
 
     def measure(self, queue: str, jobs: int, claimed: Claimed) -> None:
         """Note how many jobs a claim gave."""

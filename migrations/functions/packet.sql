@@ -3,7 +3,7 @@
 -- The payloads of `jobs` jobs of a packet, from the one with the id `first` on, each with its place from 0. One that is not
 -- there, because a stranger wrote the packet or deleted it, is null.
 create or replace function fastq.payloads(s int4, packet int8, first int8, jobs int2)
-returns table (n int2, payload json) language plpgsql stable as $$
+returns table (n int2, payload json) language plpgsql stable rows 100 as $$
 #variable_conflict use_column
 begin
   return query
@@ -22,7 +22,7 @@ end $$;
 -- The unfinished jobs of a lease. `ord` is a job's place in it, from 0.
 create or replace function fastq.jobs_of(l fastq.lease)
 returns table (ord int2, id int8, task text, attempt int2, enqueued_ms int8, payload json, meta json, group_key text)
-language plpgsql stable as $$
+language plpgsql stable rows 10 as $$
 #variable_conflict use_column
 begin
   if l.packet is null then
@@ -39,7 +39,7 @@ end $$;
 -- As jobs_of, for those who only look: a lease that nobody can take apart is one job named "?", not an error for everybody.
 create or replace function fastq.try_jobs_of(l fastq.lease)
 returns table (ord int2, id int8, task text, attempt int2, enqueued_ms int8, payload json, meta json, group_key text)
-language plpgsql stable as $$
+language plpgsql stable rows 10 as $$
 begin
   return query select j.* from fastq.jobs_of(l) j;
 exception when data_exception or program_limit_exceeded or syntax_error_or_access_rule_violation then
@@ -96,7 +96,7 @@ begin
     r.jobs := job - coalesce(r.id, r.pos) + 1;
     perform fastq.part_ready(r, r.jobs - 1);
     update fastq.ready q set jobs = null, packet = null, payload = p.payload
-    from fastq.payloads(s, packet, job, 1::int2) p
+    from fastq.payloads(s, single_out.packet, single_out.job, 1::int2) p
     where q.segment = r.segment and q.shard = s and q.queue = r.queue and q.priority = r.priority
       and q.group_key = r.group_key and q.pos = r.pos + r.jobs - 1;
     update fastq.packet p set cut = true where p.shard = s and p.pos = single_out.packet and not p.cut;
@@ -110,7 +110,7 @@ begin
     w.jobs := job - w.id + 1;
     perform fastq.part_scheduled(w, w.jobs - 1);
     update fastq.scheduled q set jobs = null, packet = null, payload = p.payload
-    from fastq.payloads(s, packet, job, 1::int2) p
+    from fastq.payloads(s, single_out.packet, single_out.job, 1::int2) p
     where q.shard = s and q.id = job;
     update fastq.packet p set cut = true where p.shard = s and p.pos = single_out.packet and not p.cut;
     return true;

@@ -105,7 +105,7 @@ end $$;
 
 -- Part the last of the first rows that fit so that exactly `most` jobs are in whole rows; null: all are wanted.
 create or replace function fastq.part_to_fit_ready(
-  s int4, k int2, queue text, task text, error text, most int8
+  s int4, k int4, queue text, task text, error text, most int8
 ) returns void language plpgsql as $$
 declare
   r    record;

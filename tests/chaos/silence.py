@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 LEAVES_S = 30.0
 CLOSES_S = 10.0
-OURS = """task not in ('chaos.jobs.tick', 'chaos.jobs.stranger') and payload::text not like '%tag%'"""
+OURS = """task like 'chaos.jobs.%' and task not in ('chaos.jobs.tick', 'chaos.jobs.stranger')
+  and payload::text not like '%tag%'"""
 """Jobs of the producers: the clock goes on, and what strangers have put may wait for ever."""
 
 TO_DO = f"""
 select (select count(*) from fastq.ready where {OURS}) + (select count(*) from fastq.scheduled where {OURS})
+  + (select count(*) from fastq.packet)
   + (select count(*) from fastq.lease l join fastq.worker w on w.shard = l.shard and w.id = l.worker),
   array(select pid from fastq.worker)
 """
-TABLES = ("ready", "scheduled", "lease", "worker", "progress", "unique_key", "leader")
-STRANGERS_MAY_KEEP = ("lease", "worker", "progress", "unique_key")
+TABLES = ("packet", "ready", "scheduled", "lease", "worker", "progress", "unique_key", "leader")
+STRANGERS_MAY_KEEP = ("packet", "lease", "worker", "progress", "unique_key")
 """They insert rows there themselves, with no work behind them."""
 
 

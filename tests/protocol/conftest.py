@@ -11,8 +11,9 @@ import pytest
 from psycopg import conninfo
 
 EMPTY = """
-truncate fastq.ready_0, fastq.ready_1, fastq.ready_2, fastq.ready_3, fastq.lease, fastq.scheduled, fastq.finished,
-         fastq.worker, fastq.progress, fastq.unique_key, fastq.committed, fastq.line, fastq.head, fastq.queue,
+truncate fastq.ready_0, fastq.ready_1, fastq.ready_2, fastq.ready_3, fastq.packet, fastq.lease, fastq.scheduled,
+         fastq.finished, fastq.worker, fastq.progress, fastq.unique_key, fastq.committed, fastq.line, fastq.head,
+         fastq.queue,
          fastq.cron, fastq.leader, fastq.ring, fastq.cancellation, fastq.allowance, fastq.setting, fastq.migration;
 insert into fastq.ring (shard) values (0);
 insert into fastq.setting select * from kept.setting;

@@ -10,13 +10,13 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-import orjson
 from psycopg import AsyncConnection
 
-from fastq.protocol import claim, worker
+from fastq.protocol import claim, packed, worker
 from fastq.protocol.claim import Claimed, Lane, Tasks
 from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
+from fastq.worker.packet import rows_of
 
 Conn = AsyncConnection[Any]
 
@@ -93,6 +93,7 @@ async def take(
     limit: int = 100,
     acks: Iterable[int] = (),
     tasks: Iterable[str] | None = None,
+    most: int = 0,
 ) -> Claimed:
     """Claim for a worker, under an id that follows all others."""
     return await claim.claim(
@@ -104,6 +105,7 @@ async def take(
         limit=limit,
         acks=list(acks),
         tasks=Tasks(None if tasks is None else list(tasks)),
+        most=most,
     )
 
 
@@ -123,8 +125,9 @@ async def take_groups(
 
 
 def jobs_of(claimed: Claimed) -> list[list[Any]]:
-    """Return the decoded rows of a claim."""
-    return [] if claimed.batch is None else orjson.loads(claimed.batch)
+    """Decode what a claim gave, jobs of their own first."""
+    rows = packed.decode(claimed.batch)[0] if claimed.batch else []
+    return [*rows, *(row for packet in claimed.packets for row in rows_of(packet)[0])]
 
 
 def ids_of(claimed: Claimed) -> list[int]:

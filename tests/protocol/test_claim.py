@@ -259,9 +259,9 @@ async def test_byte_cap_cuts_the_batch(conn: Conn, monkeypatch: pytest.MonkeyPat
     places = await put(conn, *['{"a":"' + "x" * 300 + '"}'] * 5)
     who = await hire(conn)
     first = await take(conn, who)
-    assert (ids_of(first), first.hi, first.cut) == (places[:3], places[2], True)
+    assert (ids_of(first), first.hi, first.more) == (places[:3], places[2], True)
     rest = await take(conn, who, low=first.hi)
-    assert (ids_of(rest), rest.cut) == (places[3:], False)
+    assert (ids_of(rest), rest.more) == (places[3:], False)
 
 
 async def test_a_job_larger_than_the_cap_comes_alone(conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:

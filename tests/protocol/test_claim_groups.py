@@ -31,7 +31,7 @@ async def test_a_share_of_each_in_order(conn: Conn) -> None:
     got = await take_groups(conn, await hire(conn), ["c", "a", "b"], share=2)
     assert ids_of(got) == [*placed["c"][:2], *placed["a"][:2], *placed["b"]]
     assert [row[7] for row in jobs_of(got)] == ["c", "c", "a", "a", "b"]
-    assert got.hi == 5
+    assert got.rows == 5
 
 
 async def test_the_limit_over_all_groups(conn: Conn) -> None:
@@ -39,7 +39,7 @@ async def test_the_limit_over_all_groups(conn: Conn) -> None:
     placed = await fill(conn, a=2, b=2, c=2)
     got = await take_groups(conn, await hire(conn), "abc", share=2, limit=3)
     assert ids_of(got) == [*placed["a"], placed["b"][0]]
-    assert got.hi == 3
+    assert got.rows == 3
 
 
 async def test_marks_of_groups(conn: Conn) -> None:
@@ -57,7 +57,7 @@ async def test_the_cap_in_bytes(conn: Conn, monkeypatch: pytest.MonkeyPatch) -> 
     who = await hire(conn)
     first, second = await take_groups(conn, who, "ab"), await take_groups(conn, who, "ab")
     assert [len(ids_of(got)) for got in (first, second)] == [1, 2]
-    assert [got.hi for got in (first, second)] == [4, 3]
+    assert [got.rows for got in (first, second)] == [4, 3]
 
 
 async def test_two_workers_share_the_groups(conn: Conn, other: Conn) -> None:
@@ -73,7 +73,7 @@ async def test_nothing_to_be_had(conn: Conn) -> None:
     """Empty groups give no lease; a paused queue gives nothing; a worker that is gone is told so."""
     who = await hire(conn)
     empty = await take_groups(conn, who, "ab")
-    assert (empty.batch, empty.hi, empty.alive) == (None, 0, True)
+    assert (empty.batch, empty.rows, empty.alive) == (None, 0, True)
     await fill(conn, a=1)
     await conn.execute("select fastq.pause('default')")
     assert (await take_groups(conn, who, "ab")).batch is None

@@ -13,7 +13,18 @@ from fastq.sql import SEGMENTS, names, statement
 
 pytestmark = pytest.mark.protocol
 
-HOT = (r"ready(?:_\d)?", "lease", "scheduled", "finished", "worker", "progress", "unique_key", "ring", "allowance")
+HOT = (
+    r"ready(?:_\d)?",
+    r"packet(?:_\d)?",
+    "lease",
+    "scheduled",
+    "finished",
+    "worker",
+    "progress",
+    "unique_key",
+    "ring",
+    "allowance",
+)
 READ = re.compile(
     rf"\b(?:from|join|using|update|delete from)\s+fastq\.({'|'.join(HOT)})\b(?:\s+(?:as\s+)?(\w+))?", re.IGNORECASE
 )
@@ -72,7 +83,7 @@ KEYS = {
 @pytest.fixture
 def partitioned(empty_dsn: str) -> Any:
     """Give a database whose hot tables are partitioned by shard, as a cluster would shard them."""
-    from fastq.schema import migrator
+    from fastq.schema import files, migrator
 
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
         migrator.migrate(conn)
@@ -90,7 +101,7 @@ def partitioned(empty_dsn: str) -> Any:
             " shard int4 not null default 0, pos int8 not null default nextval('fastq.pos'), id int8,"
             " enqueued_ms int8 not null default 0, queue text collate \"C\" not null default 'default',"
             ' group_key text collate "C" not null default \'\', task text collate "C" not null,'
-            " payload json not null default '{}', meta json"
+            " payload json not null default '{}', meta json, jobs int2, packet int8"
         )
         for table in ("ready", "ready_0", "ready_1", "ready_2", "ready_3"):
             conn.execute(f"create table fastq.{table} ({columns}) partition by list (shard)".encode())
@@ -99,6 +110,9 @@ def partitioned(empty_dsn: str) -> Any:
                     f"create table fastq.{table}_s{shard} partition of fastq.{table} for values in ({shard})".encode()
                 )
             conn.execute(f"alter table fastq.{table} add primary key (shard, queue, priority, group_key, pos)".encode())
+        for definition in files.definitions():  # some went with their tables
+            if definition.name == "functions/packet":
+                conn.execute(definition.sql.encode())
         yield conn
 
 
@@ -122,6 +136,9 @@ VALUES = {
     "limit": "10",
     "priority": "4",
     "max_bytes": "1000",
+    "packet_bytes": "65536",
+    "rows": "10",
+    "most": "10",
     "lease_s": "30",
     "shards": "1",
     "blocks": "2",
