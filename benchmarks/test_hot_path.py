@@ -13,8 +13,8 @@ import pytest
 import fastq
 from fastq import codec
 from fastq.protocol.claim import Lane
-from fastq.protocol.copying import CopyText
 from fastq.protocol.enqueue import Line
+from fastq.protocol.packing import Packer
 from fastq.worker.batch import Batch
 from fastq.worker.lanes import Lanes
 
@@ -63,7 +63,7 @@ def test_copy_text_encode(benchmark: Any) -> None:
     specs = [noop.job(user_id=i, email="someone@example.com") for i in range(N)]
 
     def encode() -> bytes:
-        text = CopyText(shard=0, limit_bytes=LIMIT_BYTES)
+        text = Packer(shard=0, limit_bytes=LIMIT_BYTES)
         text.begin([1024], 0, 1_700_000_000_000)
         return text.encode(specs)
 

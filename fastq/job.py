@@ -280,7 +280,7 @@ class JobIds(Sequence[int]):
     __slots__ = ("_holders", "_length", "_ranges")
 
     def __init__(self) -> None:
-        self._ranges: list[range] = []
+        self._ranges: list[Sequence[int]] = []
         self._length = 0
         self._holders: dict[int, int] = {}
 
@@ -293,12 +293,13 @@ class JobIds(Sequence[int]):
         """Put the id of the job that holds the key of the one at a place."""
         self._holders[place] = holder
 
-    def add(self, ids: range) -> None:
+    def add(self, ids: Sequence[int]) -> None:
         """Append ids; adjoining ranges become one."""
         if not ids:
             return
-        if self._ranges and self._ranges[-1].stop == ids.start:
-            self._ranges[-1] = range(self._ranges[-1].start, ids.stop)
+        last = self._ranges[-1] if self._ranges else None
+        if isinstance(last, range) and isinstance(ids, range) and last.stop == ids.start:
+            self._ranges[-1] = range(last.start, ids.stop)
         else:
             self._ranges.append(ids)
         self._length += len(ids)

@@ -10,7 +10,6 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -21,8 +20,10 @@ from fastq import database
 from fastq.bench.ground import CLAIMANT
 from fastq.bench.piped import say
 from fastq.config import DEFAULT_PRIORITY
-from fastq.protocol.claim import ANY_TASK, LEASE_IDS, MAX_BATCH_BYTES
+from fastq.protocol import claim
+from fastq.protocol.claim import LEASE_IDS, Lane
 from fastq.sql import statement
+from fastq.worker.density import Density
 
 SETUP = b"set synchronous_commit = off"
 """As the workers set it."""
@@ -48,11 +49,12 @@ class Claimant:
         self._conn = conn
         self._orders = orders
         self._acks: list[int] = []
-        self._lease_ids: Iterator[int] = iter(())
+        self._lease_ids = range(0)
+        self._density = Density()
         self._segments = iter(orders.segments)
         self._segment = next(self._segments)
         self._low = 0
-        self.batch = b""
+        self.jobs = 0
         params = {"host": socket.gethostname(), "pid": os.getpid(), "name": CLAIMANT, "lease_s": _LEASE_S, "shards": 1}
         row = conn.execute(statement("register_worker"), params).fetchone()
         assert row is not None
@@ -75,8 +77,7 @@ class Claimant:
 
     def claim(self) -> dict[str, object]:
         """Claim as often as ordered, going on where it was; return the jobs, and what each claim took in µs."""
-        batches: list[bytes] = []
-        took_us: list[float] = []
+        jobs, took_us = 0, list[float]()
         while len(took_us) < self._orders.claims:
             started = time.perf_counter()
             lease, low = self.step(self._segment, self._low)
@@ -84,39 +85,34 @@ class Claimant:
                 self._segment, self._low = next(self._segments), 0
                 continue
             took_us.append((time.perf_counter() - started) * 1e6)
-            batches.append(self.batch)
+            jobs += self.jobs
             self._low = low
-        return {"jobs": sum(len(orjson.loads(batch)) for batch in batches), "took_us": took_us}
+        return {"jobs": jobs, "took_us": took_us}
 
     def step(self, segment: int, low: int) -> tuple[int | None, int]:
-        """Claim once; return the lease, if any, and the position up to which it goes."""
-        params = {
-            "shard": 0,
-            "worker": self.worker,
-            "lease": self._lease_id(),
-            "queue": self._orders.queue,
-            "priority": DEFAULT_PRIORITY,
-            "group_key": "",
-            "low": low,
-            "limit": self._orders.batch_size,
-            "acks": self._acks,
-            **ANY_TASK.params,
-            "max_bytes": MAX_BATCH_BYTES,
-        }
+        """Claim once; return a lease, if any, and the position up to which it goes."""
+        size = self._orders.batch_size
+        rows = self._density.rows("", size)
+        lane = Lane(0, segment, self._orders.queue, DEFAULT_PRIORITY, "")
+        params = claim.params(
+            lane, worker=self.worker, lease=self._lease_id(rows), limit=size, acks=self._acks, rows=rows
+        )
         text = statement("claim_jobs_if_worker_lives", segment)
-        row = self._conn.execute(text, params, prepare=True, binary=True).fetchone()
-        assert row is not None
-        self._acks = [] if row[0] is None else [row[0]]
-        self.batch = row[1]
-        return row[0], row[2] or 0
+        params |= {"group_key": "", "low": low}
+        claimed = claim.read(self._conn.execute(text, params, prepare=True, binary=True).fetchall())
+        self._acks = claimed.leases
+        self.jobs = sum(packet.jobs for packet in claimed.packets)
+        self.jobs += len(orjson.loads(claimed.batch)) if claimed.batch else 0
+        self._density.measure("", self.jobs, claimed)
+        return self._acks[0] if self._acks else None, claimed.hi
 
-    def _lease_id(self) -> int:
-        lease = next(self._lease_ids, None)
-        if lease is None:
+    def _lease_id(self, rows: int) -> int:
+        """Return the first of so many ids, and one more, for leases."""
+        if len(self._lease_ids) <= rows:
             row = self._conn.execute(statement("take_lease_ids")).fetchone()
             assert row is not None
-            self._lease_ids = iter(range(row[0], row[0] + LEASE_IDS))
-            lease = next(self._lease_ids)
+            self._lease_ids = range(row[0], row[0] + LEASE_IDS)
+        lease, self._lease_ids = self._lease_ids[0], self._lease_ids[rows + 1 :]
         return lease
 
 

@@ -10,6 +10,7 @@ import string
 import struct
 import time
 from collections.abc import Callable
+from functools import cache
 
 from fastq.app import App
 from fastq.bench import tally
@@ -25,6 +26,7 @@ SOCKET_VARIABLE = "FASTQ_BENCH_SOCKET"
 app = App()
 _SMALLEST = len(b'{"user_id":1000000,"email":""}')
 _EMAIL = "someone@example.com"
+OTHERS = 1009
 
 
 @app.task(queue=QUEUE, retries=0)
@@ -62,26 +64,33 @@ async def probe(number: int, t0_ns: int) -> None:
 
 def noop_job(number: int, email: str) -> JobSpec:
     """Return the job that throughput and enqueue are measured with; every one has another payload."""
-    return noop.job(user_id=1_000_000 + number, email=email)
+    return noop.job(user_id=1_000_000 + number, email=others(email)[number % OTHERS])
 
 
 def nap_job(number: int, email: str) -> JobSpec:
     """As noop_job, for `nap`."""
-    return nap.job(user_id=1_000_000 + number, email=email)
+    return nap.job(user_id=1_000_000 + number, email=others(email)[number % OTHERS])
 
 
 def sync_job(number: int, email: str) -> JobSpec:
     """As noop_job, for `sync_noop`."""
-    return sync_noop.job(user_id=1_000_000 + number, email=email)
+    return sync_noop.job(user_id=1_000_000 + number, email=others(email)[number % OTHERS])
 
 
 MAKERS: dict[Job, Callable[[int, str], JobSpec]] = {Job.NOOP: noop_job, Job.NAP: nap_job, Job.SYNC: sync_job}
 
 
+@cache
+def others(email: str) -> list[str]:
+    """Return addresses as long as this one: neighbours differ, since what is alike is compressed to nothing."""
+    dice = random.Random(1)  # noqa: S311
+    return ["".join(dice.choices(string.ascii_lowercase + string.digits, k=len(email))) for _ in range(OTHERS)]
+
+
 def email_for(payload_bytes: int) -> str:
     """Return the email that makes the JSON of a job's arguments `payload_bytes` long (at least 30).
 
-    It is always the same one, of letters and digits at random, as PostgreSQL would compress a row of x to nothing.
+    Jobs are made from it with others of its length.
     """
     size = max(0, payload_bytes - _SMALLEST)
     rest = random.Random(0).choices(string.ascii_letters + string.digits, k=max(0, size - len(_EMAIL)))  # noqa: S311

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import orjson
 
-from fastq.bench.jobs import app, email_for, tallied
+from fastq.bench.jobs import OTHERS, app, email_for, others, tallied
 from fastq.bench.piped import say
 from fastq.bench.tally import PRODUCER, WORKER, Board, Tally
 from fastq.job import JobSpec
@@ -48,7 +48,7 @@ class Producer:
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._email = email_for(orders.payload_bytes)
+        self._emails = others(email_for(orders.payload_bytes))
         self._board = Board(Path(orders.folder))
         self._tally = Tally(Path(orders.folder), PRODUCER)
 
@@ -59,7 +59,9 @@ class Producer:
             if board.jobs(PRODUCER) - board.jobs(WORKER) >= orders.backlog:
                 time.sleep(_FULL_PAUSE_S)
             else:
-                self._send(tallied.job(user_id=1_000_000 + n, email=self._email) for n in range(orders.batch))
+                self._send(
+                    tallied.job(user_id=1_000_000 + n, email=self._emails[n % OTHERS]) for n in range(orders.batch)
+                )
 
     def open(self) -> None:
         """Send each job when it is due, or as soon after as can be."""
@@ -76,7 +78,7 @@ class Producer:
     def _timed(self, start_ns: int, first: int, last: int) -> Iterator[JobSpec]:
         for number in range(first, last):
             due_ns = 0 if number < self._orders.warm_up else start_ns + int(number / self._orders.rate * 1e9)
-            yield tallied.job(user_id=1_000_000 + number, email=self._email, due_ns=due_ns)
+            yield tallied.job(user_id=1_000_000 + number, email=self._emails[number % OTHERS], due_ns=due_ns)
 
     def _send(self, jobs: Iterator[JobSpec]) -> None:
         self._tally.add(len(app.enqueue_many_sync(jobs)))

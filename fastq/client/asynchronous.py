@@ -24,6 +24,7 @@ from fastq.protocol import copying, enqueue, reserve, unique, upkeep
 from fastq.protocol.asking import ask
 from fastq.protocol.enqueue import Apart, Line, Progress
 from fastq.protocol.jobs import carry_out
+from fastq.protocol.packing import Packer
 from fastq.protocol.unique import Placed
 
 T = TypeVar("T")
@@ -117,7 +118,7 @@ class AsyncClient:
             waiting = self._waiting.popleft()
             if not waiting[1].done():
                 batch.append(waiting)
-                size += len(waiting[0].text)
+                size += len(waiting[0].body)
         return batch
 
     async def _send(self, batch: list[Waiting], failures: int) -> int:
@@ -212,7 +213,7 @@ class AsyncClient:
     ) -> JobIds:
         """Stream jobs through COPY, all or none."""
         patience = unique.PATIENCE if conn is None else None
-        text = copying.CopyText(shard=0, limit_bytes=self._limit_bytes, patience=patience)
+        text = Packer(shard=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
             async with in_utf8(conn):
                 ids = await copying.put_jobs(conn, specs, text, shard=0, progress=progress)

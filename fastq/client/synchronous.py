@@ -24,6 +24,7 @@ from fastq.protocol import copying, enqueue, reserve, unique
 from fastq.protocol.asking import ask_sync
 from fastq.protocol.enqueue import Apart, Line, Progress
 from fastq.protocol.jobs import carry_out_sync
+from fastq.protocol.packing import Packer
 from fastq.protocol.unique import Placed
 
 NOTIFY_EVERY_S = 0.002
@@ -120,7 +121,7 @@ class SyncClient:
     def enqueue_many(self, specs: Iterable[JobSpec], conn: Connection[Any] | None, progress: Progress | None) -> JobIds:
         """Stream jobs through COPY, all or none."""
         patience = unique.PATIENCE if conn is None else None
-        text = copying.CopyText(shard=0, limit_bytes=self._limit_bytes, patience=patience)
+        text = Packer(shard=0, limit_bytes=self._limit_bytes, patience=patience)
         if conn is not None:
             with in_utf8_sync(conn):
                 ids = copying.put_jobs_sync(conn, specs, text, shard=0, progress=progress)

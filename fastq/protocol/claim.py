@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from typing import Any
 
 from psycopg import AsyncConnection
 
@@ -126,12 +126,13 @@ async def claim(
     and the `rows` numbers behind it are fresh ids from `take_lease_ids`; those of a claim that may have happened must
     not be used again.
     """
-    params = {
-        **_params(lane, worker=worker, lease=lease, limit=limit, acks=acks, tasks=tasks, rows=rows, most=most),
+    wanted = {
+        **params(lane, worker=worker, lease=lease, limit=limit, acks=acks, tasks=tasks, rows=rows, most=most),
         "group_key": lane.group_key,
         "low": low,
     }
-    return await _claim(conn, statement("claim_jobs_if_worker_lives", lane.segment), params)
+    text = statement("claim_jobs_if_worker_lives", lane.segment)
+    return read(await (await conn.execute(text, wanted, prepare=True, binary=True)).fetchall())
 
 
 async def claim_groups(
@@ -149,26 +150,28 @@ async def claim_groups(
 ) -> Claimed:
     """As claim, but from lanes that differ by their group alone, each with its mark: up to `share` rows of each."""
     lane = groups[0][0]
-    params = {
-        **_params(lane, worker=worker, lease=lease, limit=limit, acks=acks, tasks=tasks, rows=rows, most=most),
+    wanted = {
+        **params(lane, worker=worker, lease=lease, limit=limit, acks=acks, tasks=tasks, rows=rows, most=most),
         "groups": [other.group_key for other, _ in groups],
         "lows": [low for _, low in groups],
         "share": share,
     }
-    return await _claim(conn, statement("claim_jobs_of_groups_if_worker_lives", lane.segment), params)
+    text = statement("claim_jobs_of_groups_if_worker_lives", lane.segment)
+    return read(await (await conn.execute(text, wanted, prepare=True, binary=True)).fetchall())
 
 
-def _params(
+def params(
     lane: Lane,
     *,
     worker: int,
     lease: int,
     limit: int,
     acks: list[int],
-    tasks: Tasks,
-    rows: int | None,
-    most: int,
+    tasks: Tasks = ANY_TASK,
+    rows: int | None = None,
+    most: int = 0,
 ) -> dict[str, Any]:
+    """Return the parameters that both claims have."""
     return {
         "shard": lane.shard,
         "worker": worker,
@@ -185,8 +188,8 @@ def _params(
     }
 
 
-async def _claim(conn: AsyncConnection[Any], text: LiteralString, params: dict[str, Any]) -> Claimed:
-    found = await (await conn.execute(text, params, prepare=True, binary=True)).fetchall()
+def read(found: Sequence[tuple[Any, ...]]) -> Claimed:
+    """Return what the rows of a claim's answer say."""
     hi, acked, alive, rows, more = found[0][9:]
     claimed = Claimed(0, None, hi or 0, acked, alive, bool(more), rows)
     for lease, text_or_payloads, start, first, jobs, task, enqueued_ms, meta, group, reached, *_ in found:

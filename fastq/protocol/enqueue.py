@@ -17,6 +17,7 @@ from fastq.errors import ArgumentError, PayloadTooLarge
 from fastq.job import JobSpec, Options
 from fastq.protocol import ordered, unique
 from fastq.protocol.asking import ask, ask_sync
+from fastq.protocol.claim import PACKET_BYTES, PACKET_JOBS
 from fastq.protocol.unique import Placed
 
 BLOCK = 1024
@@ -69,18 +70,17 @@ def _unwritable(spec: JobSpec, why: ArgumentError) -> ArgumentError:
 class Line:
     """One job as the text line that insert_jobs takes, or put_lines if it waits for a time."""
 
-    __slots__ = ("text", "waits")
+    __slots__ = ("body", "prefix", "waits")
 
     def __init__(self, spec: JobSpec, limit_bytes: int) -> None:
         options = spec.options
         kept = _prefixes.get((spec.task, id(options)))
         if kept is None or kept[0] is not options:
             kept = _keep_prefix(spec.task, options)
-        _, self.waits, prefix = kept
-        body = _written(spec, limit_bytes).decode()
-        if "null" in body:
+        _, self.waits, self.prefix = kept
+        self.body = _written(spec, limit_bytes).decode()
+        if "null" in self.body:
             check_numbers(spec)
-        self.text = prefix + body
 
 
 _Prefix = tuple[Options, bool, str]
@@ -104,13 +104,46 @@ def _keep_prefix(task: str, options: Options) -> _Prefix:
 
 
 def line_statements(lines: list[Line], shard: int) -> Iterator[tuple[str, dict[str, Any], list[int]]]:
-    """Yield (statement, parameters, places in `lines`) for at most 1024 lines: one, or two if some of them wait."""
+    """Yield (statement, parameters, places in `lines`) for at most 1024 lines; ids follow each other in that order."""
     if len(lines) > LINES_MOST:
         raise AssertionError(f"{len(lines)} lines in one statement")
-    for name, waits, more in (("insert_jobs", False, {}), ("put_lines", True, {"patience": None})):
-        places = [i for i, line in enumerate(lines) if line.waits is waits]
-        if places:
-            yield name, {"shard": shard, "lines": "\n".join([lines[i].text for i in places]), **more}, places
+    waiting = [place for place, line in enumerate(lines) if line.waits]
+    if waiting:
+        text = "\n".join([lines[place].prefix + lines[place].body for place in waiting])
+        yield "put_lines", {"shard": shard, "lines": text, "patience": None}, waiting
+    ready = [place for place, line in enumerate(lines) if not line.waits] if waiting else list(range(len(lines)))
+    if len(ready) == 1:
+        line = lines[ready[0]]
+        yield "insert_jobs", {"shard": shard, "lines": line.prefix + line.body}, ready
+    elif ready:
+        text, places = _packets(lines, ready)
+        yield "insert_packets", {"shard": shard, "lines": text}, places
+
+
+def _packets(lines: list[Line], places: list[int]) -> tuple[str, list[int]]:
+    """Return lines of which each is a job or a packet, and the places of the jobs in their order."""
+    groups: dict[str, list[int]] = {}
+    for place in places:
+        groups.setdefault(lines[place].prefix, []).append(place)
+    written: list[str] = []
+    for prefix, group in groups.items():
+        for part in _parts(lines, group):
+            bodies = ",".join([lines[place].body for place in part])
+            written.append(f"{len(part)}\t{prefix}{bodies}" if len(part) == 1 else f"{len(part)}\t{prefix}[{bodies}]")
+    return "\n".join(written), [place for group in groups.values() for place in group]
+
+
+def _parts(lines: list[Line], places: list[int]) -> Iterator[list[int]]:
+    """Cut jobs that go together into packets."""
+    part: list[int] = []
+    size = 0
+    for place in places:
+        size += len(lines[place].body) + 1
+        if part and (size > PACKET_BYTES or len(part) == PACKET_JOBS):
+            yield part
+            part, size = [], len(lines[place].body) + 1
+        part.append(place)
+    yield part
 
 
 async def insert_lines(conn: AsyncConnection[Any], lines: list[Line], *, shard: int = 0) -> list[int]:

@@ -61,7 +61,7 @@ async def test_callers_that_enqueue_again_at_once(dsn: str, conn: Conn, callers:
 
     async with app, asyncio.timeout(60):
         found = await asyncio.gather(*(call(caller) for caller in range(callers)))
-    rows = await ask(conn, "select pos, (payload->>'n')::int from fastq.ready")
+    rows = await ask(conn, "select id, (payload->>'n')::int from fastq.job")
     assert sorted(rows) == sorted(pair for pairs in found for pair in pairs)
     assert len(rows) == callers * jobs
 

@@ -142,7 +142,7 @@ async def test_a_refused_job_leaves_the_transaction_usable(conn: Conn) -> None:
 async def test_a_failed_statement_leaves_none_of_a_mixed_call(conn: Conn) -> None:
     """When the scheduled half cannot be written, the ready half is not there either."""
     bad = line(delay_s=1)
-    bad.text = "soon" + bad.text.removeprefix("1")
+    bad.prefix = bad.prefix.replace("\t4\t", "\tsoon\t")
     with pytest.raises(psycopg.DataError):
         await enqueue.insert_lines(conn, [line(), bad])
     assert await states(conn) == {}
@@ -186,7 +186,7 @@ def test_nan_is_refused() -> None:
     """A number that would have become null."""
     with pytest.raises(ArgumentError, match=r"an argument of 't' .* nan and infinity .*; nothing was enqueued"):
         Line(JobSpec("t", {"a": float("nan")}, Options()), LIMIT)
-    assert Line(JobSpec("t", {"a": None}, Options()), LIMIT).text.endswith('{"a":null}')
+    assert Line(JobSpec("t", {"a": None}, Options()), LIMIT).body.endswith('{"a":null}')
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_sync_mixed(db: psycopg.Connection[Any]) -> None:
         (ids[2], "ready", "2"),
         (ids[3], "ready", "3"),
     ]
-    assert ids[0] < ids[2] < ids[3]
+    assert len(set(ids)) == 4
 
 
 def test_sync_in_the_callers_transaction(db: psycopg.Connection[Any]) -> None:

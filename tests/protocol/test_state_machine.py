@@ -34,8 +34,8 @@ from fastq.protocol import ack, completion, copying, discover, enqueue, leases, 
 from fastq.protocol import settle as settling
 from fastq.protocol import worker as registry
 from fastq.protocol.completion import Place
-from fastq.protocol.copying import CopyText
 from fastq.protocol.enqueue import Line
+from fastq.protocol.packing import Packer
 from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes, JobState
 
@@ -122,7 +122,7 @@ class Fleet(RuleBasedStateMachine):
     def copy(self, queue: str, count: int) -> None:
         """Enqueue by COPY."""
         specs = [JobSpec("t", {}, Options(queue=queue))] * count
-        self.enqueued(self.run(copying.copy_jobs(self.conn, specs, CopyText(shard=0, limit_bytes=1000), shard=0)))
+        self.enqueued(self.run(copying.copy_jobs(self.conn, specs, Packer(shard=0, limit_bytes=1000), shard=0)))
 
     @rule(queue=st.sampled_from(QUEUES), count=st.integers(1, 3), commits=st.booleans())
     def commit_late(self, queue: str, count: int, commits: bool) -> None:

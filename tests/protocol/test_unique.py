@@ -18,7 +18,7 @@ from fastq.errors import UsageError
 from fastq.job import JobSpec, Options
 from fastq.outcome import done
 from fastq.protocol import copying, unique
-from fastq.protocol.copying import CopyText
+from fastq.protocol.packing import Packer
 from fastq.protocol.unique import Placed
 
 pytestmark = pytest.mark.protocol
@@ -138,7 +138,7 @@ async def test_patience(conn: Conn, other: Conn) -> None:
 
 async def copy(conn: Conn, specs: Iterable[JobSpec]) -> Any:
     """Enqueue a stream."""
-    return await copying.copy_jobs(conn, specs, CopyText(shard=0, limit_bytes=LIMIT), shard=0)
+    return await copying.copy_jobs(conn, specs, Packer(shard=0, limit_bytes=LIMIT), shard=0)
 
 
 async def test_streams(conn: Conn) -> None:
@@ -176,7 +176,7 @@ async def test_a_stream_of_unique_jobs_only(conn: Conn) -> None:
 
 def test_streams_without_an_event_loop(dsn: str) -> None:
     """The synchronous twin does the same."""
-    text = CopyText(shard=0, limit_bytes=LIMIT)
+    text = Packer(shard=0, limit_bytes=LIMIT)
     with Connection.connect(dsn, autocommit=True) as conn:
         (held,) = unique.insert_sync(conn, lines(spec("b")))
         ids = copying.copy_jobs_sync(conn, [spec("a"), spec("b"), spec(None), spec("a")], text, shard=0)

@@ -24,9 +24,9 @@ from fastq.job import JobSpec, Options, UniqueUntil
 from fastq.outcome import RetryPolicy, conclude, done
 from fastq.protocol import completion, copying, discover, enqueue, reap, reserve, unique, upkeep
 from fastq.protocol.completion import Place
-from fastq.protocol.copying import CopyText
 from fastq.protocol.enqueue import Apart
 from fastq.protocol.jobs import carry_out
+from fastq.protocol.packing import Packer
 from fastq.protocol.settle import settle
 from fastq.settlement import LeasedJob, Settlement
 
@@ -100,7 +100,7 @@ class Machine:
     async def copy(self) -> None:
         """A stream."""
         specs = [self.spec() for _ in range(4)]
-        await copying.copy_jobs(self.conn, specs, CopyText(shard=0, limit_bytes=1000), shard=0)
+        await copying.copy_jobs(self.conn, specs, Packer(shard=0, limit_bytes=1000), shard=0)
 
     async def reserve(self) -> None:
         """A reservation."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import fastq
-from fastq.protocol.copying import CopyText
+from fastq.protocol.packing import Packer
 
 pytestmark = pytest.mark.unit
 
@@ -162,7 +162,7 @@ def test_only_iterables_are_enqueued_as_many(thing: Any) -> None:
 def test_only_jobs_are_enqueued_among_many(thing: Any, jobs: int) -> None:
     """Wherever it stands among them, in a short stream and in a long one."""
     stream = [*(task().job(n=n) for n in range(jobs)), thing]
-    text = CopyText(shard=0, limit_bytes=1000)
+    text = Packer(shard=0, limit_bytes=1000)
 
     def act() -> None:
         _, rest = text.few(iter(stream))

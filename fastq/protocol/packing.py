@@ -1,0 +1,285 @@
+"""Turns a stream of jobs into what COPY takes: packets, and the rows that stand for them or for single jobs. Pure.
+
+Neighbours of one task, in one lane, with the same options go into one packet. Jobs with something of their own, a
+unique key or an ordered line, need a statement of their own and are kept aside.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain, groupby, islice
+from operator import itemgetter
+from typing import NamedTuple
+
+from fastq import codec
+from fastq.errors import ArgumentError
+from fastq.job import JobIds, JobSpec, Options, check_spec
+from fastq.protocol import unique
+from fastq.protocol.claim import PACKET_BYTES, PACKET_JOBS
+from fastq.protocol.enqueue import BLOCK, LINES_MOST, Line, check_numbers, payload
+from fastq.protocol.unique import Placed
+
+FEW = 256
+"""Up to so many jobs one statement costs less than COPYs and all that belongs to them."""
+
+HELD_BYTES = 4 * 1024 * 1024
+"""A chunk ends when so much is held back for its later COPYs."""
+
+COPY_PACKETS = "copy fastq.packet_{} (shard, pos, jobs, payloads) from stdin with (format binary)"
+BEGINS = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+ENDS = b"\xff\xff"
+_NULL = r"\N"
+
+_PACKET = struct.Struct("!hiiiqihi")
+"""Number of fields, then each one's size and value: shard, pos, jobs, and the size of the payloads."""
+
+_READY = "pos, shard, enqueued_ms, queue, priority, task, group_key, meta, jobs, packet, payload"
+_WAITING = "id, shard, enqueued_ms, queue, priority, task, group_key, jobs, packet, run_at, payload"
+
+
+class _Kind(NamedTuple):
+    """What jobs of one task with one set of options have in common: the lane, the fields between position and payload,
+    the COPY that takes their rows.
+    """
+
+    lane: tuple[object, ...]
+    fields: bytes
+    rows: list[bytes]
+    segment: int | None
+    ends: bytes
+
+
+class Packer:
+    """Writes one stream, in chunks: each takes positions, sends its packets as they come, and then its rows."""
+
+    def __init__(self, *, shard: int, limit_bytes: int, patience: str | None = None) -> None:
+        self.patience = patience
+        """As of `unique.insert`."""
+        self._shard = shard
+        self._limit_bytes = limit_bytes
+        self._head = self._now_ms = 0
+        self._blocks: list[int] = []
+        self._kinds: dict[tuple[str, int], tuple[Options, _Kind]] = {}
+        self._ready: list[bytes] = []
+        self._scheduled: list[bytes] = []
+        self._unique: list[bytes] = []
+        self._later: list[bytes] = []
+        self._places: dict[int, int] = {}
+        self._held = 0
+        self._size = PACKET_JOBS
+        self.ids = JobIds()
+        self.begins: set[tuple[str, str]] = set()
+        """The lines that ordered jobs were put into, to be begun at the end."""
+        self.reading = False
+        """Whether the caller's iterable is being asked for more."""
+        self.whole = False
+        """Whether all was sent, so that only the commit is missing."""
+
+    # -- reading
+
+    def read(self, stream: Iterator[JobSpec]) -> list[JobSpec]:
+        """Return the next specs, at most BLOCK."""
+        self.reading = True
+        specs = list(islice(stream, BLOCK))
+        self.reading = False
+        return specs
+
+    def few(self, stream: Iterator[JobSpec]) -> tuple[list[Line], Iterator[JobSpec]]:
+        """Return a stream's jobs as lines if they are few and no statement of their own is needed; and the stream."""
+        self.reading = True
+        first = list(islice(stream, FEW + 1))
+        self.reading = False
+        for spec in first:
+            check_spec(spec)
+        if len(first) > FEW or any(spec.options.apart for spec in first):
+            return [], chain(first, stream)
+        return [Line(spec, self._limit_bytes) for spec in first], stream
+
+    # -- a chunk
+
+    def begin(self, blocks: list[int], head: int, now_ms: int) -> None:
+        """Start a chunk with the positions, the segment and the database's time that take_positions gave."""
+        self._blocks, self._head, self._now_ms = list(blocks), head, now_ms
+        self._kinds.clear()
+        self._places.clear()
+        self._held = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the chunk takes no more."""
+        return not self._blocks or self._held >= HELD_BYTES
+
+    @property
+    def packets_copy(self) -> str:
+        """The COPY statement that takes BEGINS, what `encode` returns, and ENDS."""
+        return COPY_PACKETS.format(self._head)
+
+    def encode(self, specs: list[JobSpec]) -> bytes:
+        """Return the packets of at most BLOCK specs; keep their rows, and all others, for later."""
+        try:
+            return self._encode(specs)
+        except AttributeError:  # most likely something among them is no job, which is not looked for one by one
+            for spec in specs:
+                check_spec(spec)
+            raise
+
+    def _encode(self, specs: list[JobSpec]) -> bytes:
+        first = pos = self._blocks.pop(0)
+        task, options = specs[0].task, specs[0].options
+        packets: list[bytes] = []
+        kind = self._kind(task, options)
+        if kind.rows is not self._unique and all(s.options is options and s.task is task for s in specs):
+            self._put(kind, specs, pos, packets)
+            self.ids.add(range(first, first + len(specs)))
+            return b"".join(packets)
+        ids = array("q", bytes(8 * len(specs)))
+        for kind, places in self._by_lane(specs):
+            mine = [specs[place] for place in places]
+            if kind.rows is self._unique:
+                self._put_apart(kind, mine, pos)
+                self._places.update((pos + n, len(self.ids) + place) for n, place in enumerate(places))
+            else:
+                self._put(kind, mine, pos, packets)
+            for place in places:
+                ids[place] = pos
+                pos += 1
+        self.ids.add(ids if list(ids) != list(range(first, pos)) else range(first, pos))
+        return b"".join(packets)
+
+    def _by_lane(self, specs: Sequence[JobSpec]) -> Iterator[tuple[_Kind, list[int]]]:
+        """Yield runs of jobs that have everything in common, each lane's in their order, with their places."""
+        lanes: dict[tuple[object, ...], list[tuple[_Kind, int]]] = {}
+        for place, spec in enumerate(specs):
+            kind = self._kind(spec.task, spec.options)
+            lanes.setdefault(kind.lane, []).append((kind, place))
+        for run in lanes.values():
+            for kind, pairs in groupby(run, key=itemgetter(0)):
+                yield kind, [place for _, place in pairs]
+
+    def _put(self, kind: _Kind, specs: Sequence[JobSpec], pos: int, packets: list[bytes]) -> None:
+        """Write jobs of one kind, from a position on: those that go together as packets, one alone as a row."""
+        at = 0
+        while at < len(specs):
+            some = specs[at : at + self._size]
+            body = self._array(some)
+            jobs = len(some)
+            if len(body) > PACKET_BYTES and jobs > 1:
+                self._size = max(1, jobs * PACKET_BYTES * 9 // 10 // len(body))
+                continue
+            if jobs == 1:
+                row = b"%d%b\t\\N\t\\N\t%b%b\n" % (pos, kind.fields, kind.ends, body[1:-1].replace(b"\\", b"\\\\"))
+            else:
+                packet = _PACKET.pack(4, 4, self._shard, 8, pos, 2, jobs, len(body)) + body
+                (packets if kind.segment is None else self._later).append(packet)
+                row = b"%d%b\t%d\t%d\t%b{}\n" % (pos, kind.fields, jobs, pos, kind.ends)
+                self._held += 0 if kind.segment is None else len(packet)
+            kind.rows.append(row)
+            self._held += len(row)
+            at += jobs
+            pos += jobs
+            if self._size < PACKET_JOBS:
+                self._size = min(PACKET_JOBS, max(self._size, jobs * PACKET_BYTES * 9 // 10 // len(body)) + 1)
+
+    def _array(self, specs: Sequence[JobSpec]) -> bytes:
+        """Return the payloads of some jobs as one JSON array."""
+        try:
+            body = codec.encode([spec.args for spec in specs])
+        except ArgumentError:
+            body = b"[" + b",".join(payload(spec, self._limit_bytes) for spec in specs) + b"]"
+        if len(body) - 2 > self._limit_bytes:
+            for spec in specs:
+                payload(spec, self._limit_bytes)
+        if b"null" in body:
+            for spec in specs:
+                check_numbers(spec)
+        return body
+
+    def _put_apart(self, kind: _Kind, specs: Sequence[JobSpec], pos: int) -> None:
+        for place, spec in enumerate(specs, pos):
+            body = payload(spec, self._limit_bytes).replace(b"\\", b"\\\\")
+            self._unique.append(b"%d%b%b\n" % (place, kind.fields, body))
+            self._held += len(body)
+
+    # -- what is kept for the end of a chunk
+
+    def leftovers(self) -> Iterator[tuple[str, bytes]]:
+        """Yield (COPY statement, text) for what was kept in this chunk."""
+        if self._later:
+            yield COPY_PACKETS.format(4), BEGINS + _take(self._later) + ENDS
+        if self._ready:
+            yield f"copy fastq.ready_{self._head} ({_READY}) from stdin", _take(self._ready)
+        if self._scheduled:
+            yield f"copy fastq.scheduled ({_WAITING}) from stdin", _take(self._scheduled)
+
+    def unique_lines(self) -> Iterator[list[str]]:
+        """Yield the lines of this chunk's jobs with unique keys, at most 1024 at a time, in the order of their keys."""
+        rows = [row.replace(b"\\\\", b"\\").decode().rstrip("\n") for row in self._unique]
+        self._unique.clear()
+        rows.sort(key=_key_and_id)
+        for start in range(0, len(rows), LINES_MOST):
+            yield rows[start : start + LINES_MOST]
+
+    def placed(self, lines: list[str], answers: list[Placed]) -> None:
+        """Note who holds the keys of those lines."""
+        for line, answer in zip(lines, answers, strict=True):
+            if answer.duplicate:
+                self.ids.replace(self._places[_key_and_id(line)[1]], answer.id)
+
+    # -- what jobs have in common
+
+    def _kind(self, task: str, options: Options) -> _Kind:
+        """Return what jobs of a task with these options have in common; kept while the options live."""
+        kept = self._kinds.get((task, id(options)))
+        if kept is None or kept[0] is not options:
+            kept = self._kinds[task, id(options)] = options, self._new_kind(task, options)
+        return kept[1]
+
+    def _new_kind(self, task: str, options: Options) -> _Kind:
+        meta = options.meta().decode()
+        if options.ordered:
+            self.begins.add((options.queue, options.group_key))
+        if options.apart or (options.waits and meta):
+            apart = _escape(f"\t{unique.fields(task, options)}").encode()
+            return _Kind((options.queue, options.priority, options.group_key, "apart"), apart, self._unique, None, b"")
+        fields = [str(self._shard), str(self._now_ms), options.queue, str(options.priority), task, options.group_key]
+        text = "\t".join(["", *map(_escape, fields)])
+        lane = options.queue, options.priority, options.group_key
+        if options.waits:
+            run_at = self._run_at(options).isoformat()
+            return _Kind((*lane, run_at), text.encode(), self._scheduled, 4, run_at.encode() + b"\t")
+        return _Kind(lane, f"{text}\t{_escape(meta) or _NULL}".encode(), self._ready, None, b"")
+
+    def _run_at(self, options: Options) -> datetime:
+        if options.run_at is not None:
+            return options.run_at
+        return datetime.fromtimestamp(self._now_ms / 1000 + (options.delay_s or 0), UTC)
+
+
+def _take(rows: list[bytes]) -> bytes:
+    text = b"".join(rows)
+    rows.clear()
+    return text
+
+
+def _key_and_id(line: str) -> tuple[str, int]:
+    pos, key, _ = line.split("\t", 2)
+    return key, int(pos)
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\")
+
+
+def blocks_for_chunk(chunk: int) -> int:
+    """Return how many blocks of positions to take for the n-th chunk: few for a short stream, many for a long one."""
+    return min(1 << 2 * chunk, 64)
+
+
+def ids_of(ids: JobIds, jobs: Iterable[int]) -> JobIds:
+    """Return the ids with those of some jobs appended."""
+    for job in jobs:
+        ids.add(range(job, job + 1))
+    return ids
