@@ -125,7 +125,7 @@ class AsyncClient:
         """Insert a batch and answer its callers; returns how often in a row the database could not be reached."""
         try:
             lines = [line for line, _, _ in batch]
-            ids = await self._on(Use.BRIEF, lambda conn: enqueue.insert_lines(conn, lines))
+            ids = await self._on(Use.BRIEF, lambda conn: enqueue.insert_lines(conn, lines, gathered=True))
         except DatabaseUnreachable as exc:
             await self._try_later(batch, exc, failures + 1)
             return failures + 1

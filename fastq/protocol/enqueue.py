@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import groupby
 from typing import Any
 
 from psycopg import AsyncConnection, Connection
@@ -103,7 +104,9 @@ def _keep_prefix(task: str, options: Options) -> _Prefix:
     return kept
 
 
-def line_statements(lines: list[Line], shard: int) -> Iterator[tuple[str, dict[str, Any], list[int]]]:
+def line_statements(
+    lines: list[Line], shard: int, *, gathered: bool
+) -> Iterator[tuple[str, dict[str, Any], list[int]]]:
     """Yield (statement, parameters, places in `lines`) for at most 1024 lines; ids follow each other in that order."""
     if len(lines) > LINES_MOST:
         raise AssertionError(f"{len(lines)} lines in one statement")
@@ -116,21 +119,29 @@ def line_statements(lines: list[Line], shard: int) -> Iterator[tuple[str, dict[s
         line = lines[ready[0]]
         yield "insert_jobs", {"shard": shard, "lines": line.prefix + line.body}, ready
     elif ready:
-        text, places = _packets(lines, ready)
+        text, places = _packets(lines, ready, gathered=gathered)
         yield "insert_packets", {"shard": shard, "lines": text}, places
 
 
-def _packets(lines: list[Line], places: list[int]) -> tuple[str, list[int]]:
-    """Return lines of which each is a job or a packet, and the places of the jobs in their order."""
-    groups: dict[str, list[int]] = {}
-    for place in places:
-        groups.setdefault(lines[place].prefix, []).append(place)
+def _packets(lines: list[Line], places: list[int], *, gathered: bool) -> tuple[str, list[int]]:
+    """Return lines of which each is a job or a packet, and the places of the jobs in their order.
+
+    Of one caller's jobs only neighbours go together, so that their order stays; `gathered` ones have none.
+    """
+    groups: list[tuple[str, list[int]]] = []
+    if gathered:
+        alike: dict[str, list[int]] = {}
+        for place in places:
+            alike.setdefault(lines[place].prefix, []).append(place)
+        groups += alike.items()
+    else:
+        groups += [(prefix, list(run)) for prefix, run in groupby(places, key=lambda place: lines[place].prefix)]
     written: list[str] = []
-    for prefix, group in groups.items():
+    for prefix, group in groups:
         for part in _parts(lines, group):
             bodies = ",".join([lines[place].body for place in part])
             written.append(f"{len(part)}\t{prefix}{bodies}" if len(part) == 1 else f"{len(part)}\t{prefix}[{bodies}]")
-    return "\n".join(written), [place for group in groups.values() for place in group]
+    return "\n".join(written), [place for _, group in groups for place in group]
 
 
 def _parts(lines: list[Line], places: list[int]) -> Iterator[list[int]]:
@@ -146,16 +157,21 @@ def _parts(lines: list[Line], places: list[int]) -> Iterator[list[int]]:
     yield part
 
 
-async def insert_lines(conn: AsyncConnection[Any], lines: list[Line], *, shard: int = 0) -> list[int]:
-    """Insert jobs in the connection's transaction, or one of its own; returns their ids in order."""
-    statements = list(line_statements(lines, shard))
+async def insert_lines(
+    conn: AsyncConnection[Any], lines: list[Line], *, shard: int = 0, gathered: bool = False
+) -> list[int]:
+    """Insert jobs in the connection's transaction, or one of its own; returns their ids in order.
+
+    `gathered`: they are of callers who know nothing of each other.
+    """
+    statements = list(line_statements(lines, shard, gathered=gathered))
     async with all_or_none(conn) if len(statements) > 1 else nullcontext():
         return _scatter(lines, [((await ask(conn, name, params))[0], places) for name, params, places in statements])
 
 
 def insert_lines_sync(conn: Connection[Any], lines: list[Line], *, shard: int = 0) -> list[int]:
     """As insert_lines, on a synchronous connection."""
-    statements = list(line_statements(lines, shard))
+    statements = list(line_statements(lines, shard, gathered=False))
     with all_or_none_sync(conn) if len(statements) > 1 else nullcontext():
         return _scatter(lines, [(ask_sync(conn, name, params)[0], places) for name, params, places in statements])
 

@@ -62,7 +62,8 @@ def test_an_exception_fails_all_of_which_nothing_was_said(dsn: str, db: Db) -> N
 
 def test_arguments_that_are_none_fail_alone(dsn: str, db: Db) -> None:
     """A payload that is no object ends its job; the neighbours run."""
-    put(*(batches.index_all.job(n=n) for n in range(3)))
+    for n in range(3):
+        put(batches.index_all.job(n=n))
     db.execute("update fastq.ready set payload = '[1]' where payload->>'n' = '1'")
     with Fleet(dsn, target="batches:app"):
         until("one to fail", lambda: states(db) == {"failed": 1})

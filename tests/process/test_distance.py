@@ -16,7 +16,7 @@ COUNT_CLAIMS = """
 create table claims (n int generated always as identity, jobs int);
 create function note() returns trigger language plpgsql as $$
 begin
-  insert into claims (jobs) values (json_array_length(convert_from(new.batch, 'UTF8')::json));
+  insert into claims (jobs) values (coalesce(new.jobs, json_array_length(convert_from(new.batch, 'UTF8')::json)));
   return null;
 end $$;
 do $$

@@ -65,7 +65,7 @@ CLAIMS = """
 create table claim (tx xid8 default pg_current_xact_id(), at timestamptz, jobs int);
 create function note_claim() returns trigger language plpgsql as $$
 begin
-  insert into claim (jobs) select count(*) from fastq.unpack(new.batch, '{}');
+  insert into claim (jobs) values (fastq.jobs_left(new::fastq.lease));
   return null;
 end $$;
 create function note_time() returns trigger language plpgsql as $$

@@ -163,7 +163,7 @@ def test_a_claim_of_many_groups_that_came_short() -> None:
     """Those that gave less than their share are dry; the others are known up to their last position."""
     lanes = Lanes({})
     lanes.learn([(group(key), 1) for key in "abc"])
-    lanes.took_groups(lanes.beside(group("a")), 2, [("a", 1), ("a", 4), ("c", 3)], stopped=False)
+    lanes.took_groups(lanes.beside(group("a")), 2, [("a", 1, 1), ("a", 4, 1), ("c", 3, 1)], stopped=False)
     assert lanes.pick() == (group("a"), 4)
     assert len(lanes) == 1
     assert lanes.hunch() == (group("c"), 3)
@@ -173,7 +173,7 @@ def test_a_claim_of_many_groups_that_stopped() -> None:
     """Where it ended there may be more, and behind that nothing was looked at."""
     lanes = Lanes({})
     lanes.learn([(group(key), 1) for key in "abcd"])
-    lanes.took_groups(lanes.beside(group("a")), 2, [("b", 2), ("b", 3), ("c", 4)], stopped=True)
+    lanes.took_groups(lanes.beside(group("a")), 2, [("b", 2, 1), ("b", 3, 1), ("c", 4, 1)], stopped=True)
     assert dict(lanes.beside(group("b"))) == {group("b"): 3, group("c"): 4, group("d"): 0}
 
 
