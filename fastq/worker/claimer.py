@@ -248,7 +248,7 @@ class Claimer:
         rows = self._density.rows(lane.queue, limit)
         claimed = await self._ask(lane, rows, partial(take, lane=lane, low=low, limit=limit))
         jobs, _ = self.intake.accept(lane, claimed)
-        self._density.measure(lane.queue, jobs, claimed)
+        self._demand.came(self._density.measure(lane.queue, jobs, claimed))
         self._lanes.took(lane, claimed.hi, jobs, dry=claimed.rows < rows and not claimed.more)
         return jobs
 
@@ -260,7 +260,7 @@ class Claimer:
         share = share_of(rows, len(groups))
         claimed = await self._ask(lane, rows, partial(take, groups=groups, share=share, limit=limit))
         jobs, reached = self.intake.accept(replace(lane, group_key=""), claimed)
-        self._density.measure(lane.queue, jobs, claimed)
+        self._demand.came(self._density.measure(lane.queue, jobs, claimed))
         self._lanes.took_groups(groups, share, reached, stopped=claimed.rows >= rows or claimed.more)
         return jobs
 

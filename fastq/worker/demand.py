@@ -31,6 +31,9 @@ NEAR_S = 0.01
 
 SOON_S = 0.05
 
+PACKED_MOST = 8
+"""So many times `batch_size` are the jobs of a claim of packets: its cost is that of its rows."""
+
 _TRIPS = 20
 """Of so many claims the quickest tells the distance; the others had more to carry, or waited for a CPU."""
 
@@ -48,6 +51,7 @@ class Demand:
         self._ended = 0.0
         self._worked_s = 0.0
         self._trips: deque[float] = deque(maxlen=_TRIPS)
+        self._packed = 1.0
         self.distance_s = 0.0
 
     @property
@@ -82,10 +86,15 @@ class Demand:
         self._trips.append(took_s)
         self.distance_s = min(FAR_MOST_S, *self._trips)
 
+    def came(self, jobs_per_row: float) -> None:
+        """Note how many jobs a row stood for in the last claim: of packets a claim has many at little more cost."""
+        self._packed = min(PACKED_MOST, max(1.0, jobs_per_row))
+
     @property
     def most(self) -> int:
         """The most jobs of one claim."""
-        return max(self._batch_size, min(MOST_BATCH, int(self._batch_size * self.distance_s / NEAR_S)))
+        size = int(self._batch_size * self._packed)
+        return max(size, min(MOST_BATCH, int(size * self.distance_s / NEAR_S)))
 
     @property
     def soon(self) -> int:

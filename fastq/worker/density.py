@@ -20,10 +20,11 @@ class Density:
         """Return how many rows to look at for up to `limit` jobs."""
         return max(1, min(limit, 1 + int(limit / self._jobs.get(queue, 1.0))))
 
-    def measure(self, queue: str, jobs: int, claimed: Claimed) -> None:
-        """Note how many jobs a claim gave."""
+    def measure(self, queue: str, jobs: int, claimed: Claimed) -> float:
+        """Note how many jobs a claim gave; returns how many a row stands for."""
         if jobs:
             if len(self._jobs) >= MOST_QUEUES:
                 self._jobs.clear()
             single = 0 if claimed.batch is None else jobs - sum(packet.jobs for packet in claimed.packets)
             self._jobs[queue] = jobs / max(1, single + len(claimed.packets))
+        return self._jobs.get(queue, 1.0)

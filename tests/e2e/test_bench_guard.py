@@ -23,9 +23,9 @@ def test_running_jobs_costs_not_four_times_what_claiming_them_does(dsn: str) -> 
 
 
 def test_a_stream_of_jobs_is_not_far_from_a_raw_copy(dsn: str) -> None:
-    """Half of a raw COPY is usual. Less than a fifth: encoding or the statement has become dear."""
+    """A fifth of a raw COPY of ready-made packets is usual. Less than a twelfth: encoding has become dear."""
     found = measured("enqueue", "--jobs", "50000", "--repeat", "3", "--dsn", dsn)
-    assert best_ratio(found) >= 0.2, found["samples"]
+    assert best_ratio(found) >= 1 / 12, found["samples"]
 
 
 def test_a_deep_backlog_does_not_make_claims_dear(dsn: str) -> None:

@@ -52,7 +52,7 @@ def enqueue(*args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
 
 def payloads(db: Db) -> list[Any]:
     """Return the arguments of all ready jobs in line."""
-    return [row[0] for row in db.execute("select payload from fastq.ready order by pos")]
+    return [row[0] for row in db.execute("select payload from fastq.job order by id")]
 
 
 def count(db: Db) -> int:

@@ -65,7 +65,7 @@ class Forgetful:
 
     def _is_done(self) -> bool:
         with self._lock:
-            row = self._look.execute("select count(*) from fastq.ready").fetchone()
+            row = self._look.execute("select coalesce(sum(coalesce(jobs, 1)), 0) from fastq.ready").fetchone()
             self.broke = self.broke or (row is not None and row[0] >= self._jobs)
             return self.broke
 

@@ -66,7 +66,7 @@ async def test_a_stream(app: fastq.App, conn: Conn) -> None:
         return [spec for ordered in lines for spec in (ordered, other.options(group_key="g0").job())]
 
     ids = list(await app.enqueue_many(specs()))
-    assert ids == sorted(ids)
+    assert len(set(ids)) == 6000
     for group in (0, 1):
         query = (
             "select id, state, (payload ->> 'n')::int from fastq.job where group_key = %s and task = 'step' order by id"

@@ -103,7 +103,7 @@ class Plant:
             lane, low = picked
             got = await claim.claim(self.conn, lane=lane, worker=who, lease=next(leases), low=low, limit=4, acks=[])
             jobs = 0 if got.batch is None else await self.run(lane, who, got.lease, got.batch, last=last)
-            lanes.took(lane, got.hi, jobs, dry=jobs < 4 and not got.cut)
+            lanes.took(lane, got.hi, jobs, dry=got.rows < 4 and not got.more)
         await discover.discover_beyond(
             self.conn, shard=0, queues=[], exclude=[], known=lanes.known, since=lanes.since(0.0, 1.0)
         )

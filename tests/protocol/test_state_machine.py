@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -33,6 +34,7 @@ from fastq.outcome import conclude
 from fastq.protocol import ack, completion, copying, discover, enqueue, leases, reap, rotate, upkeep
 from fastq.protocol import settle as settling
 from fastq.protocol import worker as registry
+from fastq.protocol.claim import Claimed, Lane
 from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import Line
 from fastq.protocol.packing import Packer
@@ -52,7 +54,7 @@ EVERYTHING = """
 select 'job', id, state from fastq.job union all select 'lease', id, worker::text from fastq.lease
 union all select 'worker', id, '' from fastq.worker union all select 'progress', lease, '' from fastq.progress
 """
-_TABLES = ("ready_0", "ready_1", "ready_2", "ready_3", "lease", "scheduled", "finished", "worker", "progress")
+_TABLES = ("packet", "ready_0", "ready_1", "ready_2", "ready_3", "lease", "scheduled", "finished", "worker", "progress")
 
 Lease = tuple[int, list[int | None]]
 
@@ -165,8 +167,7 @@ class Fleet(RuleBasedStateMachine):
         if answer == "comes":
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1, limit=limit, acks=acks))
             assert sorted(got.acked) == sorted(mine if with_acks else [])
-            self.segments[got.lease] = lane.segment
-            self.took(worker, got.lease, jobs_of(got), ids_of(got), limit)
+            self.took(worker, lane, got, limit)
         else:
             assert not self.cut(take_some, 2, answer == "is lost")
         if answer != "nothing was sent":
@@ -174,20 +175,29 @@ class Fleet(RuleBasedStateMachine):
                 del self.leases[lease]
         if answer == "is lost":
             held = self.run(leases.list_leases(self.conn, shard=0, worker=worker))
-            (new,) = [lease for lease in held if lease.lease not in self.leases]
-            assert new.lane.segment == lane.segment
-            self.segments[new.lease] = lane.segment
-            self.took(worker, new.lease, jobs_of(new.claimed), ids_of(new.claimed), limit)
-            self.hidden.add(new.lease)
+            new = [lease for lease in held if lease.lease not in self.leases]
+            assert all(lease.lane.segment == lane.segment for lease in new)
+            got = Claimed(0, None, 0, [], alive=True)
+            for lease in new:
+                got.packets += lease.claimed.packets
+                if lease.claimed.batch is not None:
+                    got.lease, got.batch = lease.lease, lease.claimed.batch
+            self.took(worker, lane, got, limit)
+            self.hidden |= {lease.lease for lease in new}
 
-    def took(self, worker: int, lease: int, rows: list[list[Any]], jobs: list[int], limit: int) -> None:
-        """Note a lease; its jobs come with what earlier attempts saved."""
-        assert 1 <= len(jobs) <= limit
-        for job, row in zip(jobs, rows, strict=True):
-            assert self.places[job] == "ready"
-            self.places[job] = "running"
-            assert ((row[6] if len(row) > 6 else None) or {}).get("checkpoint") == self.saved.get(job)
-        self.leases[lease] = (worker, [*jobs])
+    def took(self, worker: int, lane: Lane, got: Claimed, limit: int) -> None:
+        """Note a claim's leases; their jobs come with what earlier attempts saved."""
+        assert 1 <= len(ids_of(got)) <= limit
+        parts = [(packet.lease, replace(got, batch=None, packets=[packet])) for packet in got.packets]
+        parts += [] if got.batch is None else [(got.lease, replace(got, packets=[]))]
+        for lease, part in parts:
+            jobs = ids_of(part)
+            for job, row in zip(jobs, jobs_of(part), strict=True):
+                assert self.places[job] == "ready"
+                self.places[job] = "running"
+                assert ((row[6] if len(row) > 6 else None) or {}).get("checkpoint") == self.saved.get(job)
+            self.segments[lease] = lane.segment
+            self.leases[lease] = (worker, [*jobs])
 
     @rule(who=st.integers(0, 1))
     def adopt(self, who: int) -> None:
@@ -503,6 +513,26 @@ class Fleet(RuleBasedStateMachine):
         assert len(promoted) == first + moved
         self.due -= promoted
         self.places.update(dict.fromkeys(promoted, "ready"))
+
+    @precondition(lambda self: "ready" in self.places.values() or "scheduled" in self.places.values())
+    @rule(data=st.data(), deletes=st.booleans())
+    def take_out(self, data: st.DataObject, deletes: bool) -> None:
+        """Somebody cancels or deletes one job that waits; its neighbours stay."""
+        job = data.draw(st.sampled_from(sorted(j for j, at in self.places.items() if at in ("ready", "scheduled"))))
+        ((said,),) = self.run(ask(self.conn, f"select fastq.{'delete' if deletes else 'cancel'}(%s)", job))
+        assert said == (self.places[job] if deletes else "cancelled")
+        self.due.discard(job)
+        if deletes:
+            del self.places[job]
+        else:
+            self.places[job] = "cancelled"
+
+    @rule()
+    def sweep(self) -> None:
+        """The leader sweeps packets of which no job is left: all of them, when nothing is."""
+        self.run(upkeep.sweep_packets(self.conn, shard=0))
+        if not self.leases and not {"ready", "scheduled"} & {*self.places.values()}:
+            assert self.run(ask(self.conn, "select pos from fastq.packet")) == []
 
     @rule(at=st.integers(0, 5), happens=st.booleans())
     def turn_the_ring(self, at: int, happens: bool) -> None:
