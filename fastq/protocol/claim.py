@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg.rows import tuple_row
 
-from fastq.sql import statement
+from fastq.sql import numbered, statement
 
 LEASE_IDS = 65536
 
@@ -131,8 +132,7 @@ async def claim(
         "group_key": lane.group_key,
         "low": low,
     }
-    text = statement("claim_jobs_if_worker_lives", lane.segment)
-    return read(await (await conn.execute(text, wanted, prepare=True, binary=True)).fetchall())
+    return await _ask(conn, statement("claim_jobs_if_worker_lives", lane.segment), wanted)
 
 
 async def claim_groups(
@@ -156,8 +156,14 @@ async def claim_groups(
         "lows": [low for _, low in groups],
         "share": share,
     }
-    text = statement("claim_jobs_of_groups_if_worker_lives", lane.segment)
-    return read(await (await conn.execute(text, wanted, prepare=True, binary=True)).fetchall())
+    return await _ask(conn, statement("claim_jobs_of_groups_if_worker_lives", lane.segment), wanted)
+
+
+async def _ask(conn: AsyncConnection[Any], text: LiteralString, wanted: dict[str, Any]) -> Claimed:
+    raw, order = numbered(text)
+    cur = AsyncRawCursor(conn, row_factory=tuple_row)
+    await cur.execute(raw, [wanted[name] for name in order], prepare=True, binary=True)
+    return read(await cur.fetchall())
 
 
 def params(

@@ -31,7 +31,7 @@ NEAR_S = 0.01
 
 SOON_S = 0.05
 
-PACKED_MOST = 8
+PACKED_MOST = 16
 """So many times `batch_size` are the jobs of a claim of packets: its cost is that of its rows."""
 
 _TRIPS = 20
