@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 from fastq import codec
 from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES, RETRIES_MOST
 from fastq.errors import ArgumentError, UsageError
@@ -195,15 +197,12 @@ class Options:
         return written
 
 
-class JobSpec:
+class JobSpec(msgspec.Struct, eq=False, gc=False):
     """One job to be enqueued: a task's name, its arguments by name, its options. Made by `task.job(…)`."""
 
-    __slots__ = ("args", "options", "task")
-
-    def __init__(self, task: str, args: dict[str, Any], options: Options) -> None:
-        self.task = task
-        self.args = args
-        self.options = options
+    task: str
+    args: dict[str, Any]
+    options: Options
 
     def __repr__(self) -> str:
         return f"<JobSpec {self.task} {self.args!r:.100}>"
