@@ -44,18 +44,14 @@ class Batching:
     wait_s: float = 0.0
 
 
-class BoundTask(Generic[P, R]):
-    """A task with some options replaced, as `task.options(…)` returns it."""
+class _Makes(Generic[P]):
+    """The typed ways to make jobs: of a task with its own options, or with some of them replaced."""
 
-    def __init__(self, task: Task[P, R], options: Options) -> None:
-        self._task = task
-        self._options = options
-
-    def options(self, **changes: Any) -> BoundTask[P, R]:
-        """Replace more options; see `Task.options`."""
-        if self._task.batching is not None and changes.get("timeout") is not None:
-            raise UsageError(f"{self._task.name} handles batches: timeout=… belongs to the task, for the whole call")
-        return BoundTask(self._task, self._options.but(**changes))
+    app: Producer
+    name: str
+    arguments: Arguments
+    defaults: Options
+    """The options of the jobs."""
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> JobSpec:
         """Return a job to be enqueued later; checks the arguments' names.
@@ -64,30 +60,58 @@ class BoundTask(Generic[P, R]):
             ArgumentError: they do not fit the task's signature.
 
         """
-        return JobSpec(self._task.name, self._task.arguments.bind(args, kwargs), self._options)
+        arguments = self.arguments
+        if args or kwargs.keys() != arguments.names:
+            return JobSpec(self.name, arguments.bind(args, kwargs), self.defaults)
+        return JobSpec(self.name, kwargs, self.defaults)
 
     def next(self, *args: P.args, **kwargs: P.kwargs) -> Next:
-        """As `Task.next`; of the options, the delay counts."""
+        """Return what a handler returns to let its job go on as this task; attempts start anew.
+
+        Example:
+            ``return ship.next(order_id=7)``, or in a minute: ``return ship.options(delay=60).next(order_id=7)``
+
+        Raises:
+            ArgumentError: the arguments do not fit the task's signature.
+
+        """
         return Next(self.job(*args, **kwargs))
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
         """Enqueue a job; returns after its commit. See `App.enqueue`."""
-        return await self._task.app.enqueue(self.job(*args, **kwargs))
+        return await self.app.enqueue(self.job(*args, **kwargs))
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
         """As `enqueue`, from synchronous code."""
-        return self._task.app.enqueue_sync(self.job(*args, **kwargs))
+        return self.app.enqueue_sync(self.job(*args, **kwargs))
 
     async def reserve(self, expires: float | timedelta = RESERVED_S, *args: P.args, **kwargs: P.kwargs) -> JobRef:
         """Reserve a job for `expires` seconds; it runs after `App.commit` only. See `App.reserve`."""
-        return await self._task.app.reserve(self.job(*args, **kwargs), expires=expires)
+        return await self.app.reserve(self.job(*args, **kwargs), expires=expires)
 
     def reserve_sync(self, expires: float | timedelta = RESERVED_S, *args: P.args, **kwargs: P.kwargs) -> JobRef:
         """As `reserve`, from synchronous code."""
-        return self._task.app.reserve_sync(self.job(*args, **kwargs), expires=expires)
+        return self.app.reserve_sync(self.job(*args, **kwargs), expires=expires)
 
 
-class Task(Generic[P, R]):
+class BoundTask(_Makes[P], Generic[P, R]):
+    """A task with some options replaced, as `task.options(…)` returns it."""
+
+    def __init__(self, task: Task[P, R], options: Options) -> None:
+        self._task = task
+        self.app = task.app
+        self.name = task.name
+        self.arguments = task.arguments
+        self.defaults = options
+
+    def options(self, **changes: Any) -> BoundTask[P, R]:
+        """Replace more options; see `Task.options`."""
+        if self._task.batching is not None and changes.get("timeout") is not None:
+            raise UsageError(f"{self.name} handles batches: timeout=… belongs to the task, for the whole call")
+        return BoundTask(self._task, self.defaults.but(**changes))
+
+
+class Task(_Makes[P], Generic[P, R]):
     """A function that workers run. Calling the task calls the function, here and now."""
 
     def __init__(
@@ -139,46 +163,6 @@ class Task(Generic[P, R]):
 
         """
         return BoundTask(self, self.defaults).options(**changes)
-
-    def job(self, *args: P.args, **kwargs: P.kwargs) -> JobSpec:
-        """Return a job to be enqueued later; checks the arguments' names.
-
-        Raises:
-            ArgumentError: they do not fit the task's signature.
-
-        """
-        arguments = self.arguments
-        if args or kwargs.keys() != arguments.names:
-            return JobSpec(self.name, arguments.bind(args, kwargs), self.defaults)
-        return JobSpec(self.name, kwargs, self.defaults)
-
-    def next(self, *args: P.args, **kwargs: P.kwargs) -> Next:
-        """Return what a handler returns to let its job go on as this task; attempts start anew.
-
-        Example:
-            ``return ship.next(order_id=7)``, or in a minute: ``return ship.options(delay=60).next(order_id=7)``
-
-        Raises:
-            ArgumentError: the arguments do not fit the task's signature.
-
-        """
-        return Next(self.job(*args, **kwargs))
-
-    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
-        """Enqueue a job; returns after its commit. See `App.enqueue`."""
-        return await self.app.enqueue(self.job(*args, **kwargs))
-
-    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobRef:
-        """As `enqueue`, from synchronous code."""
-        return self.app.enqueue_sync(self.job(*args, **kwargs))
-
-    async def reserve(self, expires: float | timedelta = RESERVED_S, *args: P.args, **kwargs: P.kwargs) -> JobRef:
-        """Reserve a job for `expires` seconds; it runs after `App.commit` only. See `App.reserve`."""
-        return await self.app.reserve(self.job(*args, **kwargs), expires=expires)
-
-    def reserve_sync(self, expires: float | timedelta = RESERVED_S, *args: P.args, **kwargs: P.kwargs) -> JobRef:
-        """As `reserve`, from synchronous code."""
-        return self.app.reserve_sync(self.job(*args, **kwargs), expires=expires)
 
 
 _Function = TypeVar("_Function")
