@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, Literal, Protocol
@@ -238,13 +238,12 @@ class Results(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class JobRef:
+class JobRef(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults=True):
     """An enqueued job: its id, and whether another job already held its unique key."""
 
     id: int
     duplicate: bool = False
-    _results: Results | None = field(default=None, compare=False, repr=False)
+    _results: Results | None = None
 
     async def result(self, timeout: float | None = None) -> Any:
         """Wait until the job has ended; return what its handler returned.
@@ -263,6 +262,12 @@ class JobRef:
     def result_sync(self, timeout: float | None = None) -> Any:
         """As `result`, from synchronous code."""
         return self._kept().result_sync(self.id, timeout)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobRef) and (self.id, self.duplicate) == (other.id, other.duplicate)
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.duplicate))
 
     def _kept(self) -> Results:
         if self._results is None:

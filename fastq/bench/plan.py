@@ -40,6 +40,7 @@ class Plan:
     payload_bytes: int = DEFAULT_PAYLOAD_BYTES
     job: Job = Job.NOOP
     seconds: float | None = None
+    singles: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one sentence."""

@@ -14,6 +14,8 @@ from fastq.bench.meter import Spent, between
 from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
 from fastq.job import JobIds
+from fastq.protocol import copying
+from fastq.protocol.packing import Packer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +88,13 @@ def _fill(bench: Bench, jobs: int, place: str) -> tuple[JobIds, Spent]:
     count = bench.progress.counting(f"{place} enqueuing", jobs)
     make, email = MAKERS[bench.plan.job], email_for(bench.plan.payload_bytes)
     before = bench.meter.read()
-    with app:
-        ids = app.enqueue_many_sync((make(i, email) for i in range(jobs)), progress=count)
+    specs = (make(i, email) for i in range(jobs))
+    if bench.plan.singles:
+        packer = Packer(shard=0, limit_bytes=app.payload_limit_bytes, together=1)
+        ids = copying.copy_jobs_sync(bench.ground.conn, specs, packer, shard=0, progress=count)
+    else:
+        with app:
+            ids = app.enqueue_many_sync(specs, progress=count)
     spent = between(before, bench.meter.read())
     bench.ground.settle()
     return ids, spent

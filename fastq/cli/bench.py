@@ -89,6 +89,7 @@ def _plan_options(scenarios: Sequence[Scenario]) -> Callable[[_Function], _Funct
             show_default=True,
             help="What a job does: nothing, sleep 1 ms, nothing in a thread.",
         ),
+        click.option("--singles", is_flag=True, help="Jobs that were enqueued one by one, for throughput."),
     ]
 
     def add(function: _Function) -> _Function:

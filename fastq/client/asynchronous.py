@@ -50,7 +50,8 @@ class AsyncClient:
         self._waiting: deque[Waiting] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._notifying: asyncio.Task[None] | None = None
-        self._notify_again = False
+        self._rung_at = 0.0
+        self._unrung = False
 
     async def open(self) -> None:
         """Connect.
@@ -125,7 +126,8 @@ class AsyncClient:
         """Insert a batch and answer its callers; returns how often in a row the database could not be reached."""
         try:
             lines = [line for line, _, _ in batch]
-            ids = await self._on(Use.BRIEF, lambda conn: enqueue.insert_lines(conn, lines, gathered=True))
+            ring = self._may_ring()
+            ids = await self._on(Use.BRIEF, lambda conn: enqueue.insert_lines(conn, lines, gathered=True, ring=ring))
         except DatabaseUnreachable as exc:
             await self._try_later(batch, exc, failures + 1)
             return failures + 1
@@ -135,9 +137,17 @@ class AsyncClient:
         for (_, future, _), job_id in zip(batch, ids, strict=True):
             if not future.done():
                 future.set_result(job_id)
-        if any(not line.waits for line, _, _ in batch):
+        if not ring and any(not line.waits for line, _, _ in batch):
             self.wake()
         return 0
+
+    def _may_ring(self) -> bool:
+        """Tell whether nobody has rung just now; the caller does then."""
+        now = self._loop.time()
+        if now < self._rung_at + NOTIFY_EVERY_S:
+            return False
+        self._rung_at, self._unrung = now, False
+        return True
 
     async def _on(self, use: Use, attempt: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
         """Return what `attempt` does on a connection; its errors say what became of the jobs."""
@@ -163,8 +173,7 @@ class AsyncClient:
     async def enqueue_in(self, conn: AsyncConnection[Any], spec: JobSpec) -> int:
         """Enqueue a job on the caller's connection, as part of its transaction if it has one."""
         async with in_utf8(conn):
-            (job_id,) = await enqueue.insert_lines(conn, [Line(spec, self._limit_bytes)])
-        await ask(conn, "notify_workers")
+            (job_id,) = await enqueue.insert_lines(conn, [Line(spec, self._limit_bytes)], ring=True)
         return job_id
 
     async def enqueue_apart(self, spec: JobSpec, conn: AsyncConnection[Any] | None) -> Placed:
@@ -235,24 +244,22 @@ class AsyncClient:
     # -- waking the fleet
 
     def wake(self) -> None:
-        """Send a NOTIFY soon; calls within NOTIFY_EVERY_S share one."""
+        """Ring soon, if no statement does so by itself; once in NOTIFY_EVERY_S at most."""
+        self._unrung = True
         if self._notifying is None or self._notifying.done():
             self._notifying = self._loop.create_task(self._notify(), name="fastq-notify")
-        else:
-            self._notify_again = True
 
     async def _notify(self) -> None:
-        while True:
-            self._notify_again = False
-            try:
-                async with self._pool.connection(Use.BRIEF) as conn:
-                    with answering(conn):
-                        await upkeep.notify(conn)
-            except (psycopg.Error, DatabaseUnreachable):
-                return
-            await asyncio.sleep(NOTIFY_EVERY_S)
-            if not self._notify_again:
-                return
+        while self._unrung:
+            if (pause_s := self._rung_at + NOTIFY_EVERY_S - self._loop.time()) > 0:
+                await asyncio.sleep(pause_s)
+            elif self._may_ring():
+                try:
+                    async with self._pool.connection(Use.BRIEF) as conn:
+                        with answering(conn):
+                            await upkeep.notify(conn)
+                except (psycopg.Error, DatabaseUnreachable):
+                    return
 
 
 def _fail(batch: Iterable[Waiting], error: Exception) -> None:

@@ -67,13 +67,11 @@ class SyncClient:
         if conn is None:
             return self._in_time(lambda: self._on(Use.BRIEF, lambda own: self._insert(own, line)))
         with in_utf8_sync(conn):
-            (job_id,) = enqueue.insert_lines_sync(conn, [line])
-        ask_sync(conn, "notify_workers")
+            (job_id,) = enqueue.insert_lines_sync(conn, [line], ring=True)
         return job_id
 
     def _insert(self, conn: Connection[Any], line: Line) -> int:
-        (job_id,) = enqueue.insert_lines_sync(conn, [line])
-        self._notify(conn)
+        (job_id,) = enqueue.insert_lines_sync(conn, [line], ring=self._may_ring())
         return job_id
 
     def enqueue_apart(self, spec: JobSpec, conn: Connection[Any] | None = None) -> Placed:
@@ -152,12 +150,16 @@ class SyncClient:
                     raise fate.given_up(exc) from None
                 time.sleep(min(left_s, full_jitter_s(failures)))
 
-    def _notify(self, conn: Connection[Any], *, always: bool = False) -> None:
-        """Wake the fleet unless that was just done. The jobs are there already, whatever becomes of it."""
+    def _may_ring(self) -> bool:
+        """Tell whether nobody has woken the fleet just now; the caller does then."""
         with self._lock:
-            due = always or time.monotonic() - self._notified_at > NOTIFY_EVERY_S
+            due = time.monotonic() - self._notified_at > NOTIFY_EVERY_S
             if due:
                 self._notified_at = time.monotonic()
-        if due:
+        return due
+
+    def _notify(self, conn: Connection[Any], *, always: bool = False) -> None:
+        """Wake the fleet unless that was just done. The jobs are there already, whatever becomes of it."""
+        if always or self._may_ring():
             with suppress(psycopg.Error), answering(conn):
                 ask_sync(conn, "notify_workers")

@@ -105,7 +105,7 @@ def _keep_prefix(task: str, options: Options) -> _Prefix:
 
 
 def line_statements(
-    lines: list[Line], shard: int, *, gathered: bool
+    lines: list[Line], shard: int, *, gathered: bool, ring: bool
 ) -> Iterator[tuple[str, dict[str, Any], list[int]]]:
     """Yield (statement, parameters, places in `lines`) for at most 1024 lines; ids follow each other in that order."""
     if len(lines) > LINES_MOST:
@@ -117,10 +117,10 @@ def line_statements(
     ready = [place for place, line in enumerate(lines) if not line.waits] if waiting else list(range(len(lines)))
     if len(ready) == 1:
         line = lines[ready[0]]
-        yield "insert_jobs", {"shard": shard, "lines": line.prefix + line.body}, ready
+        yield "insert_jobs", {"shard": shard, "lines": line.prefix + line.body, "ring": ring}, ready
     elif ready:
         text, places = _packets(lines, ready, gathered=gathered)
-        yield "insert_packets", {"shard": shard, "lines": text}, places
+        yield "insert_packets", {"shard": shard, "lines": text, "ring": ring}, places
 
 
 def _packets(lines: list[Line], places: list[int], *, gathered: bool) -> tuple[str, list[int]]:
@@ -158,20 +158,20 @@ def _parts(lines: list[Line], places: list[int]) -> Iterator[list[int]]:
 
 
 async def insert_lines(
-    conn: AsyncConnection[Any], lines: list[Line], *, shard: int = 0, gathered: bool = False
+    conn: AsyncConnection[Any], lines: list[Line], *, shard: int = 0, gathered: bool = False, ring: bool = False
 ) -> list[int]:
     """Insert jobs in the connection's transaction, or one of its own; returns their ids in order.
 
-    `gathered`: they are of callers who know nothing of each other.
+    `gathered`: they are of callers who know nothing of each other. `ring`: wake the fleet with the same commit.
     """
-    statements = list(line_statements(lines, shard, gathered=gathered))
+    statements = list(line_statements(lines, shard, gathered=gathered, ring=ring))
     async with all_or_none(conn) if len(statements) > 1 else nullcontext():
         return _scatter(lines, [((await ask(conn, name, params))[0], places) for name, params, places in statements])
 
 
-def insert_lines_sync(conn: Connection[Any], lines: list[Line], *, shard: int = 0) -> list[int]:
+def insert_lines_sync(conn: Connection[Any], lines: list[Line], *, shard: int = 0, ring: bool = False) -> list[int]:
     """As insert_lines, on a synchronous connection."""
-    statements = list(line_statements(lines, shard, gathered=False))
+    statements = list(line_statements(lines, shard, gathered=False, ring=ring))
     with all_or_none_sync(conn) if len(statements) > 1 else nullcontext():
         return _scatter(lines, [(ask_sync(conn, name, params)[0], places) for name, params, places in statements])
 

@@ -55,9 +55,12 @@ class _Kind(NamedTuple):
 class Packer:
     """Writes one stream, in chunks: each takes positions, sends its packets as they come, and then its rows."""
 
-    def __init__(self, *, shard: int, limit_bytes: int, patience: str | None = None) -> None:
+    def __init__(
+        self, *, shard: int, limit_bytes: int, patience: str | None = None, together: int = PACKET_JOBS
+    ) -> None:
         self.patience = patience
         """As of `unique.insert`."""
+
         self._shard = shard
         self._limit_bytes = limit_bytes
         self._head = self._now_ms = 0
@@ -69,7 +72,7 @@ class Packer:
         self._later: list[bytes] = []
         self._places: dict[int, int] = {}
         self._held = 0
-        self._size = PACKET_JOBS
+        self._size = self._together = together
         self.ids = JobIds()
         self.begins: set[tuple[str, str]] = set()
         """The lines that ordered jobs were put into, to be begun at the end."""
@@ -180,8 +183,8 @@ class Packer:
             self._held += len(row)
             at += jobs
             pos += jobs
-            if self._size < PACKET_JOBS:
-                self._size = min(PACKET_JOBS, max(self._size, jobs * PACKET_BYTES * 9 // 10 // len(body)) + 1)
+            if self._size < self._together:
+                self._size = min(self._together, max(self._size, jobs * PACKET_BYTES * 9 // 10 // len(body)) + 1)
 
     def _array(self, specs: Sequence[JobSpec]) -> bytes:
         """Return the payloads of some jobs as one JSON array."""

@@ -35,17 +35,17 @@ is of none of the few: 0.8 µs a job with 300 names, where comparing takes 3.4. 
 """
 
 ENDED = """ended as (
-  delete from fastq.packet k
+  delete from fastq.packet{of} k
   where k.shard = %(shard)s and not k.cut
     and k.pos = any (array(select a.packet from acked a where a.packet is not null))
     and k.pos between (select min(a.packet) from acked a) and (select max(a.packet) from acked a)
-    and not exists (select from fastq.ready r where r.shard = %(shard)s and r.packet = k.pos offset 0)
-    and not exists (select from fastq.lease l
+    and not exists (select from fastq.ready{of} r where r.shard = %(shard)s and r.packet = k.pos offset 0)
+    and not exists (select from fastq.lease{of} l
                     where l.shard = %(shard)s and l.packet = k.pos and l.id <> all (%(acks)s::int8[]) offset 0)
-    and not exists (select from fastq.scheduled s where s.shard = %(shard)s and s.packet = k.pos offset 0)
 )"""
-"""Deletes the packets of leases that were `acked`: `{ended}` in a file. One whose jobs do not go together any more is
-left to the steward, and so is one that any other row names: a stranger's row cannot have it deleted.
+"""Deletes the packets of leases that were `acked`: `{ended}` in a file; of one segment, if the statement is of one.
+A packet whose jobs do not go together any more is left to the steward, and so is one that any other row names: a
+stranger's row cannot have it deleted.
 """
 
 
@@ -55,6 +55,7 @@ def statement(name: str, segment: int | None = None, *, table: str = "") -> Lite
     lines = files(__package__).joinpath(f"{name}.sql").read_text("utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.lstrip().startswith("--")).strip()
     text = text.replace("{wanted}", WANTED).replace("{ended}", ENDED)
+    text = text.replace("{of}", "" if segment is None else f"_{segment}")
     if segment is not None:
         text = text.replace("{segment}", str(segment))
     return text.replace("{table}", table) if table else text

@@ -42,10 +42,10 @@ cut as materialized (
   left join lateral (
     select l.pos as hi, case when l.before + l.jobs > %(most)s then %(limit)s - l.before end as part
     from (select p.pos, p.jobs, sum(p.jobs) over w - p.jobs as before, sum(p.bytes) over w as total, row_number() over w as n
-          from pick p window w as (order by p.pos)) l
+          from pick p where not t.fits window w as (order by p.pos)) l
     where l.before < %(limit)s and (l.total <= %(max_bytes)s or l.n = 1)
     order by l.pos desc limit 1
-  ) x on not t.fits
+  ) x on true
 ),
 gone as (
   delete from fastq.ready_{segment} r
@@ -65,7 +65,7 @@ rest as (
   from packed p where p.take < p.jobs
 ),
 parted as (
-  update fastq.packet k set cut = true
+  update fastq.packet_{segment} k set cut = true
   where k.shard = %(shard)s and k.pos = any (array(select p.packet from packed p where p.take < p.jobs)) and not k.cut
 ),
 opened as (
@@ -99,7 +99,7 @@ from cut c left join (
   from leased l
   union all
   select o.id, coalesce((select k.payloads from fastq.packet_{segment} k where k.shard = %(shard)s and k.pos = o.packet),
-                        (select k.payloads from fastq.packet k where k.shard = %(shard)s and k.pos = o.packet limit 1)),
+                        (select k.payloads from fastq.packet_4 k where k.shard = %(shard)s and k.pos = o.packet)),
          o.packet, o.first, o.jobs, o.task, o.enqueued_ms, o.meta::text
   from opened o
 ) n on true

@@ -60,7 +60,7 @@ rest as (
   from packed p where p.take < p.jobs
 ),
 parted as (
-  update fastq.packet k set cut = true
+  update fastq.packet_{segment} k set cut = true
   where k.shard = %(shard)s and k.pos = any (array(select p.packet from packed p where p.take < p.jobs)) and not k.cut
 ),
 opened as (
@@ -93,7 +93,7 @@ from (select count(*) as rows from pick) c left join (
   from leased l
   union all
   select o.id, coalesce((select k.payloads from fastq.packet_{segment} k where k.shard = %(shard)s and k.pos = o.packet),
-                        (select k.payloads from fastq.packet k where k.shard = %(shard)s and k.pos = o.packet limit 1)),
+                        (select k.payloads from fastq.packet_4 k where k.shard = %(shard)s and k.pos = o.packet)),
          o.packet, o.first, o.jobs, o.task, o.enqueued_ms, o.meta::text, o.group_key
   from opened o
 ) n on true

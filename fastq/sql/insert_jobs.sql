@@ -1,7 +1,9 @@
 -- Insert up to 1024 jobs that may run now, given as lines of tab-separated fields:
 -- queue, priority, task, group_key, meta or nothing, payload. (JSON and names hold no raw tab or newline.)
 -- Returns the first position; the others follow it in the order of the lines.
--- Locks: none. Index: ready_*_pkey by insert. Caller: protocol.enqueue.
+-- `ring`: with the doorbell of the fleet, which then needs no statement of its own; but NOTIFY holds a cluster-wide lock to the
+-- end of the commit, so that a producer rings seldom.
+-- Locks: the notify lock, with `ring`. Index: ready_*_pkey by insert. Caller: protocol.enqueue.
 with place as materialized (
   select nextval('fastq.pos') as base, r.head from fastq.ring r where r.shard = %(shard)s
 ),
@@ -12,4 +14,4 @@ put as (
          split_part(l.line, E'\t', 6)::json
   from place p cross join lateral string_to_table(%(lines)s, E'\n') with ordinality as l(line, n)
 )
-select p.base from place p
+select p.base, case when %(ring)s then pg_notify('fastq', '') end from place p

@@ -2,7 +2,9 @@
 -- task, group_key, meta or nothing, payload, or where there are many, a JSON array of theirs. (JSON and names hold no raw tab
 -- or newline.)
 -- Returns the first position; the others follow it in the order of the lines.
--- Locks: none. Index: ready_*_pkey, packet_*_pkey by insert. Caller: protocol.enqueue.
+-- `ring`: with the doorbell of the fleet, which then needs no statement of its own; but NOTIFY holds a cluster-wide lock to the
+-- end of the commit, so that a producer rings seldom.
+-- Locks: the notify lock, with `ring`. Index: ready_*_pkey, packet_*_pkey by insert. Caller: protocol.enqueue.
 with place as materialized (
   select nextval('fastq.pos') as base, r.head from fastq.ring r where r.shard = %(shard)s
 ),
@@ -22,4 +24,4 @@ put as (
          case when l.jobs is not null then l.pos end, case when l.jobs is null then l.f[7]::json else '{}' end
   from line l
 )
-select p.base from place p
+select p.base, case when %(ring)s then pg_notify('fastq', '') end from place p

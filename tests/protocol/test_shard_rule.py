@@ -138,6 +138,7 @@ VALUES = {
     "max_bytes": "1000",
     "packet_bytes": "65536",
     "rows": "10",
+    "ring": "true",
     "most": "10",
     "lease_s": "30",
     "shards": "1",
