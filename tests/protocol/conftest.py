@@ -16,6 +16,10 @@ truncate fastq.ready_0, fastq.ready_1, fastq.ready_2, fastq.ready_3, fastq.packe
          fastq.queue,
          fastq.cron, fastq.leader, fastq.ring, fastq.cancellation, fastq.allowance, fastq.setting, fastq.migration;
 insert into fastq.ring (shard) values (0);
+alter table fastq.ready validate constraint ready_fits;
+alter table fastq.scheduled validate constraint scheduled_fits;
+alter table fastq.line validate constraint line_fits;
+alter table fastq.finished validate constraint finished_fits;
 insert into fastq.setting select * from kept.setting;
 insert into fastq.migration select * from kept.migration;
 """
