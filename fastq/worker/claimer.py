@@ -270,7 +270,8 @@ class Claimer:
         acks = self._ledger.take_acks(shelf)
         breaks, asked = self._link.breaks, monotonic()
         try:
-            asking = partial(statement, rows=rows, most=self._demand.soon)
+            most = self._demand.soon if self._config.max_jobs is None else 0
+            asking = partial(statement, rows=rows, most=most)
             claimed = await self.intake.in_time(partial(self._try, statement=asking, rows=rows, acks=list(acks)))
         except BaseException:
             self._ledger.put_back(shelf, acks)
