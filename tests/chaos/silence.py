@@ -25,7 +25,7 @@ OURS = """task like 'chaos.jobs.%' and task not in ('chaos.jobs.tick', 'chaos.jo
 
 TO_DO = f"""
 select (select count(*) from fastq.ready where {OURS}) + (select count(*) from fastq.scheduled where {OURS})
-  + (select count(*) from fastq.packet)
+  + (select count(*) from fastq.packet where cut)
   + (select count(*) from fastq.lease l join fastq.worker w on w.shard = l.shard and w.id = l.worker),
   array(select pid from fastq.worker)
 """

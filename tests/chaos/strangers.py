@@ -31,8 +31,10 @@ STEERING = ("pause", "resume", "purge", "delete", "cancel", "retry", "drain", "s
 """Functions that do something to other people's jobs, as they are meant to."""
 
 PUTS_JOBS = ("ready", "scheduled", "line")
-MAY_END_UNSEEN = frozenset(("unique_key", "expires", "reason", "reserved"))
-"""With these it may be a duplicate, a reservation that expires, or the place of one: there is no job then, rightly."""
+MAY_END_UNSEEN = frozenset(("unique_key", "expires", "reason", "reserved", "jobs", "packet"))
+"""With these it may be a duplicate, a reservation that expires, the place of one, or a packet whose payloads are elsewhere:
+there is no job then, rightly, or none by which it is found.
+"""
 
 PAUSE_S = 0.01
 
