@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -15,26 +15,19 @@ from psycopg import AsyncConnection
 
 from fastq.config import WorkerConfig
 from fastq.link import Link
-from fastq.protocol import claim, discover
+from fastq.protocol import claim
 from fastq.protocol import worker as registry
 from fastq.protocol.claim import Claimed, Lane
-from fastq.protocol.discover import Window
 from fastq.protocol.worker import Standing
 from fastq.worker.demand import Demand
 from fastq.worker.density import Density
 from fastq.worker.executor import Executor
 from fastq.worker.intake import Intake
-from fastq.worker.lanes import Groups, Lanes, share_of
+from fastq.worker.lanes import Groups, share_of
 from fastq.worker.ledger import ACK_AFTER_S, Ledger
-from fastq.worker.limits import Limits
+from fastq.worker.lookout import Lookout
 
 log = logging.getLogger("fastq.worker")
-
-RESCAN_MIN_S = 0.02
-MEET_MIN_S = 0.003
-LOOK_BACK_S = 0.05
-RESCAN_SHARE = 0.05
-"""Looking at everything from the beginning may cost this share of the time, and so may looking beyond what is known."""
 
 _POLL_FIRST_S = 0.002
 _CONFIRM_AGAIN_S = 0.02
@@ -53,19 +46,13 @@ class Claimer:
         self._link = link
         self._executor = executor
         self._ledger = ledger
-        self._limits = Limits(config.queues)
-        self._lanes = Lanes(self._limits.weights)
+        self._lookout = Lookout(config, link=link, known=executor.known)
+        self._limits, self._lanes = self._lookout.limits, self._lookout.lanes
         self._demand = Demand(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)
-        self._windows = [Window() for _ in range(config.shards)]
         self._lease_ids = range(0)
         self._density = Density()
         self._signal = asyncio.Event()
-        self._rung = False
         self._poll_s = _POLL_FIRST_S
-        self._rescan_at = self._meet_at = 0.0
-        self._horizon = 0
-        self._back_at = 0.0
-        self._backs = 0
         self.intake = Intake(config, worker=worker, link=link, executor=executor, ledger=ledger)
         self.stopping = False
         self.on_idle: Callable[[int], None] = lambda _: None
@@ -75,7 +62,7 @@ class Claimer:
 
     def ring(self) -> None:
         """There may be new jobs: the doorbell rang."""
-        self._rung = True
+        self._lookout.rung = True
         self._signal.set()
 
     def stop(self) -> None:
@@ -104,12 +91,12 @@ class Claimer:
             await self._wait_for_room()
             return True
         picked = self._lanes.pick()
-        if picked is None and self._rung and (hunch := self._lanes.hunch()) is not None:
-            self._rung = False
-            if await self._claim_from(*hunch, want):
+        if picked is None and self._lookout.rung and (guess := self._lanes.guess()) is not None:
+            self._lookout.rung = False
+            if await self._claim_from(*guess, want):
                 return True
-            self._meet_at = 0.0
-        await self._look_if_due(picked)
+            self._lookout.missed()
+        await self._lookout.if_due(picked)
         picked = self._lanes.pick()
         if picked is None:
             return await self._wait_for_jobs()
@@ -141,88 +128,6 @@ class Claimer:
             self._executor.trust()
         else:
             await asyncio.sleep(_CONFIRM_AGAIN_S)
-
-    async def _look_if_due(self, picked: tuple[Lane, int] | None) -> None:
-        """Look for lanes: at everything, or else beyond what is known, each at its share of the time."""
-        now = monotonic()
-        if now >= self._rescan_at:
-            await self._discover()
-        elif now >= self._meet_at or (picked is None and self._rung):
-            await self._meet(MEET_MIN_S if picked is not None and picked[0].group_key else RESCAN_MIN_S)
-
-    async def _discover(self) -> None:
-        """Look at the lanes of all shards: at all of them, or where they are many, at the next windowful."""
-        self._rung = False
-        await self._limits.refresh_if_due(self._link)
-        started = monotonic()
-        horizon, self._horizon = self._horizon, await self._link.call(discover.read_horizon)
-        behind_start = any(not window.at_start for window in self._windows)
-        found = await self._look()
-        if not found and behind_start:
-            self._windows = [Window() for _ in self._windows]
-            found = await self._look()
-        self._lanes.learn(self._limits.open(found), horizon)
-        if self._executor.known.look_is_due():
-            await self._look_for_strangers()
-        now = monotonic()
-        self._rescan_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)
-        self._meet_at = now + RESCAN_MIN_S
-
-    async def _meet(self, pause_s: float) -> None:
-        """Look for jobs in quiet lanes, and for new lanes beside those that are known; not again within `pause_s`.
-
-        Where it is time for that, also for what was committed late, behind the marks: each time within the last moment,
-        every second time within twice that, every fourth within four times, and so on, which costs the same for each.
-        """
-        self._rung = False
-        started = now = monotonic()
-        if all(window.at_start for window in self._windows):
-            known, since = self._lanes.known, {}
-            if back := now >= self._back_at:
-                self._backs += 1
-                since = self._lanes.since(now, LOOK_BACK_S * (self._backs & -self._backs))
-            for shard in range(self._config.shards):
-                found = await self._link.call(partial(self._beyond, shard=shard, known=known, since=since))
-                self._lanes.meet(self._limits.open(found))
-            now = monotonic()
-            if back:
-                self._back_at = now + max(LOOK_BACK_S, (now - started) / RESCAN_SHARE)
-        self._meet_at = now + max(pause_s, (now - started) / RESCAN_SHARE)
-
-    async def _look(self) -> list[tuple[Lane, int]]:
-        found = []
-        for shard in range(self._config.shards):
-            found += await self._link.call(partial(self._discover_shard, shard=shard))
-        return found
-
-    async def _discover_shard(self, conn: AsyncConnection[Any], *, shard: int) -> list[tuple[Lane, int]]:
-        return await discover.discover(conn, shard=shard, window=self._windows[shard], **self._kinds)
-
-    async def _beyond(
-        self,
-        conn: AsyncConnection[Any],
-        *,
-        shard: int,
-        known: Mapping[Lane, int],
-        since: Mapping[Lane, tuple[int, int]],
-    ) -> list[tuple[Lane, int]]:
-        return await discover.discover_beyond(conn, shard=shard, known=known, since=since, **self._kinds)
-
-    async def _look_for_strangers(self) -> None:
-        """Tell of jobs in line that no claim of this worker takes, since its app has no such task."""
-        for shard in range(self._config.shards):
-            look = partial(discover.unwanted, shard=shard, **self._kinds)
-            self._executor.known.tell(await self._link.call(look))
-
-    @property
-    def _kinds(self) -> dict[str, Any]:
-        """Which jobs are looked for."""
-        config = self._config
-        return {
-            "queues": list(config.queues),
-            "exclude": config.exclude_queues,
-            "tasks": self._executor.known.tasks,
-        }
 
     async def _claim_from(self, lane: Lane, low: int, limit: int) -> int:
         """Claim from a lane, or together with it from the other groups of its queue and priority."""
@@ -312,10 +217,10 @@ class Claimer:
     async def _wait_for_jobs(self) -> bool:
         """Wait for the doorbell, or for the poll that stands behind it; False when a burst is over."""
         if self._config.burst and self._executor.quiet and self._ledger.clean:
-            await self._discover()  # whatever the last jobs enqueued is committed by now
+            await self._lookout.from_zero()  # whatever the last jobs enqueued is committed by now
             if len(self._lanes) or self._limits.pause_s is None:
                 return bool(len(self._lanes))
-        if self._rung or self.stopping:
+        if self._lookout.rung or self.stopping:
             return True
         self._signal.clear()
         pause_s = self._limits.pause_s
@@ -325,5 +230,5 @@ class Claimer:
                 await self._signal.wait()
                 self._limits.ended()
         self.on_idle(0)
-        self._poll_s = _POLL_FIRST_S if self._rung else min(self._config.poll_interval_s, self._poll_s * 2)
+        self._poll_s = _POLL_FIRST_S if self._lookout.rung else min(self._config.poll_interval_s, self._poll_s * 2)
         return True

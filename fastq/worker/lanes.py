@@ -131,7 +131,7 @@ class Lanes:
         top = next(top for at, top in self._tops if at >= now - lag_s)
         return {lane: (top, mark) for lane, mark in marks.items() if top < mark}
 
-    def meet(self, found: Iterable[tuple[Lane, int]]) -> None:
+    def learn_more(self, found: Iterable[tuple[Lane, int]]) -> None:
         """Learn of more lanes, and of jobs behind their marks; what is known of the others stays."""
         for lane, first in found:
             self._quiet.pop(lane, None)
@@ -139,7 +139,7 @@ class Lanes:
         _seat(self._queue_turns, {lane.queue for lane in self._low})
         _seat(self._group_turns, {(lane.queue, lane.group_key) for lane in self._low})
 
-    def hunch(self) -> tuple[Lane, int] | None:
+    def guess(self) -> tuple[Lane, int] | None:
         """Return the lane that gave jobs last: when a doorbell rings, the new job most likely stands there."""
         if self._last is None or self._last not in self._quiet:
             return None

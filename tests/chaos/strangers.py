@@ -32,8 +32,8 @@ STEERING = ("pause", "resume", "purge", "delete", "cancel", "retry", "drain", "s
 
 PUTS_JOBS = ("ready", "scheduled", "line")
 MAY_END_UNSEEN = frozenset(("unique_key", "expires", "reason", "reserved", "jobs", "packet"))
-"""With these it may be a duplicate, a reservation that expires, the place of one, or a packet whose payloads are elsewhere:
-there is no job then, rightly, or none by which it is found.
+"""With these it may be a duplicate, a reservation that expires, the place of one, or a packet whose payloads are
+elsewhere: there is no job then, rightly, or none by which it is found.
 """
 
 PAUSE_S = 0.01

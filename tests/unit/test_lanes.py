@@ -33,7 +33,7 @@ def serve(lanes: Lanes, rounds: int, *, jobs: int = 1) -> Counter[Lane]:
 def test_nothing_known() -> None:
     """Without discovery there is no lane, and no hunch."""
     lanes = Lanes({})
-    assert (lanes.pick(), lanes.hunch(), len(lanes)) == (None, None, 0)
+    assert (lanes.pick(), lanes.guess(), len(lanes)) == (None, None, 0)
 
 
 def test_low_marks() -> None:
@@ -53,11 +53,11 @@ def test_a_dry_lane_is_quiet_until_more_is_found_in_it() -> None:
     lanes.learn([(only, 1)])
     lanes.took(only, 5, 5, dry=True)
     assert lanes.pick() is None
-    assert lanes.hunch() == (only, 5)
+    assert lanes.guess() == (only, 5)
     lanes.took(only, 0, 0, dry=True)
-    assert lanes.hunch() == (only, 5)
+    assert lanes.guess() == (only, 5)
     lanes.took(only, 9, 2, dry=False)
-    assert (lanes.pick(), lanes.hunch()) == ((only, 9), None)
+    assert (lanes.pick(), lanes.guess()) == ((only, 9), None)
 
 
 def test_a_claim_that_gave_nothing_leaves_the_hunch() -> None:
@@ -66,7 +66,7 @@ def test_a_claim_that_gave_nothing_leaves_the_hunch() -> None:
     lanes.learn([(first, 1), (second, 2)])
     lanes.took(first, 9, 1, dry=True)
     lanes.took(second, 0, 0, dry=True)
-    assert lanes.hunch() == (first, 9)
+    assert lanes.guess() == (first, 9)
 
 
 def test_queues_share_by_weight() -> None:
@@ -166,7 +166,7 @@ def test_a_claim_of_many_groups_that_came_short() -> None:
     lanes.took_groups(lanes.beside(group("a")), 2, [("a", 1, 1), ("a", 4, 1), ("c", 3, 1)], stopped=False)
     assert lanes.pick() == (group("a"), 4)
     assert len(lanes) == 1
-    assert lanes.hunch() == (group("c"), 3)
+    assert lanes.guess() == (group("c"), 3)
 
 
 def test_a_claim_of_many_groups_that_stopped() -> None:
@@ -190,7 +190,7 @@ def test_a_newcomer() -> None:
     lanes = Lanes({})
     lanes.learn([(group("big"), 1)])
     serve(lanes, 100, jobs=500)
-    lanes.meet([(group("new"), 70_000)])
+    lanes.learn_more([(group("new"), 70_000)])
     assert lanes.known == {group("big"): BEYOND_ALL, group("new"): BEYOND_ALL}
     assert dict(lanes.beside(group("big"))) == {group("big"): 50_000, group("new"): 69_999}
     assert serve(lanes, 4) == {group("big"): 2, group("new"): 2}
@@ -214,7 +214,7 @@ def test_quiet_lanes_keep_their_marks() -> None:
     lanes.learn([(one, 1), (other, 2)])
     lanes.took(one, 40, 3, dry=True)
     assert lanes.known == {one: 40, other: BEYOND_ALL}
-    lanes.meet([(one, 44)])
+    lanes.learn_more([(one, 44)])
     assert dict(lanes.beside(one) or [(one, lanes.known[one])]) == {one: BEYOND_ALL}
     lanes.took(other, 50, 1, dry=True)
     assert lanes.pick() == (one, 43)
@@ -246,9 +246,9 @@ def test_what_was_claimed_lately() -> None:
     lanes.took(one, 900, 5, dry=True)
     assert lanes.since(11.2, 1.0) == {one: (500, 900)}
     assert lanes.since(11.3, 0.0) == {}
-    lanes.meet([(one, 700)])
+    lanes.learn_more([(one, 700)])
     assert lanes.pick() == (one, 699)
-    lanes.meet([(one, 650), (other, 10)])
+    lanes.learn_more([(one, 650), (other, 10)])
     assert (lanes.known, lanes.pick()) == ({one: BEYOND_ALL, other: BEYOND_ALL}, (other, 9))
     lanes.since(10.0 + 2 * MOST_LAG_S, 0.0)
     assert len(lanes._tops) == 1
@@ -261,4 +261,4 @@ def test_the_quiet_lanes_are_few() -> None:
     for n in range(2 * MOST_QUIET):
         lanes.took(lane(f"q{n}"), 5, 1, dry=True)
     assert lanes.known == {lane(f"q{n}"): 5 for n in range(MOST_QUIET, 2 * MOST_QUIET)}
-    assert lanes.hunch() == (lane(f"q{2 * MOST_QUIET - 1}"), 5)
+    assert lanes.guess() == (lane(f"q{2 * MOST_QUIET - 1}"), 5)

@@ -1,0 +1,128 @@
+"""Where there are jobs to claim, and when to look for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from fastq.config import WorkerConfig
+from fastq.link import Link
+from fastq.protocol import discover
+from fastq.protocol.claim import Lane
+from fastq.protocol.discover import Window
+from fastq.worker.known import Known
+from fastq.worker.lanes import Lanes
+from fastq.worker.limits import Limits
+
+RESCAN_MIN_S = 0.02
+BEYOND_MIN_S = 0.003
+LOOK_BACK_S = 0.05
+RESCAN_SHARE = 0.05
+"""Looking at everything from the beginning may cost this share of the time, and so may looking beyond what is known."""
+
+
+class Lookout:
+    """Finds lanes for one worker's claims. `rung`: the doorbell has rung since it last looked."""
+
+    def __init__(self, config: WorkerConfig, *, link: Link, known: Known) -> None:
+        self._config = config
+        self._link = link
+        self._known = known
+        self._windows = [Window() for _ in range(config.shards)]
+        self._zero_at = self._beyond_at = 0.0
+        self._horizon = 0
+        self._back_at = 0.0
+        self._backs = 0
+        self.limits = Limits(config.queues)
+        self.lanes = Lanes(self.limits.weights)
+        self.rung = False
+
+    def missed(self) -> None:
+        """Note that the lane where a new job was guessed had none: look beyond what is known at once."""
+        self._beyond_at = 0.0
+
+    async def if_due(self, picked: tuple[Lane, int] | None) -> None:
+        """Look for lanes: at everything, or else beyond what is known, each at its share of the time."""
+        now = monotonic()
+        if now >= self._zero_at:
+            await self.from_zero()
+        elif now >= self._beyond_at or (picked is None and self.rung):
+            await self.beyond(BEYOND_MIN_S if picked is not None and picked[0].group_key else RESCAN_MIN_S)
+
+    async def from_zero(self) -> None:
+        """Look at the lanes of all shards: at all of them, or where they are many, at the next windowful."""
+        self.rung = False
+        await self.limits.refresh_if_due(self._link)
+        started = monotonic()
+        horizon, self._horizon = self._horizon, await self._link.call(discover.read_horizon)
+        behind_start = any(not window.at_start for window in self._windows)
+        found = await self._look()
+        if not found and behind_start:
+            self._windows = [Window() for _ in self._windows]
+            found = await self._look()
+        self.lanes.learn(self.limits.open(found), horizon)
+        if self._known.look_is_due():
+            await self._look_for_strangers()
+        now = monotonic()
+        self._zero_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)
+        self._beyond_at = now + RESCAN_MIN_S
+
+    async def beyond(self, pause_s: float) -> None:
+        """Look for jobs in quiet lanes, and for new lanes beside those that are known; not again within `pause_s`.
+
+        Where it is time for that, also for what was committed late, behind the marks: each time within the last moment,
+        every second time within twice that, every fourth within four times, and so on, which costs the same for each.
+        """
+        self.rung = False
+        started = now = monotonic()
+        if all(window.at_start for window in self._windows):
+            known, since = self.lanes.known, {}
+            if back := now >= self._back_at:
+                self._backs += 1
+                since = self.lanes.since(now, LOOK_BACK_S * (self._backs & -self._backs))
+            for shard in range(self._config.shards):
+                found = await self._link.call(partial(self._look_beyond, shard=shard, known=known, since=since))
+                self.lanes.learn_more(self.limits.open(found))
+            now = monotonic()
+            if back:
+                self._back_at = now + max(LOOK_BACK_S, (now - started) / RESCAN_SHARE)
+        self._beyond_at = now + max(pause_s, (now - started) / RESCAN_SHARE)
+
+    async def _look(self) -> list[tuple[Lane, int]]:
+        found = []
+        for shard in range(self._config.shards):
+            found += await self._link.call(partial(self._discover_shard, shard=shard))
+        return found
+
+    async def _discover_shard(self, conn: AsyncConnection[Any], *, shard: int) -> list[tuple[Lane, int]]:
+        return await discover.discover(conn, shard=shard, window=self._windows[shard], **self._kinds)
+
+    async def _look_beyond(
+        self,
+        conn: AsyncConnection[Any],
+        *,
+        shard: int,
+        known: Mapping[Lane, int],
+        since: Mapping[Lane, tuple[int, int]],
+    ) -> list[tuple[Lane, int]]:
+        return await discover.discover_beyond(conn, shard=shard, known=known, since=since, **self._kinds)
+
+    async def _look_for_strangers(self) -> None:
+        """Tell of jobs in line that no claim of this worker takes, since its app has no such task."""
+        for shard in range(self._config.shards):
+            look = partial(discover.unwanted, shard=shard, **self._kinds)
+            self._known.tell(await self._link.call(look))
+
+    @property
+    def _kinds(self) -> dict[str, Any]:
+        """Which jobs are looked for."""
+        config = self._config
+        return {
+            "queues": list(config.queues),
+            "exclude": config.exclude_queues,
+            "tasks": self._known.tasks,
+        }
