@@ -7,7 +7,7 @@
 create table fastq.packet (
   segment  int2 not null,
   shard    int4 not null,
-  pos      int8 not null,
+  pos      int8 not null check (pos between 0 and (1::int8 << 62)),  -- and so it is for what follows: nothing added to it overflows
   jobs     int2 not null check (jobs between 1 and 1024),
   cut      boolean not null default false,
   payloads bytea not null
@@ -37,9 +37,11 @@ end $$;
 alter table fastq.ready add column jobs int2, add column packet int8;
 alter table fastq.scheduled add column jobs int2, add column packet int8;
 alter table fastq.ready add constraint ready_packet check (
-  (jobs is null) = (packet is null) and (jobs is null or jobs between 1 and 1024 and attempt = 0)) not valid;
+  (jobs is null) = (packet is null) and (jobs is null or jobs between 1 and 1024 and attempt = 0
+    and pos between 0 and (1::int8 << 62) and coalesce(id, 0) between 0 and (1::int8 << 62))) not valid;
 alter table fastq.scheduled add constraint scheduled_packet check (
-  (jobs is null) = (packet is null) and (jobs is null or jobs between 1 and 1024 and attempt = 0 and reason = 'scheduled'))
+  (jobs is null) = (packet is null) and (jobs is null or jobs between 1 and 1024 and attempt = 0 and reason = 'scheduled'
+    and id between 0 and (1::int8 << 62)))
   not valid;
 
 -- A lease holds jobs of their own in `batch`, or else `jobs` of a packet from the one with the id `first` on.
@@ -50,7 +52,10 @@ alter table fastq.lease
   add column jobs int2,
   add column task text collate "C",
   add column enqueued_ms int8,
-  add column meta json;
+  add column meta json,
+  add constraint lease_packet check (
+    packet is null or (first between 0 and (1::int8 << 62) and jobs between 1 and 1024 and task is not null
+                       and enqueued_ms is not null)) not valid;
 
 do $$
 begin

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 from scene import LANE, Conn, ask, failed, hire, ids_of, jobs_of, later, put, states, take
 
@@ -308,3 +309,30 @@ async def test_counts_are_of_jobs(conn: Conn) -> None:
         ("scheduled", 2),
     ]
     assert await ask(conn, "select sum(fastq.jobs_left(l)) from fastq.lease l") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "ready_0 (pos, jobs, packet, task) values (9223372036854775800, 9, 7, 't')",
+        "ready_0 (pos, jobs, packet, task) values (-9, 9, 7, 't')",
+        "ready_0 (pos, id, jobs, packet, task) values (7, 9223372036854775800, 9, 7, 't')",
+        "ready_0 (pos, jobs, packet, task) values (7, 0, 7, 't')",
+        "ready_0 (pos, jobs, packet, task) values (7, 1025, 7, 't')",
+        "ready_0 (pos, jobs, task) values (7, 9, 't')",
+        "ready_0 (pos, packet, task) values (7, 9, 't')",
+        "ready_0 (pos, jobs, packet, attempt, task) values (7, 9, 7, 1, 't')",
+        "scheduled (shard, id, run_at, jobs, packet, task) values (0, 9223372036854775800, now(), 9, 7, 't')",
+        "scheduled (shard, id, run_at, jobs, packet, reason, task) values (0, 7, now(), 9, 7, 'retrying', 't')",
+        "packet (segment, shard, pos, jobs, payloads) values (0, 0, 9223372036854775800, 9, '[]')",
+        (
+            "lease_0 (shard, id, worker, queue, priority, group_key, packet, first, jobs, task, enqueued_ms)"
+            " values (0, 7, 7, 'q', 4, '', 7, 9223372036854775800, 9, 't', 0)"
+        ),
+        "lease_0 (shard, id, worker, queue, priority, group_key, packet) values (0, 7, 7, 'q', 4, '', 7)",
+    ],
+)
+async def test_the_door_refuses_what_is_no_packet(conn: Conn, row: str) -> None:
+    """Numbers that would overflow, jobs without a packet or a packet without jobs, a past that packets do not have."""
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await conn.execute(f"insert into fastq.{row}".encode())
