@@ -22,25 +22,22 @@ from msgspec.structs import astuple
 from fastq.app import App
 from fastq.board import Cell, split_key
 from fastq.ending import Exhausted, GivenBack
-from fastq.observability.runs import Run, enter
+from fastq.observability.runs import enter
 from fastq.outcome import exhausted
 from fastq.protocol.packed import TASK, Row
 from fastq.worker.attempts import Attempts
+from fastq.worker.backlog import Backlog
 from fastq.worker.batch import Batch
-from fastq.worker.batches import Call, Caller, calls_of
+from fastq.worker.batches import Call, Caller
 from fastq.worker.known import Known
 from fastq.worker.ledger import Ledger
 from fastq.worker.packet import PacketBatch
 from fastq.worker.runner import Runner
+from fastq.worker.running import Running
 from fastq.worker.threads import Threads
+from fastq.worker.turn import Turn
 
 log = logging.getLogger("fastq.worker")
-
-_TURN_MOST = 256
-_TURN_S = (0.0005, 0.002)
-
-Suspect = tuple[Batch, int, Row]
-"""A job that ran when a worker died; key and row as slots take them."""
 
 
 class Executor:
@@ -57,17 +54,15 @@ class Executor:
         self._threads = threads
         self._cell = cell
         self._ledger = ledger
-        self._sizes = {name: runner.batch for name, runner in runners.items() if runner.batch}
+        self._backlog = Backlog({name: runner.batch for name, runner in runners.items() if runner.batch})
         self._caller = Caller(self._attempts, threads=threads, cell=cell, ledger=ledger)
-        self._calls: deque[Call] = deque()
-        self._batches: deque[Batch] = deque()
+        self.running = Running(cell, ledger=ledger, attempts=self._attempts, caller=self._caller)
+        self._slots = self.running.slots
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._slots: set[asyncio.Task[None]] = set()
         self._numbers = list(range(concurrency - 1, -1, -1))
         self._waking = False
-        self._turn = 32
+        self._turn = Turn()
         self._all_sync = bool(runners) and not any(r.is_async for r in runners.values())
-        self._suspects: deque[Suspect] = deque()
         self._alone = False
         self._forked = False
         self.doubted = False
@@ -82,8 +77,7 @@ class Executor:
     @property
     def waiting(self) -> int:
         """Jobs claimed but not started."""
-        in_calls = sum(len(call.pairs) for call in self._calls) if self._calls else 0
-        return sum(batch.waiting for batch in self._batches) + len(self._suspects) + in_calls
+        return self._backlog.jobs
 
     @property
     def busy(self) -> int:
@@ -108,7 +102,7 @@ class Executor:
     @property
     def free(self) -> int:
         """How many more jobs could run right now."""
-        if self._suspects or self._alone or self.doubted:
+        if self._backlog.suspects or self._alone or self.doubted:
             return 0
         if self._all_sync:
             return max(0, self._threads.limit - self._threads.busy)
@@ -120,12 +114,9 @@ class Executor:
 
     def feed(self, batch: Batch) -> None:
         """Queue a batch and see to it that a slot looks at it."""
-        if batch.suspects:
-            self._suspects.extend((batch, key, row) for key, row in batch.skim(batch.suspects))
+        self._backlog.add(batch)
+        if self._backlog.suspects:
             self._halt = True
-        if self._sizes:
-            self._calls.extend(calls_of(batch, self._sizes))
-        self._batches.append(batch)
         if not self._waking:
             self._wake_one()
 
@@ -141,7 +132,7 @@ class Executor:
     def _start_slot(self) -> None:
         number = self._numbers.pop()
         context = contextvars.Context()
-        context.run(enter, partial(self._run_of, number))
+        context.run(enter, partial(self.running.of, number))
         slot = asyncio.get_running_loop().create_task(self._serve(number), name=f"fastq-slot-{number}", context=context)
         self._slots.add(slot)
         slot.add_done_callback(self._slot_ended)
@@ -150,7 +141,7 @@ class Executor:
         self._slots.discard(slot)
         if not slot.cancelled() and (error := slot.exception()) is not None:
             log.error("%s ended by an error that is no job's", slot.get_name(), exc_info=error)
-        if (self._batches or self._suspects or self._calls) and not self.closing and not self._waking:
+        if self._backlog and not self.closing and not self._waking:
             self._wake_one()
 
     # -- the hot path
@@ -164,16 +155,16 @@ class Executor:
                     os._exit(0)  # the child of a handler's fork, which came back from the handler
                 if self.doubted:
                     await self._sleep()
-                elif self._suspects or self._alone:
+                elif self._backlog.suspects or self._alone:
                     if self._alone or self.busy > 1:
                         await self._sleep()
                     elif not await self._serve_alone(number):
                         return
-                elif self._calls:
-                    if not await self._serve_call(number, self._calls.popleft()):
+                elif self._backlog.calls:
+                    if not await self._serve_call(number, self._backlog.calls.popleft()):
                         return
-                elif self._batches:
-                    batch = self._batches[0]
+                elif self._backlog.batches:
+                    batch = self._backlog.batches[0]
                     if isinstance(batch, PacketBatch):
                         serving = self._serve_packet(number, batch)
                     else:
@@ -198,9 +189,7 @@ class Executor:
                 self._idle.remove(future)
             raise
 
-    async def _serve_batch(  # noqa: C901 - the hot path: a call more is 50 ns more
-        self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]
-    ) -> bool:
+    async def _serve_batch(self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]) -> bool:
         """Run jobs of one batch, sharing it with other slots; False when this slot must not run another job."""
         runners, plain = self._runners, not (batch.holds or self._tells)
         running, idle, numbers, attempts = self._cell.running, self._idle, self._numbers, self._attempts
@@ -208,7 +197,7 @@ class Executor:
         assert me is not None
         cancelling, clock = me.cancelling, perf_counter
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context
-        turn, started = self._turn, clock()
+        turn, started = self._turn.jobs, clock()
         for key, row in jobs:
             if not self._waking and (idle or numbers):
                 self._wake_one()
@@ -235,12 +224,11 @@ class Executor:
             turn -= 1
             if not turn:
                 running[number] = 0
-                self._adapt_turn(clock() - started)
+                self._turn.took(clock() - started)
                 await asyncio.sleep(0)
-                turn, started = self._turn, clock()
+                turn, started = self._turn.jobs, clock()
         else:
-            if self._batches and self._batches[0] is batch and not batch.waiting:
-                self._batches.popleft()
+            self._backlog.served(batch)
             self.on_room()
         running[number] = 0
         return True
@@ -254,7 +242,7 @@ class Executor:
         assert me is not None
         cancelling, clock = me.cancelling, perf_counter
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context
-        turn, started = self._turn, clock()
+        turn, started = self._turn.jobs, clock()
         arguments: Any
         for key, arguments in batch.remaining:
             if not self._waking and (idle or numbers):
@@ -280,12 +268,11 @@ class Executor:
             turn -= 1
             if not turn:
                 running[number] = 0
-                self._adapt_turn(clock() - started)
+                self._turn.took(clock() - started)
                 await asyncio.sleep(0)
-                turn, started = self._turn, clock()
+                turn, started = self._turn.jobs, clock()
         else:
-            if self._batches and self._batches[0] is batch and not batch.waiting:
-                self._batches.popleft()
+            self._backlog.served(batch)
             self.on_room()
         running[number] = 0
         return True
@@ -298,7 +285,7 @@ class Executor:
         assert me is not None
         clean = contextvars.copy_context()
         task = next((row[TASK] for _, row in call.pairs if row[TASK] is not None), None)
-        runner = self._runners[task or next(iter(self._sizes))]
+        runner = self._runners[task or next(iter(self._backlog.sizes))]
         await self._caller.run(runner, number, call)
         self.on_room()
         return contextvars.copy_context() == clean and not me.cancelling()
@@ -308,9 +295,9 @@ class Executor:
         self._alone = True
         try:
             await self._ledger.flush_all()
-            if not self._suspects:  # given back meanwhile
+            if not self._backlog.suspects:  # given back meanwhile
                 return True
-            batch, key, row = self._suspects.popleft()
+            batch, key, row = self._backlog.suspects.popleft()
             runner = self._runners.get(row[TASK])
             if runner and exhausted(job := batch.job(key, row), runner.policy):
                 self._attempts.conclude(batch, job, Exhausted(), runner.policy)
@@ -334,63 +321,18 @@ class Executor:
         self._resume()
 
     def _resume(self) -> None:
-        self._halt = self.closing or self._forked or self.doubted or bool(self._suspects)
-        if not self._waking and (self._suspects or self._batches or self._calls):
+        self._halt = self.closing or self._forked or self.doubted or bool(self._backlog.suspects)
+        if not self._waking and self._backlog:
             self._wake_one()
-
-    def _adapt_turn(self, took_s: float) -> None:
-        """Let other callbacks in about every millisecond, however long the jobs are."""
-        if took_s < _TURN_S[0]:
-            self._turn = min(_TURN_MOST, self._turn * 2)
-        elif took_s > _TURN_S[1]:
-            self._turn = max(1, self._turn // 2)
-
-    def describe(self, slot: asyncio.Task[Any]) -> str | None:
-        """Return what a slot is running, for people; None if nothing, or if it is no slot. Any thread may ask."""
-        run = self._run_of(int(slot.get_name().rpartition("-")[2])) if slot in self._slots else None
-        return None if run is None else f"job {run.job_id} of {run.task}"
-
-    def _run_of(self, number: int) -> Run | None:
-        """Return what slot `number` is running; None if nothing. Any thread may ask."""
-        lease, ordinal = split_key(abs(self._cell.running[number]))
-        batch = self._ledger.open.get(lease)
-        return None if batch is None else batch.run_at(ordinal, jobs=1 + self._cell.spans[number])
-
-    def cancel_job(self, key: int) -> None:
-        """End the run of a job that somebody cancelled, or see to it that it never starts; nothing if it is through."""
-        lease, ordinal = split_key(key)
-        batch = self._ledger.open.get(lease)
-        if batch is None:
-            return
-        if (item := self._caller.running.get(key)) is not None:
-            item.verdict.cancelled = self._attempts.cancel(batch, key, None) or item.cancelled
-            return
-        number = next((place for place, running in enumerate(self._cell.running) if abs(running) == key), None)
-        if not self._attempts.cancel(batch, key, number):
-            return
-        if number is None:
-            batch.strike(ordinal)
-            return
-        for slot in self._slots:
-            if slot.get_name() == f"fastq-slot-{number}":
-                slot.cancel()
 
     # -- the end
 
     def give_back(self) -> int:
         """Return all jobs that were not started into line; returns how many."""
         count = 0
-        while self._batches:
-            batch = self._batches.popleft()
-            for job in batch.take_rest():
-                self._attempts.conclude(batch, job, GivenBack())
-                count += 1
-        waiting = [*self._suspects, *((call.batch, *pair) for call in self._calls for pair in call.pairs)]
-        for batch, key, row in waiting:
-            self._attempts.conclude(batch, batch.job(key, row), GivenBack())
+        for batch, job in self._backlog.take_all():
+            self._attempts.conclude(batch, job, GivenBack())
             count += 1
-        self._suspects.clear()
-        self._calls.clear()
         return count
 
     def forked(self) -> None:

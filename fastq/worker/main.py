@@ -98,7 +98,9 @@ class Worker:
             self._listen(claimer, executor)
             # Not the loop's own handler: this one runs before the next job starts, in the middle of a batch.
             signal.signal(signal.SIGCONT, lambda *_: executor.doubt())
-            watch = LagWatch(LAG_S, executor.describe, patience_s=self._config.lease_s / 2, doubt=executor.doubt)
+            watch = LagWatch(
+                LAG_S, executor.running.describe, patience_s=self._config.lease_s / 2, doubt=executor.doubt
+            )
             stack.callback(watch.close)
             self._cell.state = CellState.RUNNING
             gc.freeze()
@@ -157,7 +159,7 @@ class Worker:
             if self._cell[Word.FENCED]:
                 executor.doubt()
             for key in self._cell.collect():
-                executor.cancel_job(key)
+                executor.running.cancel(key)
             claimer.ring()
 
         def drain() -> None:

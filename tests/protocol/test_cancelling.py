@@ -39,8 +39,8 @@ async def test_a_job_that_waits_in_a_worker_never_runs(dsn: str, conn: Conn) -> 
         hand.executor.feed(batch)
         await begun.wait()
         for _ in "12":  # a second letter changes nothing
-            hand.executor.cancel_job(running_key(claimed.lease, 1))
-        hand.executor.cancel_job(running_key(claimed.lease + 1, 1))
+            hand.executor.running.cancel(running_key(claimed.lease, 1))
+        hand.executor.running.cancel(running_key(claimed.lease + 1, 1))
         go.set()
         async with asyncio.timeout(10):
             while hand.ledger.open:

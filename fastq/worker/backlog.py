@@ -1,0 +1,58 @@
+"""What was claimed and not started: batches in their order, calls of batch handlers, and suspects, which run alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from fastq.protocol.packed import Row
+from fastq.settlement import LeasedJob
+from fastq.worker.batch import Batch
+from fastq.worker.batches import Call, calls_of
+
+Suspect = tuple[Batch, int, Row]
+"""A job that ran when a worker died; key and row as slots take them."""
+
+
+class Backlog:
+    """The jobs that wait in this process. `sizes` are how many jobs the calls of batch handlers take, by task."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self.sizes = sizes
+        self.batches: deque[Batch] = deque()
+        self.calls: deque[Call] = deque()
+        self.suspects: deque[Suspect] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self.suspects or self.batches or self.calls)
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs wait."""
+        in_calls = sum(len(call.pairs) for call in self.calls) if self.calls else 0
+        return sum(batch.waiting for batch in self.batches) + len(self.suspects) + in_calls
+
+    def add(self, batch: Batch) -> None:
+        """Queue a batch; suspects, and jobs of batch handlers, are taken out of it."""
+        if batch.suspects:
+            self.suspects.extend((batch, key, row) for key, row in batch.skim(batch.suspects))
+        if self.sizes:
+            self.calls.extend(calls_of(batch, self.sizes))
+        self.batches.append(batch)
+
+    def served(self, batch: Batch) -> None:
+        """Let a batch go of which slots have taken all."""
+        if self.batches and self.batches[0] is batch and not batch.waiting:
+            self.batches.popleft()
+
+    def take_all(self) -> Iterator[tuple[Batch, LeasedJob]]:
+        """Take everything out."""
+        while self.batches:
+            batch = self.batches.popleft()
+            yield from ((batch, job) for job in batch.take_rest())
+        while self.suspects:
+            batch, key, row = self.suspects.popleft()
+            yield batch, batch.job(key, row)
+        while self.calls:
+            call = self.calls.popleft()
+            yield from ((call.batch, call.batch.job(key, row)) for key, row in call.pairs)
