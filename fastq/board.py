@@ -63,6 +63,11 @@ def running_key(lease: int, ordinal: int) -> int:
     return lease << KEY_ORDINAL_BITS | ordinal
 
 
+def has_keys(lease: int) -> bool:
+    """Tell whether the jobs of a lease can be named by keys: those of all leases that fastq numbers can."""
+    return 0 < lease < 1 << (63 - KEY_ORDINAL_BITS)
+
+
 def split_key(key: int) -> tuple[int, int]:
     """Return (lease, ordinal) of a running key."""
     return key >> KEY_ORDINAL_BITS, key & ((1 << KEY_ORDINAL_BITS) - 1)

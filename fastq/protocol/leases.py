@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from fastq.board import KEY_ORDINAL_BITS
+from fastq.board import has_keys
 from fastq.protocol.claim import Claimed, Lane, Packet
 from fastq.protocol.packed import repaired
 from fastq.sql import statement
@@ -30,7 +30,7 @@ class HeldLease:
     @property
     def has_keys(self) -> bool:
         """Whether its jobs can have keys on the board: leases that fastq made do."""
-        return 0 < self.lease < 1 << (63 - KEY_ORDINAL_BITS)
+        return has_keys(self.lease)
 
 
 async def list_leases(conn: AsyncConnection[Any], *, shard: int, worker: int) -> list[HeldLease]:

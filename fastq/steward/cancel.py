@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from fastq.board import Board, Word, running_key
+from fastq.board import Board, Word, has_keys, running_key
 from fastq.link import Link
 from fastq.protocol import jobs
 from fastq.steward.leader import Leader
@@ -40,7 +40,8 @@ class Canceller:
         cells = {cell[Word.WORKER_ID]: cell for cell in self._board.cells if cell.state.working}
         marks = []
         for shard in range(self._shards) if cells else ():
-            marks += await self._link.call(partial(jobs.cancellations, shard=shard, workers=list(cells)))
+            found = await self._link.call(partial(jobs.cancellations, shard=shard, workers=list(cells)))
+            marks += [mark for mark in found if has_keys(mark.lease)]  # of others nothing runs: no worker has them
         for mark in marks:
             cell = cells[mark.worker]
             if cell[Word.WORKER_ID] == mark.worker:

@@ -98,10 +98,11 @@ def _strikes(policy: RestartPolicy, record: Record, life: Life) -> int:
 def loop_code(records: Iterable[Record], *, fleet_was_ready: bool) -> ExitCode:
     """Return the exit code when every seat is in a crash loop.
 
-    When no worker ever got ready and all failed for the same stated reason, that reason says more than 6.
+    When no worker ever got ready and all failed for the same stated reason, that reason says more than 6. A schema that
+    is not theirs any more is one at any time: the database was migrated under them.
     """
     codes = {record.last_code for record in records}
-    if not fleet_was_ready and len(codes) == 1:
+    if len(codes) == 1 and (not fleet_was_ready or codes == {ExitCode.SCHEMA}):
         for code in _CODES_AT_START:
             if code in codes:
                 return code

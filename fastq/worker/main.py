@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import uvloop
+from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 
 from fastq.app import App
 from fastq.board import COUNTERS, Word
@@ -44,6 +45,7 @@ log = logging.getLogger("fastq.worker")
 SETUP = f"set synchronous_commit = off; {BY_INDEX}"
 """Losing a claim or an ack in a crash of the database only repeats jobs; enqueues are durable all the same."""
 
+_OTHER_SCHEMA = (UndefinedColumn, UndefinedFunction, UndefinedTable)
 _CANCEL_GRACE_S = 1.0
 _FLUSH_S = 5.0
 _CLOSE_S = 5.0
@@ -61,6 +63,9 @@ def run(child: Child[WorkerConfig]) -> int:
     except FastqError as exc:
         log.error("%s", exc)  # noqa: TRY400 - its message is for people; a traceback is not
         return exc.exit_code
+    except _OTHER_SCHEMA as exc:
+        log.error("the database has been migrated under this worker, which needs its own fastq's schema: %s", exc)  # noqa: TRY400
+        return ExitCode.SCHEMA
     except Exception:
         log.exception("the worker cannot go on")
         return ExitCode.CRASH

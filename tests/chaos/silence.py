@@ -25,8 +25,11 @@ OURS = """task like 'chaos.jobs.%' and task not in ('chaos.jobs.tick', 'chaos.jo
 
 TO_DO = f"""
 select (select count(*) from fastq.ready where {OURS}) + (select count(*) from fastq.scheduled where {OURS})
-  + (select count(*) from fastq.packet where cut)
-  + (select count(*) from fastq.lease l join fastq.worker w on w.shard = l.shard and w.id = l.worker),
+  + (select count(*) from fastq.packet p where cut and not exists (select from fastq.ready r where r.packet = p.pos)
+     and not exists (select from fastq.lease l where l.packet = p.pos)
+     and not exists (select from fastq.scheduled s where s.packet = p.pos))
+  + (select count(*) from fastq.lease l join fastq.worker w on w.shard = l.shard and w.id = l.worker
+     where w.name not like 'elsewhere %' and l.id between 1 and 1::int8 << 46),
   array(select pid from fastq.worker)
 """
 TABLES = ("packet", "ready", "scheduled", "lease", "worker", "progress", "unique_key", "leader")

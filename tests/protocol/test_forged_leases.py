@@ -7,9 +7,13 @@ import pytest
 from scene import Conn, ask, hire, put, states, take
 from test_worker_side import Rig, rig
 
+from fastq.board import Board, Word, running_key
 from fastq.ending import Died
 from fastq.outcome import conclude
 from fastq.protocol import packed, reap
+from fastq.states import CellState
+from fastq.steward.cancel import Canceller
+from fastq.steward.leader import Leader
 
 __all__ = ["rig"]
 
@@ -113,3 +117,19 @@ def test_what_is_repaired_once_is_well(batch: bytes) -> None:
     rows, bad = packed.decode(whole)
     assert all(map(packed.is_row, rows))
     assert not bad
+
+
+async def test_a_mark_on_a_lease_without_keys_stops_no_cancellation(rig: Rig, conn: Conn, dsn: str) -> None:
+    """The other marks reach their workers' letter boxes."""
+    (job,) = await put(conn, "{}")
+    lease = (await take(conn, rig.worker)).lease
+    await forge(conn, rig.worker, b'[[1,"t",0,0,{}]]', lease=2**63 - 1)
+    mark = "insert into fastq.cancellation (shard, job, lease, ord) values (0, %s, %s, 0)"
+    await conn.execute(mark, [7, 2**63 - 1])
+    await conn.execute(mark, [job, lease])
+    board = Board(cells=1, running=1)
+    cell = board.cells[0]
+    cell[Word.WORKER_ID], cell.state = rig.worker, CellState.RUNNING
+    leader = Leader(rig.link, rig.link, holder="x", shards=1)
+    assert await Canceller(board, rig.link, leader, lease_s=30, shards=1).step() == 1
+    assert cell.collect() == [running_key(lease, 0)]
