@@ -37,8 +37,9 @@ class Found:
 
     @property
     def job(self) -> str:
-        """What the jobs did."""
-        return str(self._settings.get("job", "noop"))
+        """What the jobs did, and how large they were where that is not as usual."""
+        job, size = str(self._settings.get("job", "noop")), self._settings.get("payload_bytes", 51)
+        return job if size == 51 else f"{job}, {size:,} B"
 
     @property
     def seconds(self) -> float | None:
