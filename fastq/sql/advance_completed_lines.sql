@@ -2,8 +2,14 @@
 -- were not settled; returns how many did.
 -- Locks: head rows for no key update; of lines that run empty, for update skip locked (the caller holds the leases).
 -- Index: lease scan, progress_pkey, head_job. Caller: protocol.ordered.
-select count(*) filter (where fastq.advance(%(shard)s, u.id)) as advanced
-from fastq.lease l
-join fastq.progress p on p.shard = %(shard)s and p.lease = l.id and p.completed
-cross join lateral fastq.jobs_of(l) u
-where l.shard = %(shard)s and l.worker = %(worker)s and u.ord = p.ord and fastq.ordered_of(u.meta) is not null
+with taken as materialized (
+  select l.id as lease, u.ord, u.id, u.meta
+  from fastq.lease l cross join lateral fastq.jobs_of(l) u
+  where l.shard = %(shard)s and l.worker = %(worker)s
+    and exists (select from fastq.progress p where p.shard = %(shard)s and p.lease = l.id and p.completed offset 0)
+)
+select count(*) filter (where fastq.advance(%(shard)s, t.id)) as advanced
+from taken t
+where fastq.ordered_of(t.meta) is not null
+  and exists (select from fastq.progress p
+              where p.shard = %(shard)s and p.lease = t.lease and p.ord = t.ord and p.completed offset 0)

@@ -30,19 +30,21 @@ held as materialized (
   order by l.id
   for no key update
 ),
+taken as materialized (
+  select h.id as lease, h.queue, h.priority, u.ord, u.id, u.task, u.enqueued_ms, u.payload, u.group_key
+  from held h cross join lateral fastq.jobs_of(h.lease) u
+),
 job as materialized (
   select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.keep_s, i.result, i.frees, i.advances, i.anew, i.ran_ms,
          coalesce(case when i.recalls then (
            select fastq.with_checkpoint(i.meta, p.checkpoint) from fastq.progress p
            where p.shard = %(shard)s and p.lease = i.lease and p.ord = i.ord and p.checkpoint is not null) end, i.meta) as meta,
-         h.queue, h.priority, u.group_key, u.id, coalesce(i.task, u.task) as task,
+         u.queue, u.priority, u.group_key, u.id, coalesce(i.task, u.task) as task,
          least(greatest(u.enqueued_ms, 0), 253402214399999) as enqueued_ms,
          coalesce(i.payload, u.payload) as payload,
-         exists (select from fastq.progress p where p.shard = %(shard)s and p.lease = i.lease and p.ord = i.ord and p.completed)
-           as completed
-  from held h
-  cross join lateral fastq.jobs_of(h.lease) u
-  join item i on i.lease = h.id and i.ord = u.ord
+         exists (select from fastq.progress p where p.shard = %(shard)s and p.lease = i.lease and p.ord = i.ord and p.completed
+                 offset 0) as completed
+  from taken u join item i on i.lease = u.lease and i.ord = u.ord
 ),
 marked as (
   update fastq.lease l set done = l.done || m.ords

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from fastq.sql import statement
+from fastq.sql import BY_INDEX, statement
 from fastq.steward.main import SETUP
 
 pytestmark = pytest.mark.protocol
@@ -148,3 +148,39 @@ def test_a_few_of_many_cost_little(burst: psycopg.Connection[Any]) -> None:
     """A limit of ten jobs is not paid for with a look at all of them."""
     done, handled = work(burst, "select fastq.delete_jobs(states => array['ready'], most => 10)", {})
     assert (done, handled < 2000) == (10, True)
+
+
+MOST_OF_LEASE = 120
+"""So many for each job of a lease, whose fields are rows too; the square would be 20,000."""
+
+LEASE = """
+insert into fastq.worker (shard, id, host, pid, expires_at) select 0, 1, 'h', 1, now() + interval '1 hour';
+insert into fastq.lease (shard, id, worker, queue, priority, group_key, batch)
+select 0, 1, 1, 'default', 4, '',
+       convert_to(json_agg(json_build_array(n, 't', 0, 1, n, n, null))::text, 'UTF8') from generate_series(1, 500) n;
+insert into fastq.progress (shard, lease, ord, completed) select 0, 1, n, true from generate_series(250, 499) n;
+"""
+NOTHING = (
+    "goes done state succeeded delay_s 0 attempt 1 meta {} keep_s 0 task null payload null result null frees true "
+    "advances false anew false recalls true ran_ms 1"
+).split()
+
+
+def test_settling_in_proportion_to_the_jobs(burst: psycopg.Connection[Any]) -> None:
+    """The jobs of one lease are taken apart once, and not once for each of them that ends."""
+    burst.execute(LEASE.encode())
+    burst.execute(BY_INDEX.encode())
+    each = {name: [None if value == "null" else value] * 500 for name, value in zip(*[iter(NOTHING)] * 2, strict=True)}
+    params = {"shard": 0, "worker": 1, "lease": [1] * 500, "ord": list(range(500)), **each}
+    done, handled = work(burst, statement("settle_jobs_if_leased"), params)
+    assert done == 500
+    assert 500 <= handled <= MOST_OF_LEASE * 500
+
+
+def test_lines_go_on_in_proportion_to_the_jobs(burst: psycopg.Connection[Any]) -> None:
+    """So are those of a dead worker whose ordered jobs had completed."""
+    burst.execute(LEASE.encode())
+    burst.execute(BY_INDEX.encode())
+    done, handled = work(burst, statement("advance_completed_lines"), {"shard": 0, "worker": 1})
+    assert done == 0
+    assert 500 <= handled <= MOST_OF_LEASE * 500
