@@ -13,9 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from line import Conversation, Line
 
 from chaos.fleet import Fleet, owners_of, signal_all
-from chaos.proxy import Conversation, Proxy
 
 if TYPE_CHECKING:
     from chaos.stage import Stage
@@ -168,34 +168,39 @@ def failover(stage: Stage, rng: random.Random) -> None:
 
 def deaf_for_good(stage: Stage, rng: random.Random) -> None:
     """Let connections fall silent until everybody has left; it is up to the client to give them up."""
-    who = rng.choice(sorted(stage.proxies))
-    silent = [(proxy, proxy.deafen(rng, rng.choice((0.2, 0.5, 1.0)))) for proxy in stage.proxies[who]]
+    who = rng.choice(sorted(stage.lines))
+    silent = [(line, line.deafen(_a_share(rng, rng.choice((0.2, 0.5, 1.0))))) for line in stage.lines[who]]
     fault = begin(stage, "deaf for good", repeats=True)
     fault.detail = f"{_cut_off(stage, fault, who, silent)} connections of {who}"
     fault.ended = fault.began + GIVEN_UP_S
-    for proxy, some in silent:
-        stage.at_last.append(partial(proxy.cut, some))
+    for line, some in silent:
+        stage.at_last.append(partial(line.cut, some))
 
 
 def deaf(stage: Stage, rng: random.Random) -> None:
     """Let connections of one fleet, or of the producers, fall silent, then go on, or break."""
-    who = rng.choice(sorted(stage.proxies))
+    who = rng.choice(sorted(stage.lines))
     share, heals = rng.choice((0.2, 0.5, 1.0)), rng.random() < 0.5
     lasts_s = rng.uniform(0.5, 2.0) * stage.cell.lease_s
-    silent = [(proxy, proxy.deafen(rng, share)) for proxy in stage.proxies[who]]
+    silent = [(line, line.deafen(_a_share(rng, share))) for line in stage.lines[who]]
     fault = begin(stage, "deaf", repeats=True, lingers_s=_lingers_s(stage))
     count = _cut_off(stage, fault, who, silent)
     fault.detail = f"{count} connections of {who}, {'heal' if heals else 'break'} after {lasts_s:.1f} s"
 
     def end() -> None:
-        for proxy, talking in silent:
-            (proxy.hear if heals else proxy.cut)(talking)
+        for line, talking in silent:
+            (line.hear if heals else line.cut)(talking)
         fault.ended = time.monotonic()
 
     stage.later(lasts_s, end)
 
 
-def _cut_off(stage: Stage, fault: Fault, who: str, silent: list[tuple[Proxy, list[Conversation]]]) -> int:
+def _a_share(rng: random.Random, share: float) -> Callable[[list[Conversation]], list[Conversation]]:
+    """Choose about a `share` of the conversations, at least one if there are any."""
+    return lambda talking: rng.sample(talking, max(1, round(len(talking) * share))) if talking else []
+
+
+def _cut_off(stage: Stage, fault: Fault, who: str, silent: list[tuple[Line, list[Conversation]]]) -> int:
     """Write down whom silence touches: the workers at these connections, or the fleet of a steward that is at one."""
     fleet = stage.seats.get(who)
     ports = {conversation.port for _, some in silent for conversation in some}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -28,14 +29,16 @@ RUNS = "FASTQ_CHAOS_RUNS"
 """The environment variable that names the folder to write to."""
 
 _files: dict[int, int] = {}
+_opening = threading.Lock()  # a process has one file, though threads write their first lines at once
 
 
 def note(mark: str, number: int, rest: str = "") -> None:
     """Append one line about a run; it is in the kernel when this returns, so that kill -9 does not lose it."""
     pid = os.getpid()
-    if pid not in _files:
-        path = Path(os.environ[RUNS]) / f"runs-{pid}-{time.monotonic_ns()}.log"
-        _files[pid] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    with _opening:
+        if pid not in _files:
+            path = Path(os.environ[RUNS]) / f"runs-{pid}-{time.monotonic_ns()}.log"
+            _files[pid] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(_files[pid], f"{mark} {number} {time.monotonic():.6f} {rest}\n".encode())
 
 

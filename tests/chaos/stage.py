@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from line import Line
 
 from chaos import silence
 from chaos.cells import Cell
@@ -25,7 +26,6 @@ from chaos.fleet import Fleet, environment_for, signal_all
 from chaos.jobs import LIMITED, RETRY
 from chaos.kinds import EACH, LIGHT
 from chaos.ledger import Ledger
-from chaos.proxy import Proxy
 from chaos.rules import MOST_RUNNING
 from chaos.verdict import Played
 from fastq.protocol import limits
@@ -56,7 +56,7 @@ class Stage:
         self.seats: dict[str, Fleet] = {}
         self.fleets: list[Fleet] = []
         self.producers: list[subprocess.Popen[bytes]] = []
-        self.proxies: dict[str, list[Proxy]] = {}
+        self.lines: dict[str, list[Line]] = {}
         self.faults: list[Fault] = []
         self.troubles: list[str] = []
         self.gave_up: Counter[str] = Counter()
@@ -74,7 +74,7 @@ class Stage:
         """Start the database, two fleets and two producers."""
         self.cluster.open()
         for who in (*SEATS, "producers") if self.cell.proxied else ():
-            self.proxies[who] = [_opened(server.port) for server in self.cluster.servers]
+            self.lines[who] = [_opened(server.port) for server in self.cluster.servers]
         self._migrate()
         for seat in SEATS:
             self._start(seat)
@@ -96,7 +96,7 @@ class Stage:
 
     def dsn_of(self, who: str) -> str:
         """Return the DSN that a fleet or the producers get."""
-        return self.cluster.dsn([proxy.port for proxy in self.proxies[who]] if self.proxies else None)
+        return self.cluster.dsn([line.port for line in self.lines[who]] if self.lines else None)
 
     def _start(self, seat: str) -> Fleet:
         options = ["-p", str(WORKERS), "-c", "20", "--threads", "4", "--no-pin", "--poll-interval", "0.5"]
@@ -305,10 +305,10 @@ class Stage:
             producer.wait()
         if self.crowd is not None:
             self.crowd.close()
-        for proxies in self.proxies.values():
-            for proxy in proxies:
-                proxy.close()
-        self.proxies.clear()
+        for lines in self.lines.values():
+            for line in lines:
+                line.close()
+        self.lines.clear()
         self.cluster.close()
 
 
@@ -316,7 +316,5 @@ def _is_ready(fleet: Fleet) -> bool:
     return fleet.ready() >= WORKERS
 
 
-def _opened(port: int) -> Proxy:
-    proxy = Proxy(lambda: port)
-    proxy.open()
-    return proxy
+def _opened(port: int) -> Line:
+    return Line(f"host=127.0.0.1 port={port}").open()

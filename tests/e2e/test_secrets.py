@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from line import Line
 from psycopg import conninfo
 
 pytestmark = pytest.mark.e2e
@@ -90,96 +86,28 @@ def test_an_unescaped_password_is_not_told_as_a_host() -> None:
     assert SECRET not in text
 
 
-class Cable:
-    """A TCP port that leads to the test's server until it is cut."""
-
-    def __init__(self, dsn: str) -> None:
-        self._to = conninfo.conninfo_to_dict(dsn)
-        self.secret = str(self._to.get("password") or SECRET)
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._ends: list[socket.socket] = []
-        self._cut = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def dsn(self) -> str:
-        """The server's DSN through this port, with a password, whether the server asks for one or not."""
-        host, port = self._server.getsockname()
-        way = {"host": host, "port": port, "hostaddr": None, "password": self.secret, "sslmode": "disable"}
-        return conninfo.make_conninfo(**{**self._to, **way})
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._server.accept()
-                if self._cut:
-                    near.close()
-                    continue
-                far = self._connect()
-                self._ends += [near, far]
-                threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
-
-    def _connect(self) -> socket.socket:
-        host, port = str(self._to.get("host", "127.0.0.1")), int(str(self._to.get("port", 5432)))
-        if host.startswith("/"):
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(f"{host}/.s.PGSQL.{port}")
-            return far
-        return socket.create_connection((host, port))
-
-    def _carry(self, near: socket.socket, far: socket.socket) -> None:
-        with suppress(OSError, ValueError):
-            while True:
-                for end in select.select([near, far], [], [])[0]:
-                    data = end.recv(65536)
-                    if not data:
-                        return near.shutdown(socket.SHUT_RDWR)
-                    (far if end is near else near).sendall(data)
-
-    def cut(self) -> None:
-        """Break all connections and let nobody in any more."""
-        self._cut = True
-        for end in self._ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Give everything back."""
-        self.cut()
-        self._server.close()
-        for end in self._ends:
-            end.close()
-
-
-@pytest.fixture
-def cable(dsn: str) -> Iterator[Cable]:
-    """A cable to the test's database."""
-    laid = Cable(dsn)
-    yield laid
-    laid.close()
-
-
-def test_a_fleet_that_loses_its_database_does_not_tell_the_password(cable: Cable) -> None:
+def test_a_fleet_that_loses_its_database_does_not_tell_the_password(dsn: str) -> None:
     """Worker, steward and listener say what is wrong, again and again, with stacks and all, but not that."""
-    env = {**os.environ, "FASTQ_DSN": cable.dsn}
-    with Path("log").open("w") as log:
+    secret = str(conninfo.conninfo_to_dict(dsn).get("password") or SECRET)
+    with Line(dsn) as line, Path("log").open("w") as log:
+        env = {**os.environ, "FASTQ_DSN": conninfo.make_conninfo(line.dsn, password=secret, sslmode="disable")}
         child = subprocess.Popen(
             [sys.executable, "-m", "fastq", "worker", "jobs:app", "-p", "1", "--shutdown-timeout", "1"],
             stderr=log,
             env=env,
         )
-    try:
-        wait_line(child, "is ready")
-        wait_line(child, "steward .* started")
-        cable.cut()
-        wait_line(child, r"steward +\d+ not listening, workers poll meanwhile: ")
-        wait_line(child, r"link +\d+ database trouble \(1\), trying again: ", count=3)
-        child.send_signal(signal.SIGUSR1)
-        wait_line(child, "runs \\(lease/job\\): none")
-    finally:
-        child.send_signal(signal.SIGTERM)
-        child.wait(60)
-    assert cable.secret not in Path("log").read_text()
+        try:
+            wait_line(child, "is ready")
+            wait_line(child, "steward .* started")
+            line.shut()
+            wait_line(child, r"steward +\d+ not listening, workers poll meanwhile: ")
+            wait_line(child, r"link +\d+ database trouble \(1\), trying again: ", count=3)
+            child.send_signal(signal.SIGUSR1)
+            wait_line(child, "runs \\(lease/job\\): none")
+        finally:
+            child.send_signal(signal.SIGTERM)
+            child.wait(60)
+    assert secret not in Path("log").read_text()
 
 
 def wait_line(child: subprocess.Popen[bytes], pattern: str, *, count: int = 1) -> None:

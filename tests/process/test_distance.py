@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import handlers
 import pytest
-from distance import Distance
 from fleet import Fleet
+from line import Line
 from probe import Db, enqueue, wait_empty
 
 pytestmark = pytest.mark.process
@@ -33,7 +33,7 @@ def test_claims_bring_as_much_as_their_trip_needs(dsn: str, db: Db, trip_ms: int
     """Of jobs of a millisecond, free places alone give some 40 a claim: far away there are many more, each job once."""
     db.execute(COUNT_CLAIMS.encode())
     enqueue(*[handlers.tick.job()] * JOBS)
-    with Distance(dsn, trip_ms / 1000) as far, Fleet(far, "-c", str(SLOTS)):
+    with Line(dsn, delay_s=trip_ms / 2000) as far, Fleet(far.dsn, "-c", str(SLOTS)):
         wait_empty(db)
     sizes = [row[0] for row in db.execute("select jobs from claims order by n").fetchall()]
     assert sum(sizes) == JOBS

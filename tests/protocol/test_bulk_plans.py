@@ -160,17 +160,23 @@ select 0, 1, 1, 'default', 4, '',
        convert_to(json_agg(json_build_array(n, 't', 0, 1, n, n, null))::text, 'UTF8') from generate_series(1, 500) n;
 insert into fastq.progress (shard, lease, ord, completed) select 0, 1, n, true from generate_series(250, 499) n;
 """
-NOTHING = (
-    "goes done state succeeded delay_s 0 attempt 1 meta {} keep_s 0 task null payload null result null frees true "
-    "advances false anew false recalls true ran_ms 1"
-).split()
+NOTHING = {
+    **dict.fromkeys(("task", "payload", "result")),
+    **dict.fromkeys(("advances", "anew", "recalls"), False),
+    **dict.fromkeys(("delay_s", "keep_s", "ran_ms"), 0),
+    "goes": "done",
+    "state": "succeeded",
+    "attempt": 1,
+    "meta": "{}",
+    "frees": True,
+}
 
 
 def test_settling_in_proportion_to_the_jobs(burst: psycopg.Connection[Any]) -> None:
     """The jobs of one lease are taken apart once, and not once for each of them that ends."""
     burst.execute(LEASE.encode())
     burst.execute(BY_INDEX.encode())
-    each = {name: [None if value == "null" else value] * 500 for name, value in zip(*[iter(NOTHING)] * 2, strict=True)}
+    each = {name: [value] * 500 for name, value in NOTHING.items()}
     params = {"shard": 0, "worker": 1, "lease": [1] * 500, "ord": list(range(500)), **each}
     done, handled = work(burst, statement("settle_jobs_if_leased"), params)
     assert done == 500

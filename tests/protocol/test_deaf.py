@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import conninfo
+from line import Line
 
 from fastq import database
 from fastq.client.pool import AsyncPool, Use
@@ -23,47 +20,11 @@ pytestmark = pytest.mark.protocol
 HOLD = "select value from fastq.setting where name = 'shards' for update"
 
 
-class Line:
-    """A listener on localhost that forwards to the server's socket until it is told to fall silent."""
-
-    def __init__(self, dsn: str) -> None:
-        parts = conninfo.conninfo_to_dict(dsn)
-        self._server = f"{parts['host']}/.s.PGSQL.{parts['port']}"
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = [self._listener]
-        self.silent = threading.Event()
-        self.dsn = conninfo.make_conninfo(dsn, host="127.0.0.1", port=self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                here, _ = self._listener.accept()
-                there = socket.socket(socket.AF_UNIX)
-                there.connect(self._server)
-                self._open += [here, there]
-                for source, sink in ((here, there), (there, here)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while chunk := source.recv(65536):
-                if self.silent.is_set():
-                    return
-                sink.sendall(chunk)
-
-    def close(self) -> None:
-        """Hang up."""
-        for end in self._open:
-            end.close()
-
-
 @pytest.fixture
 def line(dsn: str) -> Iterator[Line]:
     """Give a line that hears."""
-    opened = Line(dsn)
-    yield opened
-    opened.close()
+    with Line(dsn) as opened:
+        yield opened
 
 
 def test_a_synchronous_statement_without_an_answer_fails(line: Line) -> None:
@@ -71,7 +32,7 @@ def test_a_synchronous_statement_without_an_answer_fails(line: Line) -> None:
     with database.connect(line.dsn) as conn:
         with database.answering(conn, 60.0):
             assert conn.execute("select 1").fetchone() == (1,)
-        line.silent.set()
+        line.deafen()
         with pytest.raises(psycopg.OperationalError, match="did not answer"), database.answering(conn, 0.05):
             conn.execute("select 1")
         assert conn.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE
@@ -83,7 +44,7 @@ async def test_an_asynchronous_statement_without_an_answer_fails(line: Line) -> 
     async with await database.connect_async(line.dsn) as conn:
         with database.answering(conn, 60.0):
             await (await conn.execute("select 1")).fetchone()
-        line.silent.set()
+        line.deafen()
         with pytest.raises(psycopg.OperationalError), database.answering(conn, 0.05):
             await conn.execute("select 1")
         assert conn.closed
@@ -96,14 +57,13 @@ async def test_a_session_that_was_given_up_holds_its_locks_no_longer(line: Line,
     async def be_cut_off() -> None:
         async with pool.connection(Use.HELD) as conn, conn.transaction():
             await conn.execute(HOLD)
-            line.silent.set()
+            line.deafen()
             with database.answering(conn, 0.05):
                 await conn.execute("select 1")
 
     async with await database.connect_async(dsn) as other:
         with pytest.raises(psycopg.OperationalError):
             await be_cut_off()
-        line.silent.clear()  # new conversations are heard; the old one has lost its thread
         with database.answering(other, 30.0):
             await other.execute(HOLD)
     await pool.close()
@@ -121,11 +81,8 @@ async def test_a_link_ends_the_session_that_it_lost(line: Line) -> None:
         async with conn.transaction():
             await conn.execute(HOLD)
             if tries == 1:
-                line.silent.set()
-            try:
-                await conn.execute("select 1")
-            finally:
-                line.silent.clear()
+                line.deafen()
+            await conn.execute("select 1")
 
     await link.call(operation)
     assert tries == 2
@@ -145,11 +102,8 @@ async def test_a_link_loses_its_patience_in_each_of_the_operations_that_wait_for
         nonlocal tries
         tries += 1
         if tries == 1:
-            line.silent.set()
-        try:
-            await conn.execute("select 1")
-        finally:
-            line.silent.clear()
+            line.deafen()
+        await conn.execute("select 1")
 
     await asyncio.gather(link.call(well), link.call(unheard))
     assert tries == 2
