@@ -43,6 +43,8 @@ alter table fastq.scheduled add constraint scheduled_packet check (
   (jobs is null) = (packet is null) and (jobs is null or jobs between 1 and 1024 and attempt = 0 and reason = 'scheduled'
     and id between 0 and (1::int8 << 62)))
   not valid;
+-- Claims begin behind the least place there is.
+alter table fastq.ready add constraint ready_place check (pos > -9223372036854775808) not valid;
 
 -- A lease holds jobs of their own in `batch`, or else `jobs` of a packet from the one with the id `first` on.
 alter table fastq.lease
@@ -55,7 +57,10 @@ alter table fastq.lease
   add column meta json,
   add constraint lease_packet check (
     packet is null or (first between 0 and (1::int8 << 62) and jobs between 1 and 1024 and task is not null
-                       and enqueued_ms is not null)) not valid;
+                       and enqueued_ms is not null)) not valid,
+  add constraint lease_time check (fastq.is_time(claimed_at)) not valid;
+alter table fastq.finished
+  add constraint finished_times check (fastq.is_time(finished_at) and fastq.is_time(expires_at) is not false) not valid;
 
 do $$
 begin

@@ -78,7 +78,7 @@ def worker_table(workers: Sequence[WorkerSurvey]) -> Table:
 
 
 def _worker_row(worker: WorkerSurvey) -> list[str]:
-    told = worker.counters if isinstance(worker.counters, dict) else {}
+    told = worker.counters or {}
     found = (told.get(name) for name in _COUNTERS)
     numbers = [f"{count:,}" if isinstance(count, int) else "?" for count in found]
     left = _EXPIRED if worker.left_s <= 0 else duration(worker.left_s)

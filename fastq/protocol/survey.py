@@ -176,8 +176,20 @@ def _ready(conn: Connection[Any], tally: _Tally, shard: int, cap: int) -> None:
 def _workers(conn: Connection[Any]) -> tuple[WorkerSurvey, ...]:
     rows = conn.execute(statement("survey_workers"), {"limit": _WORKERS_MOST}).fetchall()
     return tuple(
-        WorkerSurvey(id=r[0], host=r[1], pid=r[2], name=r[3], age_s=r[4], left_s=r[5], counters=r[6]) for r in rows
+        WorkerSurvey(id=r[0], host=r[1], pid=r[2], name=r[3], age_s=r[4], left_s=r[5], counters=_counters(r[6]))
+        for r in rows
     )
+
+
+def _counters(told: Any) -> dict[str, Any] | None:
+    """Return what can be shown of what a worker, or somebody else, has written there."""
+    if not isinstance(told, dict):
+        return None
+    return {
+        name: value
+        for name, value in told.items()
+        if isinstance(value, str) or (isinstance(value, int) and abs(value) < 1 << 53)
+    }
 
 
 def _fleet(conn: Connection[Any]) -> Fleet:

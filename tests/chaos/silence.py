@@ -13,6 +13,7 @@ import psycopg
 
 from chaos.fleet import Fleet, processes_of
 from chaos.verdict import Remains
+from fastq.states import ExitCode
 
 if TYPE_CHECKING:
     from chaos.stage import Stage
@@ -73,7 +74,7 @@ def _dismiss(stage: Stage) -> None:
     for fleet in stage.seats.values():
         if stage.wait(f"{fleet.name} to leave", partial(_has_left, fleet), LEAVES_S):
             code = fleet.process.returncode
-            if code:
+            if code and not (stage.crowd is not None and code == ExitCode.OVERRAN):  # its leases may be strangers' ones
                 stage.troubles.append(f"{fleet.name} left with exit code {code} at the end")
     stage.wait("orphans to leave", lambda: not any(fleet.processes() for fleet in stage.fleets), LEAVES_S)
 

@@ -46,6 +46,20 @@ def test_empty_database_says_what_to_do_next(db: Db) -> None:
     assert "fastq enqueue MODULE:app TASK" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "counters", ['{"claimed": 18446744073709551616, "failed": 3}', "[1]", '{"claimed": 1e400}', "7"]
+)
+def test_workers_with_odd_counters_are_shown(db: Db, counters: str) -> None:
+    """So are counters that nobody can read; the others of that worker are told."""
+    db.execute(
+        "insert into fastq.worker (shard, id, host, pid, expires_at, counters) values (0, 1, 'h', 1, now(), %s)",
+        [counters],
+    )
+    assert status().returncode == 0
+    (worker,) = json.loads(status("--json").stdout)["workers"]
+    assert worker["counters"] == ({"failed": 3} if "failed" in counters else {} if "{" in counters else None)
+
+
 @pytest.mark.parametrize("moment", ["infinity", "-infinity", "294276-12-31 23:59:59+00"])
 def test_workers_from_the_end_of_time_are_shown(db: Db, moment: str) -> None:
     """Whoever may insert a worker may write such times: `status`, with and without --json, and `workers list` go on."""

@@ -330,9 +330,22 @@ async def test_counts_are_of_jobs(conn: Conn) -> None:
             " values (0, 7, 7, 'q', 4, '', 7, 9223372036854775800, 9, 't', 0)"
         ),
         "lease_0 (shard, id, worker, queue, priority, group_key, packet) values (0, 7, 7, 'q', 4, '', 7)",
+        (
+            "lease_0 (shard, id, worker, queue, priority, group_key, batch, claimed_at)"
+            " values (0, 7, 7, 'q', 4, '', '[]', '-infinity')"
+        ),
+        "ready_0 (pos, task) values (-9223372036854775808, 't')",
+        (
+            "finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, finished_at)"
+            " values (0, 7, 'failed', 4, 1, 0, 'q', '', 't', 'infinity')"
+        ),
+        (
+            "finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, expires_at)"
+            " values (0, 7, 'failed', 4, 1, 0, 'q', '', 't', '20000-01-01')"
+        ),
     ],
 )
-async def test_the_door_refuses_what_is_no_packet(conn: Conn, row: str) -> None:
-    """Numbers that would overflow, jobs without a packet or a packet without jobs, a past that packets do not have."""
+async def test_the_door_refuses_what_nobody_can_take(conn: Conn, row: str) -> None:
+    """Numbers that would overflow, times that no client reads, a packet without jobs, a past packets do not have."""
     with pytest.raises(psycopg.errors.CheckViolation):
         await conn.execute(f"insert into fastq.{row}".encode())
