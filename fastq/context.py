@@ -16,7 +16,8 @@ from fastq.errors import CheckpointTooLarge, LeaseLost, UsageError
 from fastq.flow import counted
 from fastq.job import JobRef, JobSpec, at_ms
 from fastq.producer import Producer
-from fastq.protocol import completion, unique
+from fastq.protocol import completion
+from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.completion import Place
 from fastq.protocol.refusal import is_undone
 
@@ -108,7 +109,7 @@ class Context:
         else:
             own = await inside_async(conn)
             async with in_utf8(own):
-                kept = await completion.save_checkpoint(own, self.place, text)
+                kept = await carry_out(own, completion.save_checkpoint(self.place, text))
         self._checkpointed(value, retries, kept=kept, borrowed=conn is not None)
 
     def checkpoint_sync(self, value: Any, *, conn: AnyConnection | None = None, extra_retries: int = 0) -> None:
@@ -119,7 +120,7 @@ class Context:
         else:
             own = inside(conn)
             with in_utf8_sync(own):
-                kept = completion.save_checkpoint_sync(own, self.place, text)
+                kept = carry_out_sync(own, completion.save_checkpoint(self.place, text))
         self._checkpointed(value, retries, kept=kept, borrowed=conn is not None)
 
     def _written(self, value: Any) -> str:
@@ -167,7 +168,7 @@ class Context:
                 ours = True
                 if self.unique is not None:
                     with answering(conn):
-                        await unique.free(conn, shard=self.place.shard, job=self.id)
+                        await carry_out(conn, completion.free(self.place, self.id))
         except Exception as exc:
             self.undone = exc if ours and is_undone(exc) else None
             raise
@@ -186,21 +187,22 @@ class Context:
         """
         self._check_open()
         own = await inside_async(conn)
-        if not await completion.complete_in(own, self.place):
+        if not await carry_out(own, completion.complete_in(self.place, frees=self._key)):
             raise LeaseLost(_TAKEN)
-        if self.unique is not None:
-            await unique.free(own, shard=self.place.shard, job=self.id)
         self.completing = True
 
     def complete_sync(self, conn: AnyConnection) -> None:
         """As `complete`, in a synchronous handler; also in Django's transaction."""
         self._check_open()
         own = inside(conn)
-        if not completion.complete_in_sync(own, self.place):
+        if not carry_out_sync(own, completion.complete_in(self.place, frees=self._key)):
             raise LeaseLost(_TAKEN)
-        if self.unique is not None:
-            unique.free_sync(own, shard=self.place.shard, job=self.id)
         self.completing = True
+
+    @property
+    def _key(self) -> int | None:
+        """The job's id, if it holds a unique key."""
+        return None if self.unique is None else self.id
 
     def _check_open(self) -> None:
         if self.completed or self.completing:

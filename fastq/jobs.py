@@ -15,7 +15,8 @@ from fastq.client import AsyncClient, SyncClient, Use, fate
 from fastq.database import as_ours, as_ours_sync
 from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
 from fastq.protocol import jobs, results
-from fastq.protocol.jobs import Cancelled, Cancelling, JobFilter, JobInfo, Request, states_of
+from fastq.protocol.asking import Request, carry_out, carry_out_sync
+from fastq.protocol.jobs import Cancelled, Cancelling, JobFilter, JobInfo, states_of
 from fastq.states import JobState
 
 __all__ = ["Cancelled", "Cancelling", "JobInfo", "JobState", "Jobs"]
@@ -256,11 +257,11 @@ class Jobs:
         async with self._client().connection(use) as conn:
             with told():
                 async with as_ours(conn):
-                    return await jobs.carry_out(conn, request)
+                    return await carry_out(conn, request)
 
     def _ask_sync(self, request: Request[T], use: Use = Use.SLOW) -> T:
         with self._sync_client().connection(use) as conn, told(), as_ours_sync(conn):
-            return jobs.carry_out_sync(conn, request)
+            return carry_out_sync(conn, request)
 
 
 def _filter(

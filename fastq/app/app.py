@@ -26,6 +26,7 @@ from fastq.errors import UsageError
 from fastq.job import JobRef, JobSpec
 from fastq.jobs import Jobs
 from fastq.protocol import completion
+from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.completion import Place
 
 
@@ -91,9 +92,9 @@ class App(Registry, Enqueueing):
         async with self.client.connection(Use.BRIEF) as conn:
             with answering(conn):
                 async with as_ours(conn):
-                    return await completion.save_checkpoint(conn, place, value, retries=retries)
+                    return await carry_out(conn, completion.save_checkpoint(place, value, retries=retries))
 
     def save_checkpoint_sync(self, place: Place, value: str, retries: int | None) -> bool:
         """As `save_checkpoint`, from synchronous code."""
         with self.sync_client.connection(Use.BRIEF) as conn, answering(conn), as_ours_sync(conn):
-            return completion.save_checkpoint_sync(conn, place, value, retries=retries)
+            return carry_out_sync(conn, completion.save_checkpoint(place, value, retries=retries))

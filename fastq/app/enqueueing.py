@@ -16,8 +16,8 @@ from fastq.flow import MOST_DELAY_S
 from fastq.job import JobIds, JobRef, JobSpec, check_spec
 from fastq.jobs import told
 from fastq.protocol import reserve
+from fastq.protocol.asking import Request, carry_out, carry_out_sync
 from fastq.protocol.enqueue import payload
-from fastq.protocol.jobs import Request, carry_out, carry_out_sync
 from fastq.task import RESERVED_S
 
 T = TypeVar("T")

@@ -22,7 +22,8 @@ from fastq.bench.ground import CLAIMANT
 from fastq.bench.jobs import QUEUE, probe
 from fastq.bench.piped import Piped, say
 from fastq.config import PAYLOAD_LIMIT_BYTES
-from fastq.protocol.enqueue import Line, insert_lines_sync
+from fastq.protocol.asking import carry_out_sync
+from fastq.protocol.enqueue import Line, insert_lines
 from fastq.sql import statement
 
 PAUSE_S = (0.010, 0.040)
@@ -56,7 +57,8 @@ def _head(conn: Connection[Any]) -> int:
 def _sample(conn: Connection[Any], child: Piped, number: int) -> float:
     time.sleep(random.uniform(*PAUSE_S))  # noqa: S311 - no secret
     t0_ns = time.monotonic_ns()
-    insert_lines_sync(conn, [Line(probe.job(number=number, t0_ns=t0_ns), PAYLOAD_LIMIT_BYTES)])
+    line = Line(probe.job(number=number, t0_ns=t0_ns), PAYLOAD_LIMIT_BYTES)
+    carry_out_sync(conn, insert_lines([line]))
     conn.execute(statement("notify_workers"))
     return float(child.hear(_ANSWER_S)["at_ns"] - t0_ns) / 1e6
 

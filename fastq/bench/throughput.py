@@ -15,6 +15,7 @@ from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
 from fastq.job import JobIds
 from fastq.protocol import copying
+from fastq.protocol.asking import carry_out_sync
 from fastq.protocol.packing import Packer
 
 
@@ -91,7 +92,7 @@ def _fill(bench: Bench, jobs: int, place: str) -> tuple[JobIds, Spent]:
     specs = (make(i, email) for i in range(jobs))
     if bench.plan.singles:
         packer = Packer(shard=0, limit_bytes=app.payload_limit_bytes, together=1)
-        ids = copying.copy_jobs_sync(bench.ground.conn, specs, packer, shard=0, progress=count)
+        ids = carry_out_sync(bench.ground.conn, copying.copy_jobs(specs, packer, shard=0, progress=count))
     else:
         with app:
             ids = app.enqueue_many_sync(specs, progress=count)

@@ -73,7 +73,8 @@ def list_(limit: int, dsn: str | None, json: bool, **options: Any) -> None:
       fastq jobs list --state failed --queue mail
       fastq jobs list --state failed --error TimeoutError --json | jq '.jobs[].args'
     """
-    from fastq.protocol.jobs import carry_out_sync, survey
+    from fastq.protocol.asking import carry_out_sync
+    from fastq.protocol.jobs import survey
 
     with steering(dsn, "jobs list") as conn:
         found = carry_out_sync(conn, survey(_wanted(options), limit + 1))
@@ -97,7 +98,8 @@ def show(id: int, dsn: str | None, json: bool) -> None:  # noqa: A002 - as it is
     exit: 0, 1 there is no such job (any more)
     """
     from fastq.errors import FastqError
-    from fastq.protocol.jobs import carry_out_sync, find
+    from fastq.protocol.asking import carry_out_sync
+    from fastq.protocol.jobs import find
 
     with steering(dsn, "jobs show") as conn:
         job = carry_out_sync(conn, find(id))
@@ -118,7 +120,8 @@ def retry(ids: tuple[int, ...], **options: Any) -> int:
     \b
     exit: 0, 1 a job given by its id could not be retried
     """
-    from fastq.protocol.jobs import carry_out_sync, retry, retry_many
+    from fastq.protocol.asking import carry_out_sync
+    from fastq.protocol.jobs import retry, retry_many
 
     with steering(options["dsn"], "jobs retry") as conn:
         if ids:
@@ -144,7 +147,8 @@ def cancel(ids: tuple[int, ...], **options: Any) -> int:
     \b
     exit: 0, 1 a job given by its id had ended
     """
-    from fastq.protocol.jobs import cancel, cancel_many, carry_out_sync
+    from fastq.protocol.asking import carry_out_sync
+    from fastq.protocol.jobs import cancel, cancel_many
 
     with steering(options["dsn"], "jobs cancel") as conn:
         if ids:
@@ -168,7 +172,8 @@ def delete(ids: tuple[int, ...], **options: Any) -> int:
     exit: 0, 1 a job given by its id runs, or was gone
     """
     from fastq.errors import FastqError
-    from fastq.protocol.jobs import carry_out_sync, delete, delete_many
+    from fastq.protocol.asking import carry_out_sync
+    from fastq.protocol.jobs import delete, delete_many
 
     def one(job: int) -> str | None:
         try:
@@ -215,7 +220,8 @@ def _each(
     from psycopg.errors import UniqueViolation
 
     from fastq.errors import UsageError
-    from fastq.protocol.jobs import carry_out_sync, find
+    from fastq.protocol.asking import carry_out_sync
+    from fastq.protocol.jobs import find
 
     if options["all"] or any(options[name] for name in ("state", "queue", "task", "error", "limit")):
         raise UsageError("give ids, or a filter, not both")

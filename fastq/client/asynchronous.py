@@ -15,22 +15,18 @@ from fastq import database
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import AsyncPool, Use
+from fastq.client.writing import NOTIFY_EVERY_S, Writing
 from fastq.config import ProducerConfig
 from fastq.connections import in_utf8
 from fastq.database import answering, as_ours
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobIds, JobSpec
-from fastq.protocol import copying, enqueue, reserve, unique, upkeep
-from fastq.protocol.asking import ask
-from fastq.protocol.enqueue import Apart, Line, Progress
-from fastq.protocol.jobs import carry_out
-from fastq.protocol.packing import Packer
+from fastq.protocol import copying, enqueue
+from fastq.protocol.asking import Asked, carry_out
+from fastq.protocol.enqueue import Line, Progress
 from fastq.protocol.unique import Placed
 
 T = TypeVar("T")
-
-NOTIFY_EVERY_S = 0.002
-"""At most one NOTIFY in this time from one process: it holds a cluster-wide lock while it commits."""
 
 BATCH_BYTES = 16 * 1024 * 1024
 """About so much is sent at once: PostgreSQL takes no parameter of a gigabyte."""
@@ -39,14 +35,13 @@ Waiting = tuple[Line, "asyncio.Future[int]", float]
 """A line, its caller, and the time until which it may be tried again."""
 
 
-class AsyncClient:
+class AsyncClient(Writing):
     """The producer of the event loop that runs when it is made."""
 
     def __init__(self, dsn: str, config: ProducerConfig) -> None:
+        super().__init__(config)
         self._loop = asyncio.get_running_loop()
         self._pool = AsyncPool(dsn, config.pool)
-        self._limit_bytes = config.payload_limit_bytes
-        self._retry_s = config.enqueue_retry_s
         self._waiting: deque[Waiting] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._notifying: asyncio.Task[None] | None = None
@@ -86,7 +81,7 @@ class AsyncClient:
 
     async def enqueue(self, spec: JobSpec) -> int:
         """Enqueue one job together with those of other coroutines; returns its id after their common commit."""
-        line = Line(spec, self._limit_bytes)
+        line = self._line(spec)
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiting.append((line, future, self._loop.time() + self._retry_s if self._retry_s else 0.0))
         if self._flushing is None:
@@ -127,7 +122,7 @@ class AsyncClient:
         try:
             lines = [line for line, _, _ in batch]
             ring = self._may_ring()
-            ids = await self._on(Use.BRIEF, lambda conn: enqueue.insert_lines(conn, lines, gathered=True, ring=ring))
+            ids = await self._on(Use.BRIEF, enqueue.insert_lines(lines, gathered=True, ring=ring))
         except DatabaseUnreachable as exc:
             await self._try_later(batch, exc, failures + 1)
             return failures + 1
@@ -149,13 +144,13 @@ class AsyncClient:
         self._rung_at, self._unrung = now, False
         return True
 
-    async def _on(self, use: Use, attempt: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
-        """Return what `attempt` does on a connection; its errors say what became of the jobs."""
+    async def _on(self, use: Use, asked: Asked[T]) -> T:
+        """Carry out what is asked for on a connection of our own; errors say what became of the jobs."""
         async with self._pool.connection(use) as conn:
             try:
                 with answering(conn):
                     async with as_ours(conn):
-                        return await attempt(conn)
+                        return await carry_out(conn, asked)
             except psycopg.Error as exc:
                 if exc.sqlstate == fate.READ_ONLY:
                     await conn.close()  # the next one may find the new primary
@@ -172,36 +167,24 @@ class AsyncClient:
 
     async def enqueue_in(self, conn: AsyncConnection[Any], spec: JobSpec) -> int:
         """Enqueue a job on the caller's connection, as part of its transaction if it has one."""
-        async with in_utf8(conn):
-            (job_id,) = await enqueue.insert_lines(conn, [Line(spec, self._limit_bytes)], ring=True)
+        (job_id,) = await _on_theirs(conn, self._one(self._line(spec), ring=True))
         return job_id
 
     async def enqueue_apart(self, spec: JobSpec, conn: AsyncConnection[Any] | None) -> Placed:
         """Enqueue a unique or ordered job: on its own, because it may have to wait for who is just taking the key."""
-        apart = Apart(spec, self._limit_bytes)
-        if conn is None:
-            placed = await self._apart_in_time(lambda own: enqueue.insert_apart(own, apart, patience=unique.PATIENCE))
-        else:
-            async with in_utf8(conn):
-                placed = await enqueue.insert_apart(conn, apart)
-        if not placed.duplicate and not spec.options.waits:
-            if conn is None:
-                self.wake()
-            else:
-                await ask(conn, "notify_workers")
+        placed = await self._slowly(self._apart(spec, theirs=conn is not None), conn)
+        if conn is None and not placed.duplicate and not spec.options.waits:
+            self.wake()
         return placed
 
     async def reserve(self, spec: JobSpec, expires_s: float, conn: AsyncConnection[Any] | None) -> Placed:
         """Reserve a job; it may have to wait for who is just taking its unique key."""
-        body = enqueue.payload(spec, self._limit_bytes)
-        if conn is not None:
-            async with in_utf8(conn):
-                return await carry_out(conn, reserve.reserve(spec, body, expires_s=expires_s))
-        request = reserve.reserve(spec, body, expires_s=expires_s, patience=unique.PATIENCE)
-        return await self._apart_in_time(lambda own: carry_out(own, request))
+        return await self._slowly(self._reservation(spec, expires_s, theirs=conn is not None), conn)
 
-    async def _apart_in_time(self, attempt: Callable[[AsyncConnection[Any]], Awaitable[Placed]]) -> Placed:
-        return await self._in_time(lambda: self._on(Use.SLOW, attempt))
+    async def _slowly(self, asked: Asked[T], conn: AsyncConnection[Any] | None) -> T:
+        if conn is not None:
+            return await _on_theirs(conn, asked)
+        return await self._in_time(lambda: self._on(Use.SLOW, asked))
 
     async def _in_time(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what `attempt` does, tried again for `retry_s` seconds while the database cannot be reached."""
@@ -221,23 +204,21 @@ class AsyncClient:
         self, specs: Iterable[JobSpec], conn: AsyncConnection[Any] | None, progress: Progress | None
     ) -> JobIds:
         """Stream jobs through COPY, all or none."""
-        patience = unique.PATIENCE if conn is None else None
-        text = Packer(shard=0, limit_bytes=self._limit_bytes, patience=patience)
+        packer = self._packer(theirs=conn is not None)
         if conn is not None:
-            async with in_utf8(conn):
-                ids = await copying.put_jobs(conn, specs, text, shard=0, progress=progress)
-            await ask(conn, "notify_workers")
+            ids = await _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress))
+            await carry_out(conn, enqueue.RING)
             return ids
         async with AsyncExitStack() as stack:
             own = await self._in_time(lambda: stack.enter_async_context(self._pool.connection(Use.HELD)))
             stack.enter_context(answering(own))
             try:
                 async with as_ours(own):
-                    ids = await copying.put_jobs(own, specs, text, shard=0, progress=progress)
+                    ids = await carry_out(own, copying.put_jobs(specs, packer, shard=0, progress=progress))
             except psycopg.Error as exc:
-                if text.reading:  # it is not ours: the iterable raised it
+                if packer.reading:  # it is not ours: the iterable raised it
                     raise
-                raise fate.of(exc, committing=text.whole) from None
+                raise fate.of(exc, committing=packer.whole) from None
         self.wake()
         return ids
 
@@ -257,7 +238,7 @@ class AsyncClient:
                 try:
                     async with self._pool.connection(Use.BRIEF) as conn:
                         with answering(conn):
-                            await upkeep.notify(conn)
+                            await carry_out(conn, enqueue.RING)
                 except (psycopg.Error, DatabaseUnreachable):
                     return
 
@@ -266,3 +247,9 @@ def _fail(batch: Iterable[Waiting], error: Exception) -> None:
     for _, future, _ in batch:
         if not future.done():
             future.set_exception(error)
+
+
+async def _on_theirs(conn: AsyncConnection[Any], asked: Asked[T]) -> T:
+    """Carry out what is asked for on a caller's connection, as part of its transaction if it has one."""
+    async with in_utf8(conn):
+        return await carry_out(conn, asked)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection
 
-from fastq.protocol.asking import ask, ask_sync
+from fastq.protocol.asking import Request, Steps, Work, is_there
 from fastq.sql import statement
 
 
@@ -32,14 +32,26 @@ async def complete(conn: AsyncConnection[Any], place: Place) -> bool:
     return await cur.fetchone() is not None
 
 
-async def complete_in(conn: AsyncConnection[Any], place: Place) -> bool:
-    """Hold and complete in a transaction that is not ours; False when the job was taken away, or is done already."""
-    return bool(await ask(conn, "hold_lease", asdict(place))) and bool(await ask(conn, "complete_job", asdict(place)))
+def complete_in(place: Place, *, frees: int | None = None) -> Work[bool]:
+    """Hold and complete in a transaction that is not ours; False when the job was taken away, or is done already.
+
+    `frees`: the id of a job that gives back its unique key with that.
+    """
+
+    def steps() -> Steps[bool]:
+        for name in ("hold_lease", "complete_job"):
+            if not (yield Request(name, asdict(place), is_there)):
+                return False
+        if frees is not None:
+            yield free(place, frees)
+        return True
+
+    return Work(steps, whole=False)
 
 
-def complete_in_sync(conn: Connection[Any], place: Place) -> bool:
-    """As complete_in, on a synchronous connection."""
-    return bool(ask_sync(conn, "hold_lease", asdict(place))) and bool(ask_sync(conn, "complete_job", asdict(place)))
+def free(place: Place, job: int) -> Request[bool]:
+    """Give a job's unique key back, unless it is held for a time, in the transaction that completes the job."""
+    return Request("free_key", {"shard": place.shard, "job": job}, is_there)
 
 
 async def resolve(conn: AsyncConnection[Any], place: Place) -> bool:
@@ -48,18 +60,9 @@ async def resolve(conn: AsyncConnection[Any], place: Place) -> bool:
     return row is not None and bool(row[0])
 
 
-async def save_checkpoint(conn: AsyncConnection[Any], place: Place, value: str, *, retries: int | None = None) -> bool:
+def save_checkpoint(place: Place, value: str, *, retries: int | None = None) -> Request[bool]:
     """Keep a checkpoint, as JSON, for the job's next attempt, and if given the retries that it has from now on.
 
     On any connection, in its transaction. False when the lease is gone.
     """
-    return bool(await ask(conn, "save_checkpoint", _checkpoint(place, value, retries)))
-
-
-def save_checkpoint_sync(conn: Connection[Any], place: Place, value: str, *, retries: int | None = None) -> bool:
-    """As save_checkpoint, on a synchronous connection."""
-    return bool(ask_sync(conn, "save_checkpoint", _checkpoint(place, value, retries)))
-
-
-def _checkpoint(place: Place, value: str, retries: int | None) -> dict[str, Any]:
-    return {**asdict(place), "checkpoint": value, "retries": retries}
+    return Request("save_checkpoint", {**asdict(place), "checkpoint": value, "retries": retries}, is_there)

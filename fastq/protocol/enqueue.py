@@ -5,19 +5,15 @@ Encoding is pure; drivers are thin. See `copying` for many jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from psycopg import AsyncConnection, Connection
-
 from fastq import codec
-from fastq.connections import all_or_none, all_or_none_sync
 from fastq.errors import ArgumentError, PayloadTooLarge
 from fastq.job import JobSpec, Options
 from fastq.protocol import ordered, unique
-from fastq.protocol.asking import ask, ask_sync
+from fastq.protocol.asking import Asked, Request, Steps, Work, is_there, only
 from fastq.protocol.claim import PACKET_BYTES, PACKET_JOBS
 from fastq.protocol.unique import Placed
 
@@ -157,23 +153,25 @@ def _parts(lines: list[Line], places: list[int]) -> Iterator[list[int]]:
     yield part
 
 
-async def insert_lines(
-    conn: AsyncConnection[Any], lines: list[Line], *, shard: int = 0, gathered: bool = False, ring: bool = False
-) -> list[int]:
-    """Insert jobs in the connection's transaction, or one of its own; returns their ids in order.
+def insert_lines(lines: list[Line], *, shard: int = 0, gathered: bool = False, ring: bool = False) -> Asked[list[int]]:
+    """Insert jobs in the connection's transaction, or one of its own; gives their ids in order.
 
     `gathered`: they are of callers who know nothing of each other. `ring`: wake the fleet with the same commit.
     """
     statements = list(line_statements(lines, shard, gathered=gathered, ring=ring))
-    async with all_or_none(conn) if len(statements) > 1 else nullcontext():
-        return _scatter(lines, [((await ask(conn, name, params))[0], places) for name, params, places in statements])
+    return Work(lambda: _insert(lines, statements), whole=len(statements) > 1)
 
 
-def insert_lines_sync(conn: Connection[Any], lines: list[Line], *, shard: int = 0, ring: bool = False) -> list[int]:
-    """As insert_lines, on a synchronous connection."""
-    statements = list(line_statements(lines, shard, gathered=False, ring=ring))
-    with all_or_none_sync(conn) if len(statements) > 1 else nullcontext():
-        return _scatter(lines, [(ask_sync(conn, name, params)[0], places) for name, params, places in statements])
+def line_steps(lines: list[Line], shard: int) -> Steps[list[int]]:
+    """Insert the jobs of one caller, as a part of other work."""
+    return _insert(lines, line_statements(lines, shard, gathered=False, ring=False))
+
+
+def _insert(lines: list[Line], statements: Iterable[tuple[str, dict[str, Any], list[int]]]) -> Steps[list[int]]:
+    inserted = []
+    for name, params, places in statements:
+        inserted.append(((yield Request(name, params, only)), places))
+    return _scatter(lines, inserted)
 
 
 def _scatter(lines: list[Line], inserted: list[tuple[int, list[int]]]) -> list[int]:
@@ -184,32 +182,32 @@ def _scatter(lines: list[Line], inserted: list[tuple[int, list[int]]]) -> list[i
     return ids
 
 
+RING = Request("notify_workers", {}, is_there)
+"""Wake the fleet, with the commit of the transaction that asks for it."""
+
+
 class Apart:
     """A unique or ordered job as its statements take it: its line, and the lines to begin then."""
 
-    __slots__ = ("begins", "text")
+    __slots__ = ("begins", "text", "waits")
 
     def __init__(self, spec: JobSpec, limit_bytes: int) -> None:
         options = spec.options
         self.text = unique.line(spec, payload(spec, limit_bytes))
         self.begins = [(options.queue, options.group_key)] if options.ordered else []
+        self.waits = options.waits
 
 
-async def insert_apart(
-    conn: AsyncConnection[Any], apart: Apart, *, shard: int = 0, patience: str | None = None
-) -> Placed:
+def insert_apart(apart: Apart, *, shard: int = 0, patience: str | None = None, ring: bool = False) -> Work[Placed]:
     """Insert a unique or ordered job, in the connection's transaction or one of its own; see `unique.insert`."""
-    async with all_or_none(conn) if apart.begins else nullcontext():
-        (placed,) = await unique.insert(conn, [apart.text], shard=shard, patience=patience)
+
+    def steps() -> Steps[Placed]:
+        placed: Placed
+        (placed,) = yield unique.insert([apart.text], shard=shard, patience=patience)
         if apart.begins:
-            await ordered.begin(conn, shard=shard, lines=apart.begins)
+            yield ordered.begin(shard=shard, lines=apart.begins)
+        if ring and not placed.duplicate and not apart.waits:
+            yield RING
         return placed
 
-
-def insert_apart_sync(conn: Connection[Any], apart: Apart, *, shard: int = 0, patience: str | None = None) -> Placed:
-    """As insert_apart, on a synchronous connection."""
-    with all_or_none_sync(conn) if apart.begins else nullcontext():
-        (placed,) = unique.insert_sync(conn, [apart.text], shard=shard, patience=patience)
-        if apart.begins:
-            ordered.begin_sync(conn, shard=shard, lines=apart.begins)
-        return placed
+    return Work(steps, whole=bool(apart.begins))

@@ -6,18 +6,18 @@ And the marks of running jobs that somebody wants to end, as the steward needs t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import orjson
-from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
-from psycopg.rows import tuple_row
+from psycopg import AsyncConnection
 
 from fastq import codec
 from fastq.errors import FastqError, UsageError
 from fastq.job import Job
+from fastq.protocol.asking import Request, Row, only
 from fastq.sql import statement
 from fastq.states import JobState
 
@@ -25,8 +25,6 @@ MARKS_MOST = 1000
 """So many marks are read or swept at a time."""
 
 Cancelling = Literal["cancelled", "cancelling"]
-Row = tuple[Any, ...]
-T = TypeVar("T")
 _LEVELS = 200
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]..")
 _WAITING = (JobState.READY, JobState.SCHEDULED, JobState.RETRYING, JobState.RESERVED, JobState.WAITING)
@@ -126,31 +124,6 @@ def states_of(given: str | Iterable[str] | None) -> tuple[JobState, ...]:
         raise UsageError(f"{exc}; there are {_names(JobState)}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Request(Generic[T]):
-    """One statement, its parameters, and how its rows are read."""
-
-    statement: str
-    params: dict[str, Any]
-    read: Callable[[list[Row]], T]
-
-
-async def carry_out(conn: AsyncConnection[Any], request: Request[T]) -> T:
-    """Return what a request asks for."""
-    cur = AsyncCursor(conn, row_factory=tuple_row)
-    return request.read(await (await cur.execute(statement(request.statement), request.params)).fetchall())
-
-
-def carry_out_sync(conn: Connection[Any], request: Request[T]) -> T:
-    """As carry_out, on a synchronous connection."""
-    cur = Cursor(conn, row_factory=tuple_row)
-    return request.read(cur.execute(statement(request.statement), request.params).fetchall())
-
-
-def _one(rows: list[Row]) -> Any:
-    return rows[0][0]
-
-
 def of(job: int) -> dict[str, Any]:
     """Return the parameters of a statement about one job.
 
@@ -173,12 +146,12 @@ def find(job: int) -> Request[JobInfo | None]:
 
 def retry(job: int) -> Request[bool]:
     """Put a job that failed, was discarded or cancelled back into line; False when it is not one."""
-    return Request("retry_job", of(job), lambda rows: bool(_one(rows)))
+    return Request("retry_job", of(job), lambda rows: bool(only(rows)))
 
 
 def cancel(job: int) -> Request[Cancelling | None]:
     """Cancel a job; None when it ended otherwise, or is gone."""
-    return Request("cancel_job", of(job), lambda rows: cast("Cancelling | None", _one(rows)))
+    return Request("cancel_job", of(job), lambda rows: cast("Cancelling | None", only(rows)))
 
 
 def delete(job: int) -> Request[bool]:
@@ -190,9 +163,9 @@ def delete(job: int) -> Request[bool]:
     """
 
     def read(rows: list[Row]) -> bool:
-        if _one(rows) == JobState.RUNNING:
+        if only(rows) == JobState.RUNNING:
             raise FastqError(f"job {job} is running and cannot be deleted: cancel it, or wait until it ends")
-        return _one(rows) is not None
+        return only(rows) is not None
 
     return Request("delete_job", of(job), read)
 
@@ -209,7 +182,7 @@ def survey(wanted: JobFilter, limit: int) -> Request[list[JobInfo]]:
 
 def retry_many(wanted: JobFilter, limit: int | None = None) -> Request[int]:
     """Put all kept jobs that fit back into line, at most `limit`."""
-    return Request("retry_jobs", wanted.within("retried", _KEPT).params(limit), _one)
+    return Request("retry_jobs", wanted.within("retried", _KEPT).params(limit), only)
 
 
 def cancel_many(wanted: JobFilter, limit: int | None = None) -> Request[Cancelled]:
@@ -221,7 +194,7 @@ def cancel_many(wanted: JobFilter, limit: int | None = None) -> Request[Cancelle
 def delete_many(wanted: JobFilter, limit: int | None = None) -> Request[int]:
     """Delete all jobs that fit and do not run, at most `limit`."""
     wanted = wanted.within("deleted", [state for state in JobState if state is not JobState.RUNNING])
-    return Request("delete_jobs", wanted.params(limit), _one)
+    return Request("delete_jobs", wanted.params(limit), only)
 
 
 # -- running jobs that somebody wants to end

@@ -14,7 +14,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, Connection
 
-from fastq.protocol.asking import ask_sync
+from fastq.protocol.asking import Request, carry_out_sync
 from fastq.protocol.claim import Claimed, Lane
 from fastq.sql import statement
 
@@ -52,7 +52,9 @@ class QueueSettings:
 def set_queue(conn: Connection[Any], queue: str, **changes: float | None) -> QueueSettings:
     """Change settings of a queue by their names; None takes one away. Returns all that it has now."""
     params = {"queue": queue, "given": list(changes), **dict.fromkeys(_SETTINGS), **changes}
-    name, max_running, per_group, rate, weight, _ = ask_sync(conn, "set_queue", params)
+    name, max_running, per_group, rate, weight, _ = carry_out_sync(
+        conn, Request("set_queue", params, lambda rows: rows[0])
+    )
     return QueueSettings(name=name, max_running=max_running, max_running_per_group=per_group, rate=rate, weight=weight)
 
 

@@ -11,8 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
+from psycopg import AsyncConnection
 
+from fastq.protocol.asking import Request, is_there
 from fastq.settlement import Settlement
 from fastq.sql import statement
 from fastq.states import Goes, JobState
@@ -21,18 +22,10 @@ Line = tuple[str, str]
 """A queue and a group."""
 
 
-async def begin(conn: AsyncConnection[Any], *, shard: int, lines: Collection[Line]) -> None:
+def begin(*, shard: int, lines: Collection[Line]) -> Request[bool]:
     """Let the transaction that put jobs into these lines begin those that have no head, and hold the others."""
-    await AsyncCursor(conn).execute(statement("begin_lines"), _named(shard, lines))
-
-
-def begin_sync(conn: Connection[Any], *, shard: int, lines: Collection[Line]) -> None:
-    """As begin, on a synchronous connection."""
-    Cursor(conn).execute(statement("begin_lines"), _named(shard, lines))
-
-
-def _named(shard: int, lines: Collection[Line]) -> dict[str, Any]:
-    return {"shard": shard, "queues": [queue for queue, _ in lines], "groups": [group for _, group in lines]}
+    params = {"shard": shard, "queues": [queue for queue, _ in lines], "groups": [group for _, group in lines]}
+    return Request("begin_lines", params, is_there)
 
 
 def advances(settlement: Settlement) -> bool | None:

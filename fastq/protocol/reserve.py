@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from psycopg import AsyncConnection
 
 from fastq.job import JobSpec
-from fastq.protocol.jobs import Request
+from fastq.protocol.asking import Request
 from fastq.protocol.unique import Placed
 from fastq.sql import statement
 

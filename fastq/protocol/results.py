@@ -10,7 +10,7 @@ from typing import Any
 from fastq import codec
 from fastq.errors import JobFailed, JobGone
 from fastq.protocol import jobs
-from fastq.protocol.jobs import Request, Row
+from fastq.protocol.asking import Request, Row
 from fastq.states import JobState
 
 _PAUSE_S = (0.005, 0.25)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
-from psycopg.rows import tuple_row
+from psycopg import AsyncConnection
 
 from fastq.job import JobSpec, Options
+from fastq.protocol.asking import Request
 from fastq.protocol.completion import Place
 from fastq.sql import statement
 
@@ -42,39 +42,13 @@ def fields(task: str, options: Options) -> str:
     return "".join(f"{field}\t" for field in (*named, *rest))
 
 
-async def insert(
-    conn: AsyncConnection[Any], lines: list[str], *, shard: int = 0, patience: str | None = None
-) -> list[Placed]:
-    """Enqueue the jobs whose keys are free, at most 1024; returns for each line, in order, who holds its key.
+def insert(lines: list[str], *, shard: int = 0, patience: str | None = None) -> Request[list[Placed]]:
+    """Enqueue the jobs whose keys are free, at most 1024; gives for each line, in order, who holds its key.
 
     `patience` bounds how long another's open transaction is waited for, like "20s".
     """
-    cur = AsyncCursor(conn, row_factory=tuple_row)
-    rows = await (await cur.execute(statement("put_lines"), _params(lines, shard, patience))).fetchall()
-    return [Placed(*row) for row in rows]
-
-
-def insert_sync(
-    conn: Connection[Any], lines: list[str], *, shard: int = 0, patience: str | None = None
-) -> list[Placed]:
-    """As insert, on a synchronous connection."""
-    cur = Cursor(conn, row_factory=tuple_row)
-    rows = cur.execute(statement("put_lines"), _params(lines, shard, patience)).fetchall()
-    return [Placed(*row) for row in rows]
-
-
-def _params(lines: list[str], shard: int, patience: str | None) -> dict[str, Any]:
-    return {"shard": shard, "lines": "\n".join(lines), "patience": patience}
-
-
-async def free(conn: AsyncConnection[Any], *, shard: int, job: int) -> None:
-    """Give a job's key back, unless it is held for a time, in the transaction that completes the job."""
-    await conn.execute(statement("free_key"), {"shard": shard, "job": job})
-
-
-def free_sync(conn: Connection[Any], *, shard: int, job: int) -> None:
-    """As free, on a synchronous connection."""
-    conn.execute(statement("free_key"), {"shard": shard, "job": job})
+    params = {"shard": shard, "lines": "\n".join(lines), "patience": patience}
+    return Request("put_lines", params, lambda rows: [Placed(*row) for row in rows])
 
 
 async def free_started(conn: AsyncConnection[Any], *, place: Place, worker: int, job: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, Connection
 
-from fastq.protocol.asking import ask_sync
+from fastq.protocol.asking import Request, carry_out_sync, only
 from fastq.sql import statement
 
 
@@ -37,7 +37,7 @@ async def draining(conn: AsyncConnection[Any], *, workers: list[int]) -> list[in
 
 def drain(conn: Connection[Any], host: str | None) -> int:
     """Ask the supervisors of a host, or of all, to drain; returns how many workers were told."""
-    return int(ask_sync(conn, "drain_workers", {"host": host})[0])
+    return int(carry_out_sync(conn, Request("drain_workers", {"host": host}, only)))
 
 
 class Standing(Enum):

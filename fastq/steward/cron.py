@@ -1,43 +1,27 @@
-"""Enqueues the due occurrences of all schedules, on the host that leads, and says which of them nobody declares."""
+"""Enqueues the due occurrences of all schedules, on the host that leads."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from functools import partial
-from time import monotonic
 
 import psycopg
 
 from fastq.cron import Plan
 from fastq.errors import UsageError
 from fastq.link import Link
-from fastq.protocol import cron, schedules, upkeep
-from fastq.steward.leader import Leader
+from fastq.protocol import cron, upkeep
+from fastq.steward.duty import LeadersDuty, Leads
 
 log = logging.getLogger("fastq.steward")
 
-LOOK_EVERY_S = 1.0
-LOOK_FOR_ORPHANS_EVERY_S = 60.0
-ORPHAN_S = 600.0
-"""A schedule that no worker declares for so long is told of: a restart or a deployment takes less."""
-TELL_EVERY_S = 86400.0
 
-
-class Cron:
+class Cron(LeadersDuty):
     """The clockwork. Safe to run on two hosts at once: the statement lets one of them through."""
 
-    def __init__(self, link: Link, leader: Leader) -> None:
-        self._link = link
-        self._leader = leader
+    def __init__(self, link: Link, leader: Leads) -> None:
+        super().__init__(link, leader, shards=1)
         self._unreadable: dict[str, str] = {}
-        self._told: dict[tuple[str, bool], float] = {}
-
-    async def run(self) -> None:
-        """Enqueue occurrences at their time, until cancelled."""
-        while True:
-            pause_s = await self.step() if self._leader.leading else LOOK_EVERY_S
-            await asyncio.sleep(pause_s)
 
     async def step(self) -> float:
         """Enqueue what is due; returns how long nothing can be due, in seconds."""
@@ -52,35 +36,7 @@ class Cron:
             await self._link.call(upkeep.notify)
         if behind:
             return 0.0
-        return LOOK_EVERY_S if found.next_due_s is None else min(LOOK_EVERY_S, found.next_due_s)
-
-    async def run_orphans(self) -> None:
-        """Look for schedules that no worker declares any more, until cancelled."""
-        while True:
-            await asyncio.sleep(
-                LOOK_FOR_ORPHANS_EVERY_S
-            )  # first of all: after an outage workers need a moment to declare
-            if self._leader.leading:
-                await self.look_for_orphans()
-
-    async def look_for_orphans(self) -> None:
-        """Warn of each, once a day, and once more when its time is over."""
-        found = await self._link.call(partial(schedules.orphans, orphan_s=ORPHAN_S))
-        now = monotonic()
-        told = {(row.name, row.ended): self._told.get((row.name, row.ended), -TELL_EVERY_S) for row in found}
-        for row in found:
-            if now - told[row.name, row.ended] < TELL_EVERY_S:
-                continue
-            told[row.name, row.ended] = now
-            text = (
-                "schedule %s has ended: no worker has declared it since %s; one that does starts it again,"
-                " `fastq schedules remove` deletes it"
-                if row.ended
-                else "schedule %s is declared by no worker since %s, and its jobs are enqueued all the same:"
-                " if its code is gone, `fastq schedules remove` ends it"
-            )
-            log.warning(text, row.name, row.seen_at.isoformat(timespec="seconds"))
-        self._told = told
+        return self.every_s if found.next_due_s is None else min(self.every_s, found.next_due_s)
 
     async def _enqueue(self, due: cron.DueSchedule) -> Plan | None:
         """Enqueue what is due of one schedule; None if another leader did, or if this one cannot, with a warning."""

@@ -1,12 +1,14 @@
-"""A duty of the steward that what stands in a row makes fail is tried again; the others do not hear of it."""
+"""What the steward does again and again, one class each. One that fails is tried again, and disturbs no other."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
 from time import monotonic
+from typing import Protocol
 
+from fastq.link import Link
 from fastq.protocol.refusal import is_refusal
 
 log = logging.getLogger("fastq.steward")
@@ -14,26 +16,76 @@ log = logging.getLogger("fastq.steward")
 AGAIN_S = 0.5
 AGAIN_MOST_S = 30.0
 WELL_S = 60.0
-"""A duty that went well for so long starts anew with the short pause."""
-
-Duty = Callable[[], Awaitable[None]]
+"""A duty that went well for so long starts anew with the short pause, and is not failing any more."""
 
 
-async def kept_up(duty: Duty, *, again_s: float = AGAIN_S) -> None:
-    """Do a duty, again and again if a value that PostgreSQL or Python does not take ends it, at growing intervals.
+class Runs(Protocol):
+    """Whatever runs until it is cancelled."""
 
-    Anything else, a missing grant or a schema that does not fit, is let out: the steward ends loudly.
-    """
-    pause_s = again_s
-    while True:
-        started = monotonic()
-        try:
-            return await duty()
-        except Exception as exc:
-            if not is_refusal(exc):
-                raise
-            pause_s = again_s if monotonic() - started > WELL_S else min(pause_s, AGAIN_MOST_S)
-            name = getattr(duty, "__qualname__", repr(duty))
-            log.exception("%s failed and is tried again in %.3g s", name, pause_s, extra={"per": name})
-        await asyncio.sleep(pause_s)
-        pause_s *= 2
+    async def run(self) -> None:
+        """Run until cancelled."""
+        ...
+
+
+class Duties:
+    """Keeps duties up, and knows which of them fail."""
+
+    def __init__(self, *, again_s: float = AGAIN_S) -> None:
+        self._again_s = again_s
+        self._failed: dict[str, tuple[float, str]] = {}
+
+    @property
+    def failing(self) -> list[str]:
+        """A sentence for each duty that failed and has not been well for WELL_S since."""
+        now = monotonic()
+        return [f"{name} failed: {why}" for name, (until, why) in sorted(self._failed.items()) if now < until]
+
+    async def keep_up(self, duty: Runs) -> None:
+        """Run a duty, again and again if a value that PostgreSQL or Python does not take ends it, at growing intervals.
+
+        Anything else, a missing grant or a schema that does not fit, is let out: the steward ends loudly.
+        """
+        name, pause_s = type(duty).__name__.lower(), self._again_s
+        while True:
+            started = monotonic()
+            try:
+                return await duty.run()
+            except Exception as exc:
+                if not is_refusal(exc):
+                    raise
+                pause_s = self._again_s if monotonic() - started > WELL_S else min(pause_s, AGAIN_MOST_S)
+                self._failed[name] = (monotonic() + pause_s + WELL_S, f"{type(exc).__name__}: {str(exc).strip():.300}")
+                log.exception("%s failed and is tried again in %.3g s", name, pause_s, extra={"per": name})
+            await asyncio.sleep(pause_s)
+            pause_s *= 2
+
+
+class Leads(Protocol):
+    """Knows whether this host leads."""
+
+    @property
+    def leading(self) -> bool:
+        """Whether it does."""
+        ...
+
+
+class LeadersDuty(ABC):
+    """What one host does for the whole fleet. Each is safe to do twice: a late handover of the lead harms nothing."""
+
+    every_s = 1.0
+    """How long to wait before the next step, or the next look whether this host leads."""
+
+    def __init__(self, link: Link, leader: Leads, *, shards: int) -> None:
+        self._link = link
+        self._leader = leader
+        self._shards = range(shards)
+
+    async def run(self) -> None:
+        """Take a step whenever it is time for the next one and this host leads."""
+        while True:
+            pause_s = await self.step() if self._leader.leading else self.every_s
+            await asyncio.sleep(pause_s)
+
+    @abstractmethod
+    async def step(self) -> float:
+        """Do it once; returns in how many seconds it is to be done again."""

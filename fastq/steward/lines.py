@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from functools import partial
 from time import monotonic
 
 from fastq.link import Link
 from fastq.protocol import ordered
-from fastq.steward.leader import Leader
+from fastq.steward.duty import LeadersDuty, Leads
 
 log = logging.getLogger("fastq.steward")
 
-_ADVANCE_EVERY_S = 0.1
 _MEND_EVERY_S = 10.0
 
 
-class Lines:
-    """What the leader does for ordered groups; every duty is safe to do twice."""
+class Lines(LeadersDuty):
+    """What the leader does for ordered groups."""
 
-    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
-        self._link = link
-        self._leader = leader
+    every_s = 0.1
+
+    def __init__(self, link: Link, leader: Leads, *, shards: int) -> None:
+        super().__init__(link, leader, shards=shards)
         self._after = [("", "")] * shards
         self._mend_at = 0.0
 
-    async def run(self) -> None:
-        """Look after the lines, until cancelled."""
-        while True:
-            if self._leader.leading:
-                await self.advance()
-                if monotonic() >= self._mend_at:
-                    await self.mend()
-                    self._mend_at = monotonic() + _MEND_EVERY_S
-            await asyncio.sleep(_ADVANCE_EVERY_S)
+    async def step(self) -> float:
+        """Let lines go on; look at some of them, if it is time."""
+        await self.advance()
+        if monotonic() >= self._mend_at:
+            await self.mend()
+            self._mend_at = monotonic() + _MEND_EVERY_S
+        return self.every_s
 
     async def advance(self) -> None:
         """Let lines go on that were left to the leader."""
-        for shard in range(len(self._after)):
+        for shard in self._shards:
             await self._link.call(partial(ordered.advance_idle, shard=shard))
 
     async def mend(self) -> None:

@@ -25,14 +25,18 @@ from fastq.steward.bell import Bell
 from fastq.steward.cancel import Canceller
 from fastq.steward.cron import Cron
 from fastq.steward.drain import Drainer
-from fastq.steward.duty import kept_up
+from fastq.steward.duty import Duties, Runs
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.leader import Leader
 from fastq.steward.lines import Lines
 from fastq.steward.listener import Listener
+from fastq.steward.orphans import Orphans
 from fastq.steward.overdue import Overdue
 from fastq.steward.pages import Pages
-from fastq.steward.reaper import Reaper
+from fastq.steward.promoter import Promoter
+from fastq.steward.pruner import Pruner, Reservations
+from fastq.steward.reaper import Expired, Reaper
+from fastq.steward.rotator import Rotator
 
 log = logging.getLogger("fastq.steward")
 
@@ -89,15 +93,32 @@ class Steward:
         self._reaper = Reaper(
             self._board, reaps, lease_s=cfg.lease_s, shards=cfg.shards, totals=totals, steady=self._heartbeat.steady
         )
-        self._leader = Leader(leads, turns, holder=f"{socket.gethostname()}:{self._parent}", shards=cfg.shards)
-        self._cron = Cron(leads, self._leader)
-        self._lines = Lines(leads, self._leader, shards=cfg.shards)
-        self._canceller = Canceller(self._board, beats, self._leader, lease_s=cfg.lease_s, shards=cfg.shards)
+        self._leader = leader = Leader(leads, holder=f"{socket.gethostname()}:{self._parent}")
+        self._canceller = Canceller(self._board, beats, leader, lease_s=cfg.lease_s, shards=cfg.shards)
         self._drainer = Drainer(self._board, beats, supervisor=self._parent, lease_s=cfg.lease_s)
-        listener = Listener(cfg.listen_dsn or cfg.dsn, Bell(self._board).ring, self._look_for_marks)
-        self._listener = listener if cfg.listen else None
-        self._pages = Pages(self._board, totals, self._heartbeat, self._leader, lease_s=cfg.lease_s)
-        self._servers = self._pages.servers(metrics_addr=cfg.metrics_addr, health_addr=cfg.health_addr)
+        self._kept_up = Duties()
+        pages = Pages(self._board, totals, self._heartbeat, leader, self._kept_up, lease_s=cfg.lease_s)
+        self._servers = pages.servers(metrics_addr=cfg.metrics_addr, health_addr=cfg.health_addr)
+        self._duties: list[Runs] = [
+            self._heartbeat,
+            self._reaper,
+            Expired(self._reaper, lease_s=cfg.lease_s),
+            Overdue(self._board),
+            self._canceller,
+            self._drainer,
+            leader,
+            Promoter(leads, leader, shards=cfg.shards),
+            Cron(leads, leader),
+            Orphans(leads, leader),
+            Lines(leads, leader, shards=cfg.shards),
+            Rotator(turns, leader, shards=cfg.shards),
+            Pruner(leads, leader, shards=cfg.shards),
+            Reservations(leads, leader, shards=cfg.shards),
+            pages,
+            *self._servers,
+        ]
+        if cfg.listen:
+            self._duties.append(Listener(cfg.listen_dsn or cfg.dsn, Bell(self._board).ring, self._look_for_marks))
 
     async def run(self) -> int:
         """Keep house until the supervisor says TERM, or is gone and the workers too."""
@@ -106,27 +127,10 @@ class Steward:
 
     async def _keep_house(self) -> int:
         self._hear()
-        loops = [
-            self._heartbeat.run,
-            self._reaper.run,
-            self._reaper.run_expired,
-            Overdue(self._board).run,
-            self._leader.run,
-            self._leader.run_promote,
-            self._cron.run,
-            self._cron.run_orphans,
-            self._leader.run_rotate,
-            self._leader.run_prune,
-            self._leader.run_expire,
-            self._canceller.run,
-            self._drainer.run,
-            self._lines.run,
-            self._pages.run,
-            *(server.run for server in self._servers),
+        tasks = [
+            asyncio.create_task(self._kept_up.keep_up(duty), name=f"fastq-{type(duty).__name__.lower()}")
+            for duty in self._duties
         ]
-        if self._listener is not None:
-            loops.append(self._listener.run)
-        tasks = [asyncio.create_task(kept_up(loop), name=f"fastq-{loop.__qualname__}") for loop in loops]
         ending = asyncio.create_task(self._ended(), name="fastq-ending")
         try:
             done, _ = await asyncio.wait({*tasks, ending}, return_when=asyncio.FIRST_COMPLETED)

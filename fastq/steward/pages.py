@@ -9,9 +9,9 @@ from fastq import codec
 from fastq.board import Board
 from fastq.observability.exposition import CONTENT_TYPE, exposition, health
 from fastq.observability.totals import Totals
+from fastq.steward.duty import Duties, Leads
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.http import Http, Page, Response
-from fastq.steward.leader import Leader
 
 _LOOK_EVERY_S = 0.25
 
@@ -19,11 +19,14 @@ _LOOK_EVERY_S = 0.25
 class Pages:
     """What the pages show: the board, the totals of all workers it ever had, and how housekeeping goes."""
 
-    def __init__(self, board: Board, totals: Totals, heartbeat: Heartbeat, leader: Leader, *, lease_s: float) -> None:
+    def __init__(
+        self, board: Board, totals: Totals, heartbeat: Heartbeat, leader: Leads, duties: Duties, *, lease_s: float
+    ) -> None:
         self._board = board
         self._totals = totals
         self._heartbeat = heartbeat
         self._leader = leader
+        self._duties = duties
         self._lease_s = lease_s
 
     async def run(self) -> None:
@@ -41,13 +44,17 @@ class Pages:
         return Response(body=text.encode(), content_type=CONTENT_TYPE)
 
     def health(self) -> Response:
-        """Return whether this host is well: 200, or 503 with the reasons."""
+        """Return whether this host is well: 200, or 503 with the reasons.
+
+        A duty that fails for what stands in a row would fail on every other host too: it is named, and changes nothing.
+        """
         found = health(self._board.cells, beat_age_s=self._heartbeat.age_s, lease_s=self._lease_s)
         body = {
             "status": found.status,
             "workers": found.workers,
             "heartbeat_age_s": found.heartbeat_age_s,
             "reasons": found.reasons,
+            "failing_duties": self._duties.failing,
         }
         return Response(
             body=codec.dumps(body) + b"\n",

@@ -74,12 +74,6 @@ class Reaper:
             except TimeoutError:
                 continue
 
-    async def run_expired(self) -> None:
-        """Look for workers of dead hosts four times per lease, until cancelled."""
-        while True:
-            await asyncio.sleep(min(5.0, self._lease_s / 4))
-            await self.step_expired()
-
     async def step(self) -> None:
         """Reap all dead cells of this host."""
         if self.orphaned:
@@ -218,6 +212,20 @@ class Reaper:
         for cell in self._board.cells:
             if cell.state.working and not _exists(cell[Word.PID]):
                 cell.state = CellState.DEAD
+
+
+class Expired:
+    """Looks for workers of dead hosts four times per lease."""
+
+    def __init__(self, reaper: Reaper, *, lease_s: float) -> None:
+        self._reaper = reaper
+        self._every_s = min(5.0, lease_s / 4)
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            await self._reaper.step_expired()
 
 
 def _charge(cell: Cell) -> tuple[Running, str]:

@@ -15,6 +15,7 @@ from fastq.app import App
 from fastq.errors import UsageError
 from fastq.job import JobSpec
 from fastq.protocol import ack, claim, enqueue
+from fastq.protocol.asking import carry_out
 from fastq.protocol.claim import Lane
 from fastq.protocol.enqueue import Line
 from fastq.protocol.packed import ATTEMPT, Row
@@ -107,7 +108,7 @@ async def _take(conn: AsyncConnection[Any], *, hand: Hand, spec: JobSpec, line: 
     """Enqueue the job and claim that one, in one transaction: nobody else sees it."""
     options = spec.options
     async with conn.transaction():
-        (pos,) = await enqueue.insert_lines(conn, [line], shard=_SLOT)
+        (pos,) = await carry_out(conn, enqueue.insert_lines([line], shard=_SLOT))
         where = {
             "shard": _SLOT,
             "queue": options.queue,

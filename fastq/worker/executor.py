@@ -11,9 +11,8 @@ import asyncio
 import contextvars
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
+from enum import Enum
 from time import perf_counter
 from typing import Any
 
@@ -22,7 +21,6 @@ from msgspec.structs import astuple
 from fastq.app import App
 from fastq.board import Cell, split_key
 from fastq.ending import Exhausted, GivenBack
-from fastq.observability.runs import enter
 from fastq.outcome import exhausted
 from fastq.protocol.packed import TASK, Row
 from fastq.worker.attempts import Attempts
@@ -34,10 +32,24 @@ from fastq.worker.ledger import Ledger
 from fastq.worker.packet import PacketBatch
 from fastq.worker.runner import Runner
 from fastq.worker.running import Running
+from fastq.worker.slots import Slots
 from fastq.worker.threads import Threads
 from fastq.worker.turn import Turn
 
 log = logging.getLogger("fastq.worker")
+
+
+class Mode(Enum):
+    """What an executor may start.
+
+    OPEN ◄──► APART ◄──► DOUBTED ──► CLOSING ──► FORKED      each may be skipped; nothing comes back from the last two
+    """
+
+    OPEN = "any job"
+    APART = "one suspect, and nothing beside it"
+    DOUBTED = "nothing: this process stood still, and others may have its jobs by now"
+    CLOSING = "nothing: it is about to end"
+    FORKED = "nothing: it is the child of a handler's fork, and no second worker"
 
 
 class Executor:
@@ -57,17 +69,12 @@ class Executor:
         self._backlog = Backlog({name: runner.batch for name, runner in runners.items() if runner.batch})
         self._caller = Caller(self._attempts, threads=threads, cell=cell, ledger=ledger)
         self.running = Running(cell, ledger=ledger, attempts=self._attempts, caller=self._caller)
-        self._slots = self.running.slots
-        self._idle: deque[asyncio.Future[None]] = deque()
-        self._numbers = list(range(concurrency - 1, -1, -1))
-        self._waking = False
+        self._slots = Slots(concurrency, self._serve, self.running.of, self._goes_on)
+        self.running.slots = self._slots.tasks
         self._turn = Turn()
         self._all_sync = bool(runners) and not any(r.is_async for r in runners.values())
-        self._alone = False
-        self._forked = False
-        self.doubted = False
-        self._halt = False
-        self.closing = False
+        self.mode = Mode.OPEN
+        self._suspect_runs = False
         batched = [(task.defaults.queue, task.batching) for task in app.tasks.values() if task.batching is not None]
         self.batching = dict(sorted(batched, key=lambda pair: pair[1].size))  # the largest of each queue
         self.on_room: Callable[[], None] = lambda: None
@@ -82,7 +89,7 @@ class Executor:
     @property
     def busy(self) -> int:
         """Slots that are running a job, or about to take one."""
-        return len(self._slots) - len(self._idle)
+        return self._slots.busy
 
     @property
     def known(self) -> Known:
@@ -95,6 +102,11 @@ class Executor:
         return None if runner is None or self._tells else runner.open_many
 
     @property
+    def doubted(self) -> bool:
+        """Whether nothing is started before `trust`."""
+        return self.mode is Mode.DOUBTED
+
+    @property
     def quiet(self) -> bool:
         """Whether nothing runs and nothing waits."""
         return self.busy == 0 and self.waiting == 0
@@ -102,7 +114,7 @@ class Executor:
     @property
     def free(self) -> int:
         """How many more jobs could run right now."""
-        if self._backlog.suspects or self._alone or self.doubted:
+        if self.mode is not Mode.OPEN:
             return 0
         if self._all_sync:
             return max(0, self._threads.limit - self._threads.busy)
@@ -115,49 +127,39 @@ class Executor:
     def feed(self, batch: Batch) -> None:
         """Queue a batch and see to it that a slot looks at it."""
         self._backlog.add(batch)
-        if self._backlog.suspects:
-            self._halt = True
-        if not self._waking:
-            self._wake_one()
+        if self._backlog.suspects and self.mode is Mode.OPEN:
+            self._become(Mode.APART)
+        self._slots.wake_one()
 
-    def _wake_one(self) -> None:
-        """Let one more slot look for work: an idle one, else a new one."""
-        if self._idle:
-            self._waking = True
-            self._idle.pop().set_result(None)  # the one whose memory is still warm
-        elif self._numbers:
-            self._waking = True
-            self._start_slot()
+    def _goes_on(self) -> bool:
+        """Tell whether there is work for a slot."""
+        return bool(self._backlog) and self.mode is not Mode.CLOSING
 
-    def _start_slot(self) -> None:
-        number = self._numbers.pop()
-        context = contextvars.Context()
-        context.run(enter, partial(self.running.of, number))
-        slot = asyncio.get_running_loop().create_task(self._serve(number), name=f"fastq-slot-{number}", context=context)
-        self._slots.add(slot)
-        slot.add_done_callback(self._slot_ended)
+    def _become(self, mode: Mode) -> None:
+        """Change the mode; one that is closing only to the child of its fork."""
+        if mode is Mode.FORKED or self.mode not in (Mode.CLOSING, Mode.FORKED):
+            self.mode = mode
 
-    def _slot_ended(self, slot: asyncio.Task[None]) -> None:
-        self._slots.discard(slot)
-        if not slot.cancelled() and (error := slot.exception()) is not None:
-            log.error("%s ended by an error that is no job's", slot.get_name(), exc_info=error)
-        if self._backlog and not self.closing and not self._waking:
-            self._wake_one()
+    def _resume(self) -> None:
+        """Start again what may be started."""
+        self._become(Mode.APART if self._backlog.suspects or self._suspect_runs else Mode.OPEN)
+        if self._backlog:
+            self._slots.wake_one()
 
     # -- the hot path
 
     async def _serve(self, number: int) -> None:  # noqa: C901 - one line for each thing that a slot can turn to
         """Run jobs until one leaves a trace in this task, or the executor closes."""
         try:
-            while not self.closing:
-                self._waking = False
-                if self._forked:
-                    os._exit(0)  # the child of a handler's fork, which came back from the handler
-                if self.doubted:
-                    await self._sleep()
-                elif self._backlog.suspects or self._alone:
-                    if self._alone or self.busy > 1:
-                        await self._sleep()
+            while self.mode is not Mode.CLOSING:
+                self._slots.waking = False
+                if self.mode is Mode.FORKED:
+                    os._exit(0)  # the child has come back from the handler
+                if self.mode is Mode.DOUBTED:
+                    await self._slots.sleep(self.on_room)
+                elif self.mode is Mode.APART:
+                    if self._suspect_runs or self.busy > 1:
+                        await self._slots.sleep(self.on_room)
                     elif not await self._serve_alone(number):
                         return
                 elif self._backlog.calls:
@@ -172,35 +174,24 @@ class Executor:
                     if not await serving:
                         return
                 else:
-                    await self._sleep()
+                    await self._slots.sleep(self.on_room)
         finally:
             self._cell.running[number] = 0
-            self._numbers.append(number)
-
-    async def _sleep(self) -> None:
-        """Wait until there is a batch."""
-        future = asyncio.get_running_loop().create_future()
-        self._idle.append(future)
-        self.on_room()
-        try:
-            await future
-        except BaseException:
-            if future in self._idle:
-                self._idle.remove(future)
-            raise
+            self._slots.numbers.append(number)
 
     async def _serve_batch(self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]) -> bool:
         """Run jobs of one batch, sharing it with other slots; False when this slot must not run another job."""
         runners, plain = self._runners, not (batch.holds or self._tells)
-        running, idle, numbers, attempts = self._cell.running, self._idle, self._numbers, self._attempts
+        running, slots, attempts = self._cell.running, self._slots, self._attempts
+        idle, numbers = slots.idle, slots.numbers
         me = asyncio.current_task()
         assert me is not None
         cancelling, clock = me.cancelling, perf_counter
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context
-        turn, started = self._turn.jobs, clock()
+        turn, started, open_ = self._turn.jobs, clock(), Mode.OPEN
         for key, row in jobs:
-            if not self._waking and (idle or numbers):
-                self._wake_one()
+            if not slots.waking and (idle or numbers):
+                slots.wake_one()
             running[number] = key
             began = clock()
             try:
@@ -219,7 +210,7 @@ class Executor:
             if copy_context() != clean or cancelling():
                 running[number] = 0
                 return False
-            if self._halt:
+            if self.mode is not open_:
                 break
             turn -= 1
             if not turn:
@@ -237,16 +228,17 @@ class Executor:
         """As _serve_batch, where all jobs are of one task and their arguments are decoded."""
         runner = self._runners[batch.task]
         fn, keeps = runner.fn, runner.keeps
-        running, idle, numbers, attempts = self._cell.running, self._idle, self._numbers, self._attempts
+        running, slots, attempts = self._cell.running, self._slots, self._attempts
+        idle, numbers = slots.idle, slots.numbers
         me = asyncio.current_task()
         assert me is not None
         cancelling, clock = me.cancelling, perf_counter
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context
-        turn, started = self._turn.jobs, clock()
+        turn, started, open_ = self._turn.jobs, clock(), Mode.OPEN
         arguments: Any
         for key, arguments in batch.remaining:
-            if not self._waking and (idle or numbers):
-                self._wake_one()
+            if not slots.waking and (idle or numbers):
+                slots.wake_one()
             running[number] = key
             began = clock()
             try:
@@ -263,7 +255,7 @@ class Executor:
             if copy_context() != clean or cancelling():
                 running[number] = 0
                 return False
-            if self._halt:
+            if self.mode is not open_:
                 break
             turn -= 1
             if not turn:
@@ -279,8 +271,7 @@ class Executor:
 
     async def _serve_call(self, number: int, call: Call) -> bool:
         """Run one call of a batch handler; False when this slot must not run another job."""
-        if not self._waking and (self._idle or self._numbers):
-            self._wake_one()
+        self._slots.wake_one()
         me = asyncio.current_task()
         assert me is not None
         clean = contextvars.copy_context()
@@ -292,7 +283,7 @@ class Executor:
 
     async def _serve_alone(self, number: int) -> bool:
         """Run one suspect while nothing else runs: if it kills the process again, it alone is charged and repeated."""
-        self._alone = True
+        self._suspect_runs = True
         try:
             await self._ledger.flush_all()
             if not self._backlog.suspects:  # given back meanwhile
@@ -307,23 +298,18 @@ class Executor:
             batch.apart.append(split_key(key)[1])
             return await self._serve_batch(number, batch, iter([(key, row)]))
         finally:
-            self._alone = False
-            self._resume()
+            self._suspect_runs = False
+            if self.mode is Mode.APART:
+                self._resume()
 
     def doubt(self) -> None:
         """Start nothing more until `trust`: this process stood still, and others may have its jobs by now."""
-        self.doubted = self._halt = True
+        self._become(Mode.DOUBTED)
         self.on_room()
 
     def trust(self) -> None:
         """Go on: what is waiting here is still ours."""
-        self.doubted = False
         self._resume()
-
-    def _resume(self) -> None:
-        self._halt = self.closing or self._forked or self.doubted or bool(self._backlog.suspects)
-        if not self._waking and self._backlog:
-            self._wake_one()
 
     # -- the end
 
@@ -337,24 +323,25 @@ class Executor:
 
     def forked(self) -> None:
         """Note that this process is the child of a handler's fork: it must not go on as a second worker."""
-        self._forked = self._halt = True
+        self._become(Mode.FORKED)
 
     async def finish(self, timeout_s: float) -> bool:
         """Wait for running jobs; False if some are still running after `timeout_s`."""
-        self.closing = self._halt = self._attempts.closing = True
-        while self._idle:
-            if not (future := self._idle.pop()).done():
-                future.set_result(None)
-        ending = [*self._slots, asyncio.ensure_future(self._attempts.told())]
+        self._become(Mode.CLOSING)
+        self._attempts.closing = True
+        self._slots.wake_all()
+        ending = [*self._slots.tasks, asyncio.ensure_future(self._attempts.told())]
         _, late = await asyncio.wait(ending, timeout=timeout_s)
         return not late
 
     async def cancel(self, grace_s: float) -> int:
         """Cancel what still runs and give it `grace_s` to clean up; returns how many jobs would not end."""
-        self.closing = self._halt = self._attempts.closing = True
-        for slot in self._slots:
+        self._become(Mode.CLOSING)
+        self._attempts.closing = True
+        slots = set(self._slots.tasks)
+        for slot in slots:
             slot.cancel()
-        if not self._slots:
+        if not slots:
             return 0
-        _, late = await asyncio.wait(set(self._slots), timeout=grace_s)
+        _, late = await asyncio.wait(slots, timeout=grace_s)
         return len(late)

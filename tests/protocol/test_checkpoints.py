@@ -13,6 +13,7 @@ from fastq import testing
 from fastq.ending import Died
 from fastq.outcome import conclude
 from fastq.protocol import completion, reap
+from fastq.protocol.asking import carry_out
 from fastq.protocol.completion import Place
 
 pytestmark = pytest.mark.protocol
@@ -112,8 +113,8 @@ async def test_granted_retries_outlast_the_worker(conn: Conn) -> None:
     await put(conn, meta='{"headers":{"h":1}}')
     who = await hire(conn)
     lease = (await take(conn, who)).lease
-    assert await completion.save_checkpoint(conn, Place(0, lease, 0), "7", retries=5)
-    assert await completion.save_checkpoint(conn, Place(0, lease, 0), "8")
+    assert await carry_out(conn, completion.save_checkpoint(Place(0, lease, 0), "7", retries=5))
+    assert await carry_out(conn, completion.save_checkpoint(Place(0, lease, 0), "8"))
     await reap.reap(conn, shard=0, worker=who, verdict=lambda job: conclude(job, Died(ran=True, cause="SIGKILL")))
     ((meta,),) = await ask(conn, "select meta from fastq.ready")
     assert (meta["retries"], meta["checkpoint"], meta["headers"], meta["crashes"]) == (5, 8, {"h": 1}, 1)

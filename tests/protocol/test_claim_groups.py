@@ -10,6 +10,7 @@ from scene import LANE, Conn, ask, back, failed, hire, ids_of, jobs_of, later, p
 from fastq.ending import Died
 from fastq.outcome import conclude
 from fastq.protocol import claim, jobs, packed, reap
+from fastq.protocol.asking import carry_out
 from fastq.protocol.settle import settle
 
 pytestmark = pytest.mark.protocol
@@ -108,10 +109,10 @@ async def test_people_see_the_group(conn: Conn) -> None:
     """A running job is found and listed with its own group; so is one read from its lease alone."""
     placed = await fill(conn, a=1, b=1)
     got = await take_groups(conn, await hire(conn), "ab")
-    found = await jobs.carry_out(conn, jobs.find(placed["b"][0]))
+    found = await carry_out(conn, jobs.find(placed["b"][0]))
     assert found is not None
     assert (found.state, found.group_key) == ("running", "b")
-    listed = await jobs.carry_out(conn, jobs.survey(jobs.JobFilter(), 10))
+    listed = await carry_out(conn, jobs.survey(jobs.JobFilter(), 10))
     assert {job.id: job.group_key for job in listed} == {placed["a"][0]: "a", placed["b"][0]: "b"}
     rows, _ = packed.decode(got.batch or b"")
     assert [row[packed.GROUP] for row in rows] == ["a", "b"]

@@ -13,8 +13,9 @@ from scene import Conn, ask, until_blocked
 from fastq.cron import CATCH_UP_MOST, CatchUp, Plan, Schedule, Timing
 from fastq.link import Link
 from fastq.protocol import cron
-from fastq.steward.cron import LOOK_EVERY_S, Cron
+from fastq.steward.cron import Cron
 from fastq.steward.leader import Leader
+from fastq.steward.orphans import Orphans
 
 pytestmark = pytest.mark.protocol
 
@@ -51,11 +52,17 @@ async def row(conn: Conn) -> tuple[Any, ...]:
 
 
 @pytest.fixture
-async def clockwork(dsn: str) -> Any:
-    """Give the steward's clockwork, which leads."""
-    link, ring = Link(dsn, "fastq test"), Link(dsn, "fastq test")
-    yield Cron(link, Leader(link, ring, holder="test", shards=1))
-    await link.close()
+async def link(dsn: str) -> Any:
+    """Give the steward's connection."""
+    opened = Link(dsn, "fastq test")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def clockwork(link: Link) -> Cron:
+    """Give the steward's clockwork."""
+    return Cron(link, Leader(link, holder="test"))
 
 
 # -- registering
@@ -145,7 +152,7 @@ async def test_an_occurrence_becomes_a_job(conn: Conn, clockwork: Cron) -> None:
     assert datetime.fromisoformat(when) == due_at
     assert when.endswith(("+02:00", "+03:00"))
     assert await row(conn) == (due_at + timedelta(hours=1), due_at, "q")
-    assert 0 < await clockwork.step() <= LOOK_EVERY_S
+    assert 0 < await clockwork.step() <= Cron.every_s
     assert len(await enqueued(conn)) == 1
 
 
@@ -277,7 +284,7 @@ async def test_an_orphan_ends_after_a_week_and_starts_again_when_it_is_declared(
     assert len(await enqueued(conn)) == 1
     await make_due(conn)
     await last_seen(conn, "7 days 1 second")
-    assert await clockwork.step() == LOOK_EVERY_S
+    assert await clockwork.step() == Cron.every_s
     assert len(await enqueued(conn)) == 1
     assert await register(conn, schedule(catch_up=CatchUp.ONE)) == {}
     await clockwork.step()
@@ -305,12 +312,13 @@ async def test_what_was_made_by_hand_has_no_end(conn: Conn, clockwork: Cron) -> 
     assert len(await enqueued(conn)) == 1
 
 
-async def test_orphans_are_told_of_once_a_day(conn: Conn, clockwork: Cron, caplog: pytest.LogCaptureFixture) -> None:
+async def test_orphans_are_told_of_once_a_day(conn: Conn, link: Link, caplog: pytest.LogCaptureFixture) -> None:
     """Once when they are found, once when they end; those that are declared, or were until a moment ago, never."""
     await register(conn, schedule(name="jobs.orphan"), schedule(name="jobs.fine"))
+    orphans = Orphans(link, Leader(link, holder="test"))
     for ago, count in (("5 min", 0), ("11 min", 1), ("12 min", 1), ("8 days", 2), ("9 days", 2)):
         await conn.execute("update fastq.cron set seen_at = now() - %s::interval where name = 'jobs.orphan'", (ago,))
-        await clockwork.look_for_orphans()
+        await orphans.step()
         assert caplog.text.count("schedule jobs.orphan ") == count, ago
     assert "declared by no worker since" in caplog.text
     assert "schedule jobs.orphan has ended: no worker has declared it since" in caplog.text

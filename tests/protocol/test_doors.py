@@ -12,7 +12,8 @@ from scene import Conn, ask, states
 from fastq.errors import UsageError
 from fastq.job import JobSpec, Options
 from fastq.protocol import copying, enqueue, packing
-from fastq.protocol.jobs import JobFilter, carry_out, survey
+from fastq.protocol.asking import carry_out
+from fastq.protocol.jobs import JobFilter, survey
 
 pytestmark = pytest.mark.protocol
 
@@ -146,7 +147,7 @@ async def test_a_time_at_the_edge_is_refused_in_python(run_at: datetime) -> None
 async def test_the_last_times_that_python_lets_through_can_be_enqueued_and_read(conn: Conn) -> None:
     """In the time zones that are farthest from UTC."""
     edges = (datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
-    await enqueue.insert_lines(conn, [line(run_at=edge) for edge in edges])
+    await carry_out(conn, enqueue.insert_lines([line(run_at=edge) for edge in edges]))
     for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
         await conn.execute(f"set timezone = '{zone}'")
         assert {job.run_at for job in await carry_out(conn, survey(JobFilter(), 9))} == set(edges)
@@ -184,12 +185,12 @@ async def test_a_delay_counts_from_the_call_and_not_from_the_transactions_start(
         ((before,),) = await ask(conn, "select clock_timestamp() from pg_sleep(0.01)")  # so that the two clocks differ
         for call in WAYS.values():
             await conn.execute(call)
-        await enqueue.insert_lines(conn, [line(delay_s=3600.0), line(delay_s=3600.0, headers={"a": 1})])
+        await carry_out(conn, enqueue.insert_lines([line(delay_s=3600.0), line(delay_s=3600.0, headers={"a": 1})]))
         apart = enqueue.Apart(JobSpec("t", {}, Options(delay_s=3600.0, unique_key="u")), 1000)
-        await enqueue.insert_apart(conn, apart)
+        await carry_out(conn, enqueue.insert_apart(apart))
         plain, rich = Options(delay_s=3600.0), Options(delay_s=3600.0, headers={"a": 1})
         specs = [JobSpec("t", {"n": n}, rich if n % 100 == 0 else plain) for n in range(300)]
-        await copying.copy_jobs(conn, specs, packing.Packer(shard=0, limit_bytes=1000), shard=0)
+        await carry_out(conn, copying.copy_jobs(specs, packing.Packer(shard=0, limit_bytes=1000), shard=0))
         rows = await ask(conn, "select run_at, state, meta is not null from fastq.job")
     assert len(rows) == count
     assert sum(has_meta for _, _, has_meta in rows) == 3 + 2 + 2

@@ -130,6 +130,6 @@ async def test_a_mark_on_a_lease_without_keys_stops_no_cancellation(rig: Rig, co
     board = Board(cells=1, running=1)
     cell = board.cells[0]
     cell[Word.WORKER_ID], cell.state = rig.worker, CellState.RUNNING
-    leader = Leader(rig.link, rig.link, holder="x", shards=1)
+    leader = Leader(rig.link, holder="x")
     assert await Canceller(board, rig.link, leader, lease_s=30, shards=1).step() == 1
     assert cell.collect() == [running_key(lease, 0)]

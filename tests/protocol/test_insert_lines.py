@@ -15,6 +15,7 @@ from scene import Conn, ask, hire, ids_of, jobs_of, states, take
 from fastq.errors import ArgumentError, PayloadTooLarge
 from fastq.job import JobSpec, Options
 from fastq.protocol import enqueue
+from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.enqueue import Line
 
 pytestmark = pytest.mark.protocol
@@ -30,7 +31,7 @@ def line(n: int = 0, **options: Any) -> Line:
 
 async def test_the_order_of_ids_is_the_order_of_lines(conn: Conn) -> None:
     """A full block of jobs gets ids in its order, and runs in it."""
-    ids = await enqueue.insert_lines(conn, [line(n) for n in range(enqueue.LINES_MOST)])
+    ids = await carry_out(conn, enqueue.insert_lines([line(n) for n in range(enqueue.LINES_MOST)]))
     assert ids == sorted(set(ids))
     rows = jobs_of(await take(conn, await hire(conn), limit=2000))
     assert [(row[0], row[4]["n"]) for row in rows] == list(zip(ids, range(1024), strict=True))
@@ -39,22 +40,22 @@ async def test_the_order_of_ids_is_the_order_of_lines(conn: Conn) -> None:
 async def test_two_enqueues_never_overlap(conn: Conn, other: Conn) -> None:
     """Each call has a block of positions of its own, also when both are in open transactions."""
     async with conn.transaction(), other.transaction():
-        first = await enqueue.insert_lines(conn, [line(n) for n in range(700)])
-        second = await enqueue.insert_lines(other, [line(n) for n in range(700)])
-        first += await enqueue.insert_lines(conn, [line(n) for n in range(700)])
+        first = await carry_out(conn, enqueue.insert_lines([line(n) for n in range(700)]))
+        second = await carry_out(other, enqueue.insert_lines([line(n) for n in range(700)]))
+        first += await carry_out(conn, enqueue.insert_lines([line(n) for n in range(700)]))
     assert len({*first, *second}) == 2100
 
 
 async def test_one_line_too_many_is_refused(conn: Conn) -> None:
     """More lines than positions would overlap the next block."""
     with pytest.raises(AssertionError, match="1025 lines"):
-        await enqueue.insert_lines(conn, [line()] * 1025)
+        await carry_out(conn, enqueue.insert_lines([line()] * 1025))
     assert await states(conn) == {}
 
 
 async def test_nothing_to_enqueue(conn: Conn) -> None:
     """No lines, no ids."""
-    assert await enqueue.insert_lines(conn, []) == []
+    assert await carry_out(conn, enqueue.insert_lines([])) == []
 
 
 async def test_ready_scheduled_and_rich_mixed(conn: Conn) -> None:
@@ -68,7 +69,7 @@ async def test_ready_scheduled_and_rich_mixed(conn: Conn) -> None:
         line(5, delay_s=0.0),
     ]
     ((before,),) = await ask(conn, "select clock_timestamp()")
-    ids = await enqueue.insert_lines(conn, lines)
+    ids = await carry_out(conn, enqueue.insert_lines(lines))
     delay = "run_at - interval '60.5 s' between %s and clock_timestamp()"
     assert await ask(conn, f"select {delay} from fastq.scheduled where run_at < %s", before, NOON) == [(True,)]
     assert len(set(ids)) == 6
@@ -90,7 +91,7 @@ async def test_ready_scheduled_and_rich_mixed(conn: Conn) -> None:
 
 async def test_a_time_that_has_passed_is_promoted_at_once(conn: Conn) -> None:
     """A run_at in the past waits for the next promotion only, with its order among the due."""
-    (job,) = await enqueue.insert_lines(conn, [line(run_at=NOON - timedelta(days=9999))])
+    (job,) = await carry_out(conn, enqueue.insert_lines([line(run_at=NOON - timedelta(days=9999))]))
     assert await states(conn) == {job: "scheduled"}
     assert await ask(conn, "select run_at < now() from fastq.scheduled") == [(True,)]
 
@@ -109,7 +110,7 @@ async def test_odd_values_arrive(conn: Conn, value: str) -> None:
     """What JSON can hold arrives as it was, in arguments, keys, headers and names of queues."""
     name = "".join(c for c in value if c.isprintable())
     spec = JobSpec("t" + name, {value: [value]}, Options(queue=name, group_key=name, headers={value: value}))
-    await enqueue.insert_lines(conn, [Line(spec, LIMIT)])
+    await carry_out(conn, enqueue.insert_lines([Line(spec, LIMIT)]))
     await conn.execute("update fastq.ready set queue = 'default', group_key = '' where queue = %s", (name,))
     ((_, task, _, _, args, _, meta),) = jobs_of(await take(conn, await hire(conn)))
     assert (task, args, meta) == ("t" + name, {value: [value]}, {"headers": {value: value}})
@@ -121,7 +122,7 @@ async def test_odd_values_arrive(conn: Conn, value: str) -> None:
 async def test_rolled_back_with_the_callers_transaction(conn: Conn, other: Conn) -> None:
     """Inside a transaction a job is invisible to others until the commit, and gone with a rollback."""
     async with conn.transaction(force_rollback=True):
-        ids = await enqueue.insert_lines(conn, [line(), line(delay_s=1)])
+        ids = await carry_out(conn, enqueue.insert_lines([line(), line(delay_s=1)]))
         assert set(await states(conn)) == set(ids)
         assert await states(other) == {}
     assert await states(other) == {}
@@ -130,12 +131,12 @@ async def test_rolled_back_with_the_callers_transaction(conn: Conn, other: Conn)
 async def test_a_refused_job_leaves_the_transaction_usable(conn: Conn) -> None:
     """ArgumentError and PayloadTooLarge come before the database hears anything."""
     async with conn.transaction():
-        (first,) = await enqueue.insert_lines(conn, [line()])
+        (first,) = await carry_out(conn, enqueue.insert_lines([line()]))
         with pytest.raises(PayloadTooLarge, match="limit is 10,000"):
             Line(JobSpec("t", {"a": "x" * LIMIT}, Options()), LIMIT)
         with pytest.raises(ArgumentError, match="cannot be written as JSON"):
             Line(JobSpec("t", {"a": object()}, Options()), LIMIT)
-        (second,) = await enqueue.insert_lines(conn, [line()])
+        (second,) = await carry_out(conn, enqueue.insert_lines([line()]))
     assert set(await states(conn)) == {first, second}
 
 
@@ -144,7 +145,7 @@ async def test_a_failed_statement_leaves_none_of_a_mixed_call(conn: Conn) -> Non
     bad = line(delay_s=1)
     bad.prefix = bad.prefix.replace("\t4\t", "\tsoon\t")
     with pytest.raises(psycopg.DataError):
-        await enqueue.insert_lines(conn, [line(), bad])
+        await carry_out(conn, enqueue.insert_lines([line(), bad]))
     assert await states(conn) == {}
 
 
@@ -168,18 +169,18 @@ FACTORIES = [
 async def test_a_caller_with_any_row_factory(dsn: str, factory: RowFactory[Any]) -> None:
     """The caller's connection may make of rows what it likes."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, row_factory=factory) as theirs:
-        ids = await enqueue.insert_lines(theirs, [line(), line(delay_s=1)])
+        ids = await carry_out(theirs, enqueue.insert_lines([line(), line(delay_s=1)]))
     assert len(ids) == 2
     with psycopg.connect(dsn, autocommit=True, row_factory=factory) as sync:
-        assert len(enqueue.insert_lines_sync(sync, [line(), line(delay_s=1)])) == 2
+        assert len(carry_out_sync(sync, enqueue.insert_lines([line(), line(delay_s=1)]))) == 2
 
 
 async def test_a_caller_with_other_cursors(dsn: str) -> None:
     """The caller's cursors may want other placeholders than ours."""
     async with await psycopg.AsyncConnection.connect(dsn, cursor_factory=psycopg.AsyncRawCursor) as theirs:
-        assert len(await enqueue.insert_lines(theirs, [line(), line(delay_s=1)])) == 2
+        assert len(await carry_out(theirs, enqueue.insert_lines([line(), line(delay_s=1)]))) == 2
     with psycopg.connect(dsn, cursor_factory=psycopg.RawCursor) as sync:
-        assert len(enqueue.insert_lines_sync(sync, [line(), line(delay_s=1)])) == 2
+        assert len(carry_out_sync(sync, enqueue.insert_lines([line(), line(delay_s=1)]))) == 2
 
 
 def test_nan_is_refused() -> None:
@@ -201,7 +202,7 @@ def plain(dsn: str) -> Iterator[psycopg.Connection[Any]]:
 async def test_a_connection_without_autocommit(dsn: str, conn: Conn, mixed: bool) -> None:
     """On psycopg's default connection, whose transaction begins with the enqueue, a rollback takes the jobs back."""
     async with await psycopg.AsyncConnection.connect(dsn) as theirs:
-        ids = await enqueue.insert_lines(theirs, [line(), line(delay_s=1.0 if mixed else None)])
+        ids = await carry_out(theirs, enqueue.insert_lines([line(), line(delay_s=1.0 if mixed else None)]))
         assert set(await states(theirs)) == set(ids)
         await theirs.rollback()
     assert await states(conn) == {}
@@ -212,7 +213,7 @@ async def test_a_synchronous_connection_without_autocommit(
     plain: psycopg.Connection[Any], conn: Conn, mixed: bool
 ) -> None:
     """The same for the synchronous twin."""
-    enqueue.insert_lines_sync(plain, [line(), line(delay_s=1.0 if mixed else None)])
+    carry_out_sync(plain, enqueue.insert_lines([line(), line(delay_s=1.0 if mixed else None)]))
     plain.rollback()
     assert await states(conn) == {}
 
@@ -222,7 +223,8 @@ async def test_a_synchronous_connection_without_autocommit(
 
 def test_sync_mixed(db: psycopg.Connection[Any]) -> None:
     """The synchronous twin does the same."""
-    ids = enqueue.insert_lines_sync(db, [line(0), line(1, delay_s=60), line(2, headers={"h": 1}), line(3)])
+    lines = [line(0), line(1, delay_s=60), line(2, headers={"h": 1}), line(3)]
+    ids = carry_out_sync(db, enqueue.insert_lines(lines))
     rows = db.execute("select id, state, payload->>'n' from fastq.job").fetchall()
     assert sorted(rows, key=lambda row: row[2]) == [
         (ids[0], "ready", "0"),
@@ -236,16 +238,16 @@ def test_sync_mixed(db: psycopg.Connection[Any]) -> None:
 def test_sync_in_the_callers_transaction(db: psycopg.Connection[Any]) -> None:
     """Rolled back with it, kept with it."""
     with db.transaction(force_rollback=True):
-        enqueue.insert_lines_sync(db, [line()])
+        carry_out_sync(db, enqueue.insert_lines([line()]))
     with db.transaction():
-        ids = enqueue.insert_lines_sync(db, [line()])
+        ids = carry_out_sync(db, enqueue.insert_lines([line()]))
     assert db.execute("select id from fastq.job").fetchall() == [(ids[0],)]
 
 
 async def test_a_cached_prefix_is_not_anothers(conn: Conn) -> None:
     """Thousands of options objects that live shortly, and whose addresses are used again, keep their own queues."""
     lines = [line(n, queue=f"q{n}") for n in range(1024)]
-    ids = await enqueue.insert_lines(conn, lines)
+    ids = await carry_out(conn, enqueue.insert_lines(lines))
     assert await ask(conn, "select count(*) from fastq.job where queue <> 'q' || (payload->>'n')") == [(0,)]
     assert ids_of(await take(conn, await hire(conn))) == []
     assert len(ids) == 1024

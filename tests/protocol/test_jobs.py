@@ -27,8 +27,9 @@ import fastq
 from fastq.errors import FastqError, NotOpen, SchemaError, UsageError
 from fastq.jobs import told
 from fastq.protocol import ack, jobs
+from fastq.protocol.asking import carry_out
 from fastq.protocol.claim import Lane
-from fastq.protocol.jobs import Cancelled, JobFilter, JobInfo, Mark, carry_out
+from fastq.protocol.jobs import Cancelled, JobFilter, JobInfo, Mark
 from fastq.protocol.settle import settle
 from fastq.sql import statement
 from fastq.states import JobState

@@ -15,7 +15,8 @@ import psycopg
 import pytest
 
 from fastq.errors import SchemaError, UsageError
-from fastq.protocol.jobs import JobFilter, carry_out_sync, survey
+from fastq.protocol.asking import carry_out_sync
+from fastq.protocol.jobs import JobFilter, survey
 from fastq.protocol.schedules import list_schedules
 from fastq.schema import files, migrator
 from fastq.schema.files import Definition, Migration

@@ -10,6 +10,7 @@ from ordered_groups import META, check, claim, done, heads, join, settle
 from scene import Conn, back, failed, hire, ids_of, later, states, take_groups, until_blocked
 
 from fastq.protocol import ordered, upkeep
+from fastq.protocol.asking import carry_out
 
 pytestmark = pytest.mark.protocol
 
@@ -125,7 +126,7 @@ async def test_producers_in_a_tangle(dsn: str) -> None:
                         " select 0, nextval('fastq.pos'), 'q', g, 't' from unnest(%s::text[]) g",
                         [keys],
                     )
-                    await ordered.begin(conn, shard=0, lines=[("q", key) for key in keys])
+                    await carry_out(conn, ordered.begin(shard=0, lines=[("q", key) for key in keys]))
 
     groups = [f"g{n}" for n in range(20)]
     await asyncio.gather(*(produce(groups[n:] + groups[:n]) for n in range(0, 20, 4)), produce(groups[::-1]))

@@ -13,8 +13,9 @@ from scene import DEADLINE_S, Conn, ask, hire, ids_of, jobs_of, past_the_door, s
 from fastq.link import Link
 from fastq.protocol import upkeep
 from fastq.sql import BY_INDEX, statement
-from fastq.steward.duty import kept_up
+from fastq.steward.duty import Duties
 from fastq.steward.leader import Leader
+from fastq.steward.promoter import Promoter
 
 pytestmark = pytest.mark.protocol
 
@@ -181,24 +182,24 @@ async def test_from_the_mark_on(conn: Conn) -> None:
 
 
 @pytest.fixture
-async def leader(dsn: str) -> AsyncIterator[Leader]:
-    """A leader of one shard."""
-    link, ring = Link(dsn, "fastq test"), Link(dsn, "fastq test")
-    yield Leader(link, ring, holder="here", shards=1)
+async def promoter(dsn: str) -> AsyncIterator[Promoter]:
+    """Give the promoter of one shard."""
+    link = Link(dsn, "fastq test")
+    yield Promoter(link, Leader(link, holder="here"), shards=1)
     await link.close()
 
 
-async def test_the_leader_looks_from_the_beginning_again(conn: Conn, leader: Leader) -> None:
+async def test_the_leader_looks_from_the_beginning_again(conn: Conn, promoter: Promoter) -> None:
     """A job committed long after its time, behind the mark, is promoted soon all the same."""
     await schedule(conn, 1, -1)
-    await leader.promote()
+    await promoter.step()
     await schedule(conn, 2, -3600)
     async with asyncio.timeout(DEADLINE_S):
         while (await states(conn))[2] != "ready":
-            await leader.promote()
+            await promoter.step()
 
 
-async def test_what_vacuum_cannot_remove_is_not_walked_again(conn: Conn, other: Conn, leader: Leader) -> None:
+async def test_what_vacuum_cannot_remove_is_not_walked_again(conn: Conn, other: Conn, promoter: Promoter) -> None:
     """While a transaction pins the horizon, a look from the mark on reads few pages, one from the beginning many."""
     await conn.execute("alter table fastq.scheduled set (autovacuum_enabled = off)")
     await conn.execute(
@@ -266,13 +267,16 @@ async def test_a_duty_that_a_row_makes_fail_is_tried_again(caplog: pytest.LogCap
     """The steward does not end for it, and its other duties go on; what no row can do ends it loudly."""
     tries: list[Exception] = [psycopg.DataError("1"), TypeError("2"), psycopg.errors.StatementTooComplex("3")]
 
-    async def duty() -> None:
-        if tries:
-            raise tries.pop(0)
+    class Sweeper:
+        async def run(self) -> None:
+            if tries:
+                raise tries.pop(0)
 
+    duties = Duties(again_s=0.001)
     with caplog.at_level(logging.ERROR):
-        await kept_up(duty, again_s=0.001)
+        await duties.keep_up(Sweeper())
     assert len(caplog.records) == 3
+    assert duties.failing == ["sweeper failed: StatementTooComplex: 3"]
     tries.append(psycopg.errors.InsufficientPrivilege("no"))
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        await kept_up(duty, again_s=0.001)
+        await duties.keep_up(Sweeper())

@@ -15,7 +15,7 @@ import fastq
 from fastq.errors import UsageError
 from fastq.job import JobSpec, Options
 from fastq.protocol import enqueue, reserve, unique, upkeep
-from fastq.protocol.jobs import carry_out
+from fastq.protocol.asking import carry_out
 
 pytestmark = pytest.mark.protocol
 

@@ -11,6 +11,7 @@ from scene import Conn, ask, hire, ids_of, put, put_many, states, take, until_bl
 
 from fastq.job import JobSpec, Options
 from fastq.protocol import ack, discover, enqueue, rotate
+from fastq.protocol.asking import carry_out
 from fastq.protocol.claim import Lane
 from fastq.protocol.enqueue import Line
 from fastq.protocol.rotate import Emptied
@@ -238,7 +239,9 @@ async def test_nothing_is_lost_while_the_ring_turns(conn: Conn, other: Conn, thi
 
     async def produce() -> None:
         for n in range(150):
-            produced.extend(await enqueue.insert_lines(conn, [Line(JobSpec("t", {"n": n}, Options()), 1000)] * 3))
+            produced.extend(
+                await carry_out(conn, enqueue.insert_lines([Line(JobSpec("t", {"n": n}, Options()), 1000)] * 3))
+            )
 
     async def consume() -> None:
         while len(claimed) < 450:

@@ -34,6 +34,7 @@ from fastq.outcome import conclude
 from fastq.protocol import ack, completion, copying, discover, enqueue, leases, reap, rotate, upkeep
 from fastq.protocol import settle as settling
 from fastq.protocol import worker as registry
+from fastq.protocol.asking import carry_out
 from fastq.protocol.claim import Claimed, Lane
 from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import Line
@@ -117,14 +118,17 @@ class Fleet(RuleBasedStateMachine):
         """Enqueue by one statement, now or for later."""
         spec = JobSpec("t", {}, Options(queue=queue, delay_s=wait))
         self.enqueued(
-            self.run(enqueue.insert_lines(self.conn, [Line(spec, 1000)] * count)), "scheduled" if wait else "ready"
+            self.run(carry_out(self.conn, enqueue.insert_lines([Line(spec, 1000)] * count))),
+            "scheduled" if wait else "ready",
         )
 
     @rule(queue=st.sampled_from(QUEUES), count=st.integers(1, 6))
     def copy(self, queue: str, count: int) -> None:
         """Enqueue by COPY."""
         specs = [JobSpec("t", {}, Options(queue=queue))] * count
-        self.enqueued(self.run(copying.copy_jobs(self.conn, specs, Packer(shard=0, limit_bytes=1000), shard=0)))
+        self.enqueued(
+            self.run(carry_out(self.conn, copying.copy_jobs(specs, Packer(shard=0, limit_bytes=1000), shard=0)))
+        )
 
     @rule(queue=st.sampled_from(QUEUES), count=st.integers(1, 3), commits=st.booleans())
     def commit_late(self, queue: str, count: int, commits: bool) -> None:
@@ -133,7 +137,7 @@ class Fleet(RuleBasedStateMachine):
 
         async def produce(conn: Conn, other: Conn) -> list[int]:
             async with conn.transaction(force_rollback=not commits):
-                jobs = list(await enqueue.insert_lines(conn, lines))
+                jobs = list(await carry_out(conn, enqueue.insert_lines(lines)))
                 await turn_ring(other)
             return jobs
 
@@ -315,7 +319,7 @@ class Fleet(RuleBasedStateMachine):
         """Save a checkpoint, for the next attempt."""
         if chosen := self.running(data):
             lease, ordinal, job, _ = chosen
-            assert self.run(completion.save_checkpoint(self.conn, Place(0, lease, ordinal), str(value)))
+            assert self.run(carry_out(self.conn, completion.save_checkpoint(Place(0, lease, ordinal), str(value))))
             self.saved[job] = value
 
     @precondition(lambda self: self.leases.keys() - self.hidden)
@@ -487,7 +491,7 @@ class Fleet(RuleBasedStateMachine):
         assert self.run(ack.ack(self.conn, shard=0, worker=worker, leases=[lease])) == set()
         assert not self.run(completion.hold(self.conn, place))
         assert not self.run(completion.resolve(self.conn, place))
-        assert not self.run(completion.save_checkpoint(self.conn, place, "1"))
+        assert not self.run(carry_out(self.conn, completion.save_checkpoint(place, "1")))
         found = self.run(discover.discover(self.conn, shard=0, queues=[], exclude=[]))
         for lane, first in found[:1]:
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1))

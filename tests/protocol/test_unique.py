@@ -18,6 +18,7 @@ from fastq.errors import UsageError
 from fastq.job import JobSpec, Options
 from fastq.outcome import done
 from fastq.protocol import copying, unique
+from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.packing import Packer
 from fastq.protocol.unique import Placed
 
@@ -129,7 +130,7 @@ async def test_patience(conn: Conn, other: Conn) -> None:
     async with conn.transaction():
         await add(conn)
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            await unique.insert(other, lines(spec()), patience="10ms")
+            await carry_out(other, unique.insert(lines(spec()), patience="10ms"))
     assert await ask(other, "show lock_timeout") == [("0",)]
 
 
@@ -138,7 +139,7 @@ async def test_patience(conn: Conn, other: Conn) -> None:
 
 async def copy(conn: Conn, specs: Iterable[JobSpec]) -> Any:
     """Enqueue a stream."""
-    return await copying.copy_jobs(conn, specs, Packer(shard=0, limit_bytes=LIMIT), shard=0)
+    return await carry_out(conn, copying.copy_jobs(specs, Packer(shard=0, limit_bytes=LIMIT), shard=0))
 
 
 async def test_streams(conn: Conn) -> None:
@@ -178,8 +179,8 @@ def test_streams_without_an_event_loop(dsn: str) -> None:
     """The synchronous twin does the same."""
     text = Packer(shard=0, limit_bytes=LIMIT)
     with Connection.connect(dsn, autocommit=True) as conn:
-        (held,) = unique.insert_sync(conn, lines(spec("b")))
-        ids = copying.copy_jobs_sync(conn, [spec("a"), spec("b"), spec(None), spec("a")], text, shard=0)
+        (held,) = carry_out_sync(conn, unique.insert(lines(spec("b"))))
+        ids = carry_out_sync(conn, copying.copy_jobs([spec(x) for x in ("a", "b", None, "a")], text, shard=0))
     assert (list(ids)[1], ids[3]) == (held.id, ids[0])
     assert ids.duplicates == [1, 3]
 

@@ -23,9 +23,9 @@ from fastq.flow import Snooze
 from fastq.job import JobSpec, Options, UniqueUntil
 from fastq.outcome import RetryPolicy, conclude, done
 from fastq.protocol import completion, copying, discover, enqueue, reap, reserve, unique, upkeep
+from fastq.protocol.asking import carry_out
 from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import Apart
-from fastq.protocol.jobs import carry_out
 from fastq.protocol.packing import Packer
 from fastq.protocol.settle import settle
 from fastq.settlement import LeasedJob, Settlement
@@ -93,14 +93,14 @@ class Machine:
 
         async def produce(conn: Conn, spec: JobSpec, back: bool) -> None:
             async with conn.transaction(force_rollback=back):
-                await enqueue.insert_apart(conn, Apart(spec, 1000))
+                await carry_out(conn, enqueue.insert_apart(Apart(spec, 1000)))
 
         await asyncio.gather(produce(self.conn, self.spec(), rolls_back), produce(self.other, self.spec(), back=False))
 
     async def copy(self) -> None:
         """A stream."""
         specs = [self.spec() for _ in range(4)]
-        await copying.copy_jobs(self.conn, specs, Packer(shard=0, limit_bytes=1000), shard=0)
+        await carry_out(self.conn, copying.copy_jobs(specs, Packer(shard=0, limit_bytes=1000), shard=0))
 
     async def reserve(self) -> None:
         """A reservation."""
@@ -151,7 +151,7 @@ class Machine:
         async with self.conn.transaction(force_rollback=not commits):
             if not await completion.hold(self.conn, place):
                 return
-            await unique.free(self.conn, shard=0, job=job.id)
+            await carry_out(self.conn, completion.free(place, job.id))
             assert await completion.complete(self.conn, place)
         if commits:
             self.completed.append(job.id)

@@ -13,6 +13,7 @@ import fastq
 from fastq.jobs import told
 from fastq.protocol import enqueue, jobs, unique
 from fastq.protocol import settle as settling
+from fastq.protocol.asking import carry_out
 from fastq.protocol.claim import Lane
 from fastq.protocol.enqueue import Apart
 from fastq.settlement import Settlement
@@ -59,11 +60,11 @@ async def test_a_retry_is_refused_while_another_job_holds_the_key(conn: Conn) ->
     job = await kept_as_failed(conn)
     (rival,) = await add(conn)
     with pytest.raises(fastq.FastqError) as refused, told():
-        await jobs.carry_out(conn, jobs.retry(job))
+        await carry_out(conn, jobs.retry(job))
     assert str(refused.value) == f"job {job} cannot be retried: its unique key k is held by job {rival.id}"
     assert await states(conn) == {job: "failed", rival.id: "ready"}
     await ask(conn, "select fastq.delete(%s)", rival.id)
-    assert await jobs.carry_out(conn, jobs.retry(job))
+    assert await carry_out(conn, jobs.retry(job))
 
 
 async def test_retrying_many_leaves_those_out_whose_key_is_held(conn: Conn) -> None:
@@ -78,7 +79,7 @@ async def test_retrying_many_leaves_those_out_whose_key_is_held(conn: Conn) -> N
     got = await take(conn, who)
     await settling.settle(conn, shard=0, worker=who, settlements=[failed(got.lease)])
     (rival,) = await add(conn, spec("other"))
-    assert await jobs.carry_out(conn, jobs.retry_many(jobs.JobFilter())) == 2
+    assert await carry_out(conn, jobs.retry_many(jobs.JobFilter())) == 2
     assert await states(conn) == {first: "ready", second: "failed", other: "failed", rival.id: "ready", plain: "ready"}
     assert await keys(conn) == {"k": first, "other": rival.id}
 
@@ -151,7 +152,7 @@ async def test_orphans_are_swept(conn: Conn) -> None:
     await take(conn, who, lane=Lane(0, 0, "q", 4, ""))
     group = {"group_key": "g", "ordered": True}
     for key in ("head", "behind"):
-        await enqueue.insert_apart(conn, Apart(spec(key, **group), LIMIT))
+        await carry_out(conn, enqueue.insert_apart(Apart(spec(key, **group), LIMIT)))
     await add(conn, spec("fresh"), spec("gone"), spec("kept"), spec("timed", unique_until=60))
     await conn.execute("update fastq.unique_key set taken_at = now() - interval '2 min' where key <> 'fresh'")
     await conn.execute("delete from fastq.ready where meta->'unique'->>0 in ('fresh', 'gone', 'kept', 'timed')")

@@ -12,6 +12,7 @@ from fastq.ending import Died, Stepped, Succeeded
 from fastq.outcome import RetryPolicy, conclude, done
 from fastq.protocol import completion, reap, unique
 from fastq.protocol import settle as settling
+from fastq.protocol.asking import carry_out
 from fastq.protocol.completion import Place
 from fastq.protocol.unique import Placed
 from fastq.settlement import Settlement
@@ -82,7 +83,7 @@ async def test_freed_with_the_handlers_own_transaction(conn: Conn, other: Conn) 
     for commits in (False, True):
         async with conn.transaction(force_rollback=not commits):
             assert await completion.hold(conn, place)
-            await unique.free(conn, shard=0, job=job.id)
+            await carry_out(conn, completion.free(place, job.id))
             assert await completion.complete(conn, place)
         assert (await keys(conn) == {}) is commits
     (new,) = await add(other)
@@ -133,7 +134,7 @@ async def test_for_a_time_also_when_the_handlers_own_transaction_ends_the_job(co
     place = Place(0, job.lease, 0)
     async with conn.transaction():
         assert await completion.hold(conn, place)
-        await unique.free(conn, shard=0, job=job.id)
+        await carry_out(conn, completion.free(place, job.id))
         assert await completion.complete(conn, place)
     assert await keys(conn) == {"k": job.id}
     assert (await add(conn))[0].duplicate

@@ -9,6 +9,7 @@ from scene import Conn, ask, hire, ids_of, take
 from fastq.job import JobSpec, Options
 from fastq.protocol import enqueue, unique
 from fastq.protocol import settle as settling
+from fastq.protocol.asking import carry_out
 from fastq.protocol.unique import Placed
 from fastq.settlement import LeasedJob, Settlement
 
@@ -27,7 +28,7 @@ def lines(*specs: JobSpec) -> list[str]:
 
 async def add(conn: Conn, *specs: JobSpec) -> list[Placed]:
     """Enqueue in one statement."""
-    return await unique.insert(conn, lines(*(specs or (spec(),))))
+    return await carry_out(conn, unique.insert(lines(*(specs or (spec(),)))))
 
 
 async def keys(conn: Conn) -> dict[str, int]:

@@ -1,0 +1,45 @@
+"""Deletes what is over its time: kept jobs, unique keys, old commits, and reservations that nobody committed."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from fastq.link import Link
+from fastq.protocol import reserve, unique, upkeep
+from fastq.steward.duty import LeadersDuty, Leads
+
+log = logging.getLogger("fastq.steward")
+
+
+class Pruner(LeadersDuty):
+    """Deletes kept jobs and unique keys whose time is over; looks whether the next keys still have their jobs."""
+
+    every_s = 10.0
+
+    def __init__(self, link: Link, leader: Leads, *, shards: int) -> None:
+        super().__init__(link, leader, shards=shards)
+        self._swept_to = [""] * shards
+
+    async def step(self) -> float:
+        """Delete all there is, in batches."""
+        for shard in self._shards:
+            for prune in (upkeep.prune, unique.prune_expired, reserve.prune):
+                while await self._link.call(partial(prune, shard=shard)):
+                    pass
+            swept = await self._link.call(partial(unique.sweep, shard=shard, after=self._swept_to[shard]))
+            if swept.keys:
+                log.warning("deleted %s unique key(s) whose jobs are gone", swept.keys)
+            self._swept_to[shard] = swept.after or ""
+        return self.every_s
+
+
+class Reservations(LeadersDuty):
+    """Deletes reservations whose time is over."""
+
+    async def step(self) -> float:
+        """Delete all there are, in batches."""
+        for shard in self._shards:
+            while await self._link.call(partial(reserve.expire, shard=shard)):
+                pass
+        return self.every_s

@@ -1,0 +1,87 @@
+"""The slots of a worker: tasks that run one job after the other, started when they are needed, asleep when not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from fastq.observability.runs import Run, enter
+
+log = logging.getLogger("fastq.worker")
+
+
+class Slots:
+    """`tasks` by their `numbers` on the board; `idle` ones wait to be woken.
+
+    `serve` is what a slot does with its number; `run_of` says what a number is running; `wanted` whether there is work
+    for another slot when one has ended.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        serve: Callable[[int], Coroutine[Any, Any, None]],
+        run_of: Callable[[int], Run | None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._serve = serve
+        self._run_of = run_of
+        self._wanted = wanted
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.idle: deque[asyncio.Future[None]] = deque()
+        self.numbers = list(range(count - 1, -1, -1))
+        self.waking = False
+        """Whether one has been woken and has not looked for work yet."""
+
+    @property
+    def busy(self) -> int:
+        """How many run a job, or are about to take one."""
+        return len(self.tasks) - len(self.idle)
+
+    def wake_one(self) -> None:
+        """Let one more slot look for work, unless one is about to: an idle one, else a new one."""
+        if self.waking:
+            return
+        if self.idle:
+            self.waking = True
+            self.idle.pop().set_result(None)  # the one whose memory is still warm
+        elif self.numbers:
+            self.waking = True
+            self._start(self.numbers.pop())
+
+    def _start(self, number: int) -> None:
+        context = contextvars.Context()
+        context.run(enter, partial(self._run_of, number))
+        slot = asyncio.get_running_loop().create_task(self._serve(number), name=f"fastq-slot-{number}", context=context)
+        self.tasks.add(slot)
+        slot.add_done_callback(self._ended)
+
+    def _ended(self, slot: asyncio.Task[None]) -> None:
+        self.tasks.discard(slot)
+        if not slot.cancelled() and (error := slot.exception()) is not None:
+            log.error("%s ended by an error that is no job's", slot.get_name(), exc_info=error)
+        if self._wanted():
+            self.wake_one()
+
+    async def sleep(self, on_idle: Callable[[], None]) -> None:
+        """Wait until woken; `on_idle` is called when this slot counts as idle."""
+        future = asyncio.get_running_loop().create_future()
+        self.idle.append(future)
+        on_idle()
+        try:
+            await future
+        except BaseException:
+            if future in self.idle:
+                self.idle.remove(future)
+            raise
+
+    def wake_all(self) -> None:
+        """Let every idle slot look whether it is to end."""
+        while self.idle:
+            if not (future := self.idle.pop()).done():
+                future.set_result(None)
