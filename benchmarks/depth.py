@@ -14,7 +14,7 @@ from statistics import fmean
 from fastq.bench import ceiling, limit, machine, summary
 from fastq.bench.bench import Bench
 from fastq.bench.ceiling import Ceiling
-from fastq.bench.claimant import Orders
+from fastq.bench.claimant import ClaimantOrders
 from fastq.bench.jobs import QUEUE, app, email_for, noop_job
 from fastq.bench.meter import Spent, between, total
 from fastq.bench.result import Result
@@ -84,7 +84,9 @@ def fill(bench: Bench, jobs: int, text: str) -> None:
 
 def at(bench: Bench, depth: int, size: int, place: str) -> Claims:
     """Measure at one depth, and leave the backlog as deep as it was."""
-    orders = Orders(dsn=bench.dsn, queue=QUEUE, segments=bench.ground.segments(), batch_size=size, claims=_CLAIMS)
+    orders = ClaimantOrders(
+        dsn=bench.dsn, queue=QUEUE, segments=bench.ground.segments(), batch_size=size, claims=_CLAIMS
+    )
     rounds: list[Claims] = []
     with ceiling.ready(orders, bench.plan.processes) as claimants:
         for number in range(_ROUNDS):

@@ -26,7 +26,7 @@ from fastq.worker.threads import Threads
 TIMER_S = 0.001
 
 
-class Setting(NamedTuple):
+class ThreadSetting(NamedTuple):
     """Functions of so many milliseconds, in at most so many threads."""
 
     ms: float
@@ -67,7 +67,7 @@ def p99(seconds: list[float]) -> float:
     return round(sorted(seconds)[int(len(seconds) * 0.99)] * 1000, 2)
 
 
-async def measure(setting: Setting, turns: int, jobs: int) -> dict[str, float]:
+async def measure(setting: ThreadSetting, turns: int, jobs: int) -> dict[str, float]:
     """Return the figures of one setting."""
     threads = Threads(setting.threads, least=setting.threads if setting.fixed else 1)
     runs: list[float] = []
@@ -103,7 +103,7 @@ def main() -> None:
     given = options()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     per_ms = turns_per_ms()
-    settings = [Setting(ms, n, fixed) for ms in (20, 200) for n, fixed in ((1, True), (8, True), (8, False))]
+    settings = [ThreadSetting(ms, n, fixed) for ms in (20, 200) for n, fixed in ((1, True), (8, True), (8, False))]
     samples: dict[str, list[dict[str, float]]] = {setting.name: [] for setting in settings}
     for _ in range(given.rounds):
         for setting in settings:

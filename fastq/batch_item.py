@@ -14,7 +14,7 @@ class BatchItemFailed(Exception):
 
 
 @dataclass(slots=True)
-class Verdict:
+class ItemOutcome:
     """What a batch handler said of one job, and whether somebody has cancelled it meanwhile."""
 
     error: BaseException | None = None
@@ -28,7 +28,7 @@ class BatchItem(Job):
     A job of which nothing is said has succeeded when the handler returns. What is said last counts.
     """
 
-    verdict: Verdict = field(default_factory=Verdict, compare=False, repr=False)
+    verdict: ItemOutcome = field(default_factory=ItemOutcome, compare=False, repr=False)
 
     def fail(self, error: BaseException | str) -> None:
         """Let this job fail, as if it had raised `error`: it is tried again as its task says."""

@@ -11,19 +11,19 @@ from fastq.bench import machine
 from fastq.bench.ground import Ground
 from fastq.bench.jobs import app
 from fastq.bench.meter import Meter
-from fastq.bench.plan import Plan
-from fastq.bench.progress import Progress
+from fastq.bench.plan import BenchPlan
+from fastq.bench.progress import BenchProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """The plan and the means: `ground` is the bench's queue, `meter` reads CPU and WAL, `notes` go into the result."""
 
-    plan: Plan
+    plan: BenchPlan
     dsn: str
     ground: Ground
     meter: Meter
-    progress: Progress
+    progress: BenchProgress
     conditions: dict[str, object]
     notes: tuple[str, ...]
 
@@ -45,7 +45,7 @@ class Bench:
 
 
 @contextmanager
-def opened(plan: Plan, dsn: str, progress: Progress) -> Iterator[Bench]:
+def opened(plan: BenchPlan, dsn: str, progress: BenchProgress) -> Iterator[Bench]:
     """Open the bench on a database and leave nothing behind in it.
 
     Raises:

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastq.bench.claimant import Orders
+from fastq.bench.claimant import ClaimantOrders
 from fastq.bench.piped import Piped
 
 
 class Ceiling:
     """The claimants of one repetition, connected and registered, waiting for `run`."""
 
-    def __init__(self, orders: Orders, processes: int) -> None:
+    def __init__(self, orders: ClaimantOrders, processes: int) -> None:
         self._claimants: list[Piped] = []
         self.pids: list[int] = []
         self._orders = orders
@@ -53,7 +53,7 @@ class Ceiling:
 
 
 @contextmanager
-def ready(orders: Orders, processes: int) -> Iterator[Ceiling]:
+def ready(orders: ClaimantOrders, processes: int) -> Iterator[Ceiling]:
     """Give claimants that wait, and end them afterwards."""
     ceiling = Ceiling(orders, processes)
     try:

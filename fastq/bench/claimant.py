@@ -34,7 +34,7 @@ _TRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
+class ClaimantOrders:
     """What a claimant is told: where, what, how much at once, and how often (0: until nothing is left)."""
 
     dsn: str
@@ -47,7 +47,7 @@ class Orders:
 class Claimant:
     """Claims from one queue with low marks; the ack of each lease rides on the next claim."""
 
-    def __init__(self, conn: Connection[Any], orders: Orders) -> None:
+    def __init__(self, conn: Connection[Any], orders: ClaimantOrders) -> None:
         self._conn = conn
         self._orders = orders
         self._acks: list[int] = []
@@ -120,7 +120,7 @@ class Claimant:
 
 def main() -> NoReturn:
     """Follow the orders on stdin."""
-    orders = Orders(**orjson.loads(sys.stdin.readline()))
+    orders = ClaimantOrders(**orjson.loads(sys.stdin.readline()))
     with database.connect(orders.dsn, CLAIMANT) as conn:
         conn.execute(SETUP)
         claimant = Claimant(conn, orders)

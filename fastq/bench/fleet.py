@@ -17,17 +17,17 @@ from psycopg import conninfo
 
 from fastq.bench.ground import Ground
 from fastq.bench.jobs import QUEUE
-from fastq.bench.plan import BenchError, Plan
+from fastq.bench.plan import BenchError, BenchPlan
 
 _START_S, _WAIT_S, _DRAIN_S, _FORCE_S = 30.0, 5.0, 20.0, 5.0
 _LOOK_EVERY_S = 0.02
 _PR_SET_PDEATHSIG = 1
 
 
-class Fleet:
+class BenchFleet:
     """One `fastq worker` command with its processes. `workers` maps worker ids to process ids once it is ready."""
 
-    def __init__(self, ground: Ground, plan: Plan, dsn: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, ground: Ground, plan: BenchPlan, dsn: str, environ: Mapping[str, str] | None = None) -> None:
         self.name = f"fastq-bench-{uuid4().hex[:8]}"
         self.workers: dict[int, int] = {}
         self._ground = ground
@@ -90,7 +90,7 @@ def _end_with_parent() -> Callable[[], None]:
     return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0) and None
 
 
-def _command(name: str, plan: Plan) -> list[str]:
+def _command(name: str, plan: BenchPlan) -> list[str]:
     return [
         *(sys.executable, "-m", "fastq", "worker", "fastq.bench.jobs:app"),
         *("--queues", QUEUE, "--name", name, "--log-level", "warning"),
@@ -110,9 +110,11 @@ def _environment(dsn: str, more: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def running(ground: Ground, plan: Plan, dsn: str, environ: Mapping[str, str] | None = None) -> Iterator[Fleet]:
+def running(
+    ground: Ground, plan: BenchPlan, dsn: str, environ: Mapping[str, str] | None = None
+) -> Iterator[BenchFleet]:
     """Give a fleet that is ready, and drain it at the end."""
-    fleet = Fleet(ground, plan, dsn, environ)
+    fleet = BenchFleet(ground, plan, dsn, environ)
     try:
         fleet.wait_until_ready()
         yield fleet

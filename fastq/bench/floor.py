@@ -17,7 +17,7 @@ from psycopg import Connection
 
 from fastq import database
 from fastq.bench.bench import Bench
-from fastq.bench.claimant import SETUP, Claimant, Orders
+from fastq.bench.claimant import SETUP, Claimant, ClaimantOrders
 from fastq.bench.ground import CLAIMANT
 from fastq.bench.jobs import QUEUE, probe
 from fastq.bench.piped import Piped, say
@@ -38,7 +38,7 @@ def sample(bench: Bench, count: int) -> list[float]:
     bench.ground.unpause()
     with database.connect(bench.dsn, "fastq bench") as conn:
         segment = _head(conn)
-        child = Piped("fastq.bench.floor", Orders(dsn=bench.dsn, queue=QUEUE, segments=[segment], batch_size=1))
+        child = Piped("fastq.bench.floor", ClaimantOrders(dsn=bench.dsn, queue=QUEUE, segments=[segment], batch_size=1))
         try:
             child.hear(_ANSWER_S)
             took = [_sample(conn, child, number) for number in range(-1, count)]
@@ -73,7 +73,7 @@ def _wait(conn: Connection[Any]) -> bool:
 
 def main() -> NoReturn:
     """Claim whatever comes, at once."""
-    orders = Orders(**orjson.loads(sys.stdin.readline()))
+    orders = ClaimantOrders(**orjson.loads(sys.stdin.readline()))
     with database.connect(orders.dsn, CLAIMANT) as conn:
         conn.execute(SETUP)
         claimant = Claimant(conn, orders)

@@ -14,8 +14,8 @@ from fastq.bench.bench import Bench
 from fastq.bench.meter import Spent, between
 from fastq.bench.piped import Piped
 from fastq.bench.plan import BenchError
-from fastq.bench.producer import Orders
-from fastq.bench.tally import FOLDER_VARIABLE, PRODUCER, ROOM_VARIABLE, WORKER, Board
+from fastq.bench.producer import ProducerOrders
+from fastq.bench.tally import FOLDER_VARIABLE, PRODUCER, ROOM_VARIABLE, WORKER, TallyBoard
 
 BATCH = 1000
 """Jobs per enqueue_many."""
@@ -27,7 +27,7 @@ _LOOK_EVERY_S = 0.002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class FlowStretch:
     """What flowed in some seconds: jobs in, jobs run, and the jobs that waited or ran at its end."""
 
     at_s: float
@@ -61,10 +61,10 @@ def backlog_for(processes: int, batch_size: int) -> int:
     return max(_BACKLOG_LEAST, _BACKLOG_BATCHES * batch_size * processes)
 
 
-class Flow:
+class FlowBench:
     """A fleet, its producers and their tallies. `start`, any number of `stretch`, `stop`."""
 
-    def __init__(self, bench: Bench, workers: fleet.Fleet, producers: list[Piped], board: Board) -> None:
+    def __init__(self, bench: Bench, workers: fleet.BenchFleet, producers: list[Piped], board: TallyBoard) -> None:
         self._bench = bench
         self._fleet = workers
         self._producers = producers
@@ -90,14 +90,14 @@ class Flow:
         self._began = time.monotonic()
         self._last = self._now()
 
-    def stretch(self, until_s: float) -> Stretch:
+    def stretch(self, until_s: float) -> FlowStretch:
         """Wait until so many seconds after the beginning, and return what flowed since the last time."""
         while (left_s := self._began + until_s - time.monotonic()) > 0:
             time.sleep(min(left_s, 0.1))
             self.check()
         (at, enqueued, run), self._last = self._last, self._now()
         now, enqueued_now, run_now = self._last
-        return Stretch(
+        return FlowStretch(
             at_s=now - self._began,
             wall_s=now - at,
             enqueued=enqueued_now - enqueued,
@@ -156,7 +156,7 @@ class Flow:
 
 
 @contextmanager
-def flowing(bench: Bench, orders: Orders, *, room: int = 0) -> Iterator[Flow]:
+def flowing(bench: Bench, orders: ProducerOrders, *, room: int = 0) -> Iterator[FlowBench]:
     """Give workers that wait and producers that are connected, on an empty queue; end them afterwards."""
     plan = bench.plan
     bench.ground.clean()
@@ -173,17 +173,17 @@ def flowing(bench: Bench, orders: Orders, *, room: int = 0) -> Iterator[Flow]:
             stack.callback(producers[-1].close)
         for producer in producers:
             producer.hear(_START_S)
-        yield Flow(bench, workers, producers, Board(Path(folder)))
+        yield FlowBench(bench, workers, producers, TallyBoard(Path(folder)))
 
 
-def closed(bench: Bench) -> Orders:
+def closed(bench: Bench) -> ProducerOrders:
     """Return the orders of producers that always have more."""
     plan = bench.plan
     backlog = backlog_for(plan.processes, plan.batch_size)
-    return Orders(dsn=bench.dsn, folder="", payload_bytes=plan.payload_bytes, batch=BATCH, backlog=backlog)
+    return ProducerOrders(dsn=bench.dsn, folder="", payload_bytes=plan.payload_bytes, batch=BATCH, backlog=backlog)
 
 
-def _shares(orders: Orders, producers: int) -> list[Orders]:
+def _shares(orders: ProducerOrders, producers: int) -> list[ProducerOrders]:
     """Return what each producer has to do of an open load; of a closed one, all do the same."""
     return [
         replace(
@@ -200,7 +200,7 @@ def _shares(orders: Orders, producers: int) -> list[Orders]:
 class Measured:
     """What flowed in all samples, and what was spent meanwhile."""
 
-    samples: list[Stretch]
+    samples: list[FlowStretch]
     spent: Spent
     client_cpu_s: float | None
 
@@ -226,13 +226,13 @@ class Measured:
 
 
 def measure(
-    bench: Bench, flow: Flow, seconds: float, place: str, look: Callable[[], object] = lambda: None
+    bench: Bench, flow: FlowBench, seconds: float, place: str, look: Callable[[], object] = lambda: None
 ) -> Measured:
     """Take a sample a second, or ten in all if that is more, of a flow that has begun; `look` is called after each."""
     count = max(10, round(seconds))
     client_s, before = flow.producer_cpu_s(), bench.meter.read(flow.worker_pids)
     flow.begin()
-    samples: list[Stretch] = []
+    samples: list[FlowStretch] = []
     for number in range(1, count + 1):
         samples.append(flow.stretch(seconds * number / count))
         look()

@@ -14,7 +14,7 @@ from functools import cache
 
 from fastq.app import App
 from fastq.bench import tally
-from fastq.bench.plan import Job
+from fastq.bench.plan import JobKind
 from fastq.job import JobSpec
 
 QUEUE = "fastq.bench"
@@ -77,7 +77,11 @@ def sync_job(number: int, email: str) -> JobSpec:
     return sync_noop.job(user_id=1_000_000 + number, email=others(email)[number % OTHERS])
 
 
-MAKERS: dict[Job, Callable[[int, str], JobSpec]] = {Job.NOOP: noop_job, Job.NAP: nap_job, Job.SYNC: sync_job}
+MAKERS: dict[JobKind, Callable[[int, str], JobSpec]] = {
+    JobKind.NOOP: noop_job,
+    JobKind.NAP: nap_job,
+    JobKind.SYNC: sync_job,
+}
 
 
 @cache

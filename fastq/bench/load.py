@@ -12,7 +12,7 @@ from fastq.bench import flow, limit, machine, steady, summary
 from fastq.bench.bench import Bench
 from fastq.bench.flow import Measured
 from fastq.bench.plan import BenchError
-from fastq.bench.producer import PACE_S, Orders
+from fastq.bench.producer import PACE_S, ProducerOrders
 from fastq.bench.result import Result
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -97,7 +97,7 @@ def _capacity(bench: Bench, seconds: float) -> float:
 def _level(bench: Bench, share: float, capacity: float, seconds: float) -> Level:
     rate = share * capacity
     jobs = round(rate * (seconds + _WARM_UP_S))
-    orders = Orders(
+    orders = ProducerOrders(
         dsn=bench.dsn,
         folder="",
         payload_bytes=bench.plan.payload_bytes,

@@ -17,7 +17,7 @@ from psycopg.rows import kwargs_row
 from fastq import database
 from fastq.bench import flow, steady, summary
 from fastq.bench.bench import Bench
-from fastq.bench.flow import Stretch
+from fastq.bench.flow import FlowStretch
 from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
 from fastq.bench.statements import statement
@@ -82,7 +82,7 @@ def _sizes(bench: Bench) -> Sizes:
     return size
 
 
-def ends(samples: Sequence[Stretch]) -> dict[str, float | None]:
+def ends(samples: Sequence[FlowStretch]) -> dict[str, float | None]:
     """Return the rates of the first and the last tenth of the samples, and their ratio."""
     tenth = max(1, len(samples) // 10)
     first, last = (

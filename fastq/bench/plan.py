@@ -8,7 +8,7 @@ from enum import StrEnum
 from fastq.errors import FastqError, UsageError
 
 
-class Job(StrEnum):
+class JobKind(StrEnum):
     """What the jobs of `throughput` do: nothing, sleep a millisecond, nothing in a thread."""
 
     NOOP = "noop"
@@ -25,7 +25,7 @@ class BenchError(FastqError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BenchPlan:
     """The settings of one run.
 
     `jobs` and `seconds` are None for each scenario's own default. For latency `jobs` is the number of samples over all
@@ -38,7 +38,7 @@ class Plan:
     batch_size: int = 500
     repeat: int = 3
     payload_bytes: int = DEFAULT_PAYLOAD_BYTES
-    job: Job = Job.NOOP
+    job: JobKind = JobKind.NOOP
     seconds: float | None = None
     singles: bool = False
 

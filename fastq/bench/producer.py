@@ -20,7 +20,7 @@ import orjson
 
 from fastq.bench.jobs import OTHERS, app, email_for, others, tallied
 from fastq.bench.piped import say
-from fastq.bench.tally import PRODUCER, WORKER, Board, Tally
+from fastq.bench.tally import PRODUCER, WORKER, Tally, TallyBoard
 from fastq.job import JobSpec
 
 PACE_S = 0.002
@@ -30,7 +30,7 @@ _FULL_PAUSE_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
+class ProducerOrders:
     """What a producer is told. `rate` is in jobs per second, 0 for a closed load; `warm_up` jobs are not timed."""
 
     dsn: str
@@ -43,13 +43,13 @@ class Orders:
     warm_up: int = 0
 
 
-class Producer:
+class BenchProducer:
     """Enqueues until stdin says stop."""
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, orders: ProducerOrders) -> None:
         self._orders = orders
         self._emails = others(email_for(orders.payload_bytes))
-        self._board = Board(Path(orders.folder))
+        self._board = TallyBoard(Path(orders.folder))
         self._tally = Tally(Path(orders.folder), PRODUCER)
 
     def closed(self) -> None:
@@ -91,10 +91,10 @@ def _told() -> bool:
 
 def main() -> NoReturn:
     """Follow the orders on stdin."""
-    orders = Orders(**orjson.loads(sys.stdin.readline()))
+    orders = ProducerOrders(**orjson.loads(sys.stdin.readline()))
     app.dsn = orders.dsn or None
     with app:
-        producer = Producer(orders)
+        producer = BenchProducer(orders)
         say(ready=True)
         if sys.stdin.readline():
             producer.open() if orders.rate else producer.closed()

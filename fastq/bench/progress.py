@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fastq.terminal import progress
 
 
-class Progress:
+class BenchProgress:
     """Rewrites one line on stderr."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from fastq.bench.plan import Plan
+from fastq.bench.plan import BenchPlan
 from fastq.bench.summary import rounded
 
 
@@ -27,7 +27,7 @@ class Result:
     samples: Sequence[Mapping[str, object]]
     notes: Sequence[str] = field(default=())
 
-    def as_dict(self, plan: Plan, conditions: Mapping[str, object]) -> dict[str, object]:
+    def as_dict(self, plan: BenchPlan, conditions: Mapping[str, object]) -> dict[str, object]:
         """Return the JSON object: what docs/benchmarks.md lists, then how it was taken, then the raw samples."""
         return {
             "scenario": self.scenario,

@@ -1,7 +1,7 @@
 """What processes have done so far, in a file of memory for each: counts that others read without asking the database.
 
 A worker's handlers count the jobs they start, and note how late each was where it has a time; a producer counts what it
-has committed. One writer per file; `Board` reads all of them.
+has committed. One writer per file; `TallyBoard` reads all of them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def own() -> Tally:
     return Tally(Path(os.environ[FOLDER_VARIABLE]), WORKER, int(os.environ.get(ROOM_VARIABLE, "0")))
 
 
-class Board:
+class TallyBoard:
     """All tallies in a folder."""
 
     def __init__(self, folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fastq.bench import ceiling, fleet, limit, machine, proc, summary
 from fastq.bench.bench import Bench
-from fastq.bench.claimant import Orders
+from fastq.bench.claimant import ClaimantOrders
 from fastq.bench.jobs import MAKERS, QUEUE, app, email_for
 from fastq.bench.meter import Spent, between
 from fastq.bench.plan import BenchError
@@ -20,7 +20,7 @@ from fastq.protocol.packing import Packer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drain:
+class DrainBench:
     """One repetition of the product: `start_s` from the release of the queue to its first job being claimed."""
 
     spent: Spent
@@ -34,7 +34,7 @@ class Series:
     """All repetitions with one setting."""
 
     jobs: int
-    drains: Sequence[Drain]
+    drains: Sequence[DrainBench]
     ceilings: Sequence[Spent]
 
     def samples(self) -> list[dict[str, object]]:
@@ -71,7 +71,7 @@ def run(bench: Bench) -> Result:
 
 def measure(bench: Bench, jobs: int, name: str) -> Series:
     """Measure ceiling and product in turn, `repeat` times; the one that goes first changes."""
-    drains: list[Drain] = []
+    drains: list[DrainBench] = []
     ceilings: list[Spent] = []
     for number in range(bench.plan.repeat):
         place = f"{name} {number + 1}/{bench.plan.repeat}:"
@@ -103,7 +103,9 @@ def _fill(bench: Bench, jobs: int, place: str) -> tuple[JobIds, Spent]:
 
 def _ceiling(bench: Bench, jobs: int, place: str) -> Spent:
     _fill(bench, jobs, place)
-    orders = Orders(dsn=bench.dsn, queue=QUEUE, segments=bench.ground.segments(), batch_size=bench.plan.batch_size)
+    orders = ClaimantOrders(
+        dsn=bench.dsn, queue=QUEUE, segments=bench.ground.segments(), batch_size=bench.plan.batch_size
+    )
     with ceiling.ready(orders, bench.plan.processes) as claimants:
         bench.progress.say(f"{place} claims alone")
         before = bench.meter.read(claimants.pids)
@@ -116,7 +118,7 @@ def _ceiling(bench: Bench, jobs: int, place: str) -> Spent:
     return _timed(spent, done_at - started)
 
 
-def _drain(bench: Bench, jobs: int, place: str) -> Drain:
+def _drain(bench: Bench, jobs: int, place: str) -> DrainBench:
     ids, filled = _fill(bench, jobs, place)
     bench.progress.say(f"{place} starting workers")
     with fleet.running(bench.ground, bench.plan, bench.dsn) as workers:
@@ -129,7 +131,7 @@ def _drain(bench: Bench, jobs: int, place: str) -> Drain:
         spent = between(before, bench.meter.read(pids))
         memory = [mb for pid in pids if (mb := proc.peak_rss_mb(pid)) is not None]
     bench.ground.check_all_ran()
-    return Drain(
+    return DrainBench(
         spent=_timed(spent, done - started),
         start_s=begun - started,
         rss_mb=max(memory, default=None),
@@ -148,7 +150,7 @@ def _timed(spent: Spent, wall_s: float) -> Spent:
     )
 
 
-def _sample(jobs: int, drain: Drain, ceiling_spent: Spent) -> dict[str, object]:
+def _sample(jobs: int, drain: DrainBench, ceiling_spent: Spent) -> dict[str, object]:
     return {
         "jobs_per_s": jobs / drain.spent.wall_s,
         "ceiling_jobs_per_s": jobs / ceiling_spent.wall_s,

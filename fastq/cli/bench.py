@@ -121,22 +121,22 @@ def _measure(
     from fastq import database
     from fastq.bench import bench as run
     from fastq.bench import result
-    from fastq.bench.plan import Job, Plan
-    from fastq.bench.progress import Progress
+    from fastq.bench.plan import BenchPlan, JobKind
+    from fastq.bench.progress import BenchProgress
     from fastq.config import find_dsn
     from fastq.jobs import told
     from fastq.supervisor import processes_here
 
     seconds = settings.pop("duration")
-    plan = Plan(
+    plan = BenchPlan(
         **{
             **settings,
             "seconds": seconds,
-            "job": Job(settings["job"]),
+            "job": JobKind(settings["job"]),
             "processes": settings["processes"] or processes_here(),
         }
     )
-    progress, found = Progress(), {}
+    progress, found = BenchProgress(), {}
     with told(), _stoppable(), run.opened(plan, database.reachable(find_dsn(dsn)), progress) as opened:
         conditions = {"command": typed, **opened.conditions}
         for scenario in chosen:

@@ -31,11 +31,11 @@ def demo(files: int | None, path: tuple[str, ...], noop: int, processes: int | N
     import shutil
     import sys
 
-    from fastq.demo.run import Options, run
+    from fastq.demo.run import DemoOptions, run
     from fastq.supervisor import processes_here
 
     processes = processes or min(processes_here(), PROCESSES_MOST)
-    options = Options(processes=processes, below=path, files=files, noops=noop, keep=keep)
+    options = DemoOptions(processes=processes, below=path, files=files, noops=noop, keep=keep)
     summary = run(options, sys.stderr)
     if json:
         write(summary.to_json())

@@ -14,7 +14,7 @@ from fastq.terminal.speech import answer
 from fastq.terminal.table import Table, display
 
 if TYPE_CHECKING:
-    from fastq.protocol.survey import Fleet, Survey
+    from fastq.protocol.survey import FleetSurvey, Survey
 
 
 @click.command()
@@ -85,7 +85,7 @@ def _advice(seen: Survey) -> str:
     return ""
 
 
-def _fleet_lines(fleet: Fleet) -> str:
+def _fleet_lines(fleet: FleetSurvey) -> str:
     sizes = {
         "ready": fleet.ready_bytes,
         "lease": fleet.lease_bytes,

@@ -226,7 +226,7 @@ def _entry(path: str, config: object) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DryRun:
     """What a `fastq worker` command comes to."""
 
     supervisor: Any
@@ -282,14 +282,14 @@ def _start_watcher() -> None:
     fork(lambda: reload.watch(Path.cwd(), parent), Birth(name="fastq reload"))
 
 
-def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...]) -> Plan:
+def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...]) -> DryRun:
     from fastq.config import StewardConfig, SupervisorConfig, WorkerConfig
     from fastq.supervisor import cpus_each, pins, processes_here
 
     usable = len(cpus) if options["cpus"] else processes_here()
     processes = options["processes"] or usable
     pinned = options["pin"] if options["pin"] is not None else bool(options["cpus"]) or pins(processes, len(cpus))
-    return Plan(
+    return DryRun(
         supervisor=SupervisorConfig(
             processes=processes,
             cpus=cpus if pinned else (),

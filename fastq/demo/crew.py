@@ -19,7 +19,7 @@ _DRAIN_S = 15
 _STOP_S = 30.0
 
 
-class Crew:
+class DemoFleet:
     """A `fastq worker` between `open` and `close`."""
 
     def __init__(self, dsn: str, base: Path, *, processes: int) -> None:

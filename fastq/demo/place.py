@@ -20,7 +20,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REMOVALS_MOST = 5
 
 
-class Place:
+class DemoPlace:
     """A directory and, between `open` and `close`, a server in it. With `keep` the directory stays."""
 
     def __init__(self, *, keep: bool = False) -> None:

@@ -11,7 +11,7 @@ _WHAT_WIDTH = 16
 _ELSEWHERE_EVERY_S = 2.0
 
 
-class Progress:
+class DemoProgress:
     """The progress of one piece of work of `total` parts. Use as a context manager; call `at` as often as you like."""
 
     def __init__(self, what: str, total: int, stream: IO[str]) -> None:

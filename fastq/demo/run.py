@@ -9,16 +9,16 @@ from typing import IO
 
 from fastq import database
 from fastq.demo import jobs, tables
-from fastq.demo.crew import Crew
+from fastq.demo.crew import DemoFleet
 from fastq.demo.files import python_files
 from fastq.demo.parts import PINGS, Parts
-from fastq.demo.place import Place, ignored, stoppable
+from fastq.demo.place import DemoPlace, ignored, stoppable
 from fastq.demo.summary import Summary, collect
 from fastq.schema import migrator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class DemoOptions:
     """What was asked for: worker processes; at most so many files, below some directories; no-ops; to keep the data."""
 
     processes: int
@@ -28,7 +28,7 @@ class Options:
     keep: bool = False
 
 
-def run(options: Options, out: IO[str]) -> Summary:
+def run(options: DemoOptions, out: IO[str]) -> Summary:
     """Run the demo, telling `out` how it goes; returns the figures.
 
     Raises:
@@ -41,7 +41,7 @@ def run(options: Options, out: IO[str]) -> Summary:
     # A Ctrl-C breaks a connection, which the pool would report on stderr although it is what was asked for.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
     with stoppable():
-        place = Place(keep=options.keep)
+        place = DemoPlace(keep=options.keep)
         try:
             unused = ", not the one of FASTQ_DSN" if os.environ.get("FASTQ_DSN") else ""
             out.write(f"{len(paths):,} files; starting a PostgreSQL of its own in {place.base}{unused}\n")
@@ -54,11 +54,11 @@ def run(options: Options, out: IO[str]) -> Summary:
                 out.write(f"kept: FASTQ_HOME={place.base} fastq db psql\n")
 
 
-def _with_server(options: Options, paths: list[str], place: Place, out: IO[str]) -> Summary:
+def _with_server(options: DemoOptions, paths: list[str], place: DemoPlace, out: IO[str]) -> Summary:
     with database.connect(place.open(), "fastq demo") as conn:
         migrator.migrate(conn)
         tables.create(conn)
-        crew = Crew(place.dsn, place.base, processes=options.processes)
+        crew = DemoFleet(place.dsn, place.base, processes=options.processes)
         try:
             crew.open()
             parts = Parts(conn, crew, out)

@@ -19,7 +19,7 @@ _INDENT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
+class DemoTiming:
     """How long one part took, from the commit of its enqueue to its last job's end."""
 
     jobs: int
@@ -43,8 +43,8 @@ class Summary:
 
     server: str
     processes: int
-    files: Timing
-    noops: Timing
+    files: DemoTiming
+    noops: DemoTiming
     run: dict[str, float]
     wait: dict[str, float]
     pings: int
@@ -92,7 +92,7 @@ class Summary:
             yield _head(f"{name}: {failure.error}: {failure.message}", width - _INDENT)
 
 
-def collect(conn: Connection[Any], *, processes: int, pings: int, files: Timing, noops: Timing) -> Summary:
+def collect(conn: Connection[Any], *, processes: int, pings: int, files: DemoTiming, noops: DemoTiming) -> Summary:
     """Read what the tables know."""
     functions, classes = tables.symbols(conn)
     shares = list(_SHARES.values())
@@ -115,7 +115,7 @@ def _percentiles(seconds: list[float]) -> dict[str, float]:
     return {name: round(value * 1000, 3) for name, value in zip(_SHARES, seconds, strict=False)}
 
 
-def _figures(timing: Timing) -> dict[str, float]:
+def _figures(timing: DemoTiming) -> dict[str, float]:
     return {
         "jobs": timing.jobs,
         "jobs_per_s": round(timing.jobs_per_s, 1),
@@ -131,7 +131,7 @@ def _part(name: str, *lines: str) -> Iterator[str]:
         yield f"{'' if number else name:<{_INDENT}}{line}"
 
 
-def _sentences(timing: Timing) -> Iterator[str]:
+def _sentences(timing: DemoTiming) -> Iterator[str]:
     yield f"{_counted(timing.jobs, 'job')} in {timing.run_s:.1f} s: {timing.jobs_per_s:,.0f} jobs/s"
     yield f"enqueued in {timing.enqueue_s:.2f} s: {timing.enqueued_per_s:,.0f}/s"
 

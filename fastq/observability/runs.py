@@ -18,7 +18,7 @@ NAMES = ("job_id", "task", "queue", "attempt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class CurrentRun:
     """One run of a job; or one call of a batch handler, with the first of its `jobs`."""
 
     job_id: int
@@ -39,12 +39,12 @@ class Run:
         return fields if self.jobs == 1 else {**fields, "jobs": self.jobs}
 
 
-Look = Callable[[], Run | None]
+Look = Callable[[], CurrentRun | None]
 
 _look: ContextVar[Look] = ContextVar("fastq_run", default=lambda: None)
 
 
-def current() -> Run | None:
+def current() -> CurrentRun | None:
     """Return the run that this code belongs to; None outside of any."""
     return _look.get()()
 

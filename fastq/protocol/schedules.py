@@ -16,7 +16,7 @@ from fastq.sql import statement
 MOST = 10_000
 
 
-class Standing(StrEnum):
+class ScheduleStanding(StrEnum):
     """What may be said of a schedule."""
 
     ON = "on"
@@ -47,11 +47,13 @@ class ScheduleRow:
     ended: bool
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> ScheduleStanding:
         """What matters most about it."""
         if self.ended:
-            return Standing.ENDED
-        return Standing.PAUSED if self.paused else Standing.ORPHAN if self.orphan else Standing.ON
+            return ScheduleStanding.ENDED
+        return (
+            ScheduleStanding.PAUSED if self.paused else ScheduleStanding.ORPHAN if self.orphan else ScheduleStanding.ON
+        )
 
 
 def _all(orphan_s: float) -> dict[str, float]:

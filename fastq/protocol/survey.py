@@ -77,7 +77,7 @@ class WorkerSurvey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fleet:
+class FleetSurvey:
     """What there is one of. Sizes are in bytes and include indexes."""
 
     schema: int
@@ -95,7 +95,7 @@ class Survey:
 
     queues: tuple[QueueSurvey, ...]
     workers: tuple[WorkerSurvey, ...]
-    fleet: Fleet
+    fleet: FleetSurvey
 
 
 @dataclass(slots=True)
@@ -192,11 +192,11 @@ def _counters(told: Any) -> dict[str, Any] | None:
     }
 
 
-def _fleet(conn: Connection[Any]) -> Fleet:
+def _fleet(conn: Connection[Any]) -> FleetSurvey:
     r = conn.execute(statement("survey_fleet"), {}).fetchone()
     if r is None:
         raise AssertionError("survey_fleet always returns one row")
-    return Fleet(
+    return FleetSurvey(
         schema=r[0],
         shards=r[1],
         leader=r[2],

@@ -19,7 +19,7 @@ WELL_S = 60.0
 """A duty that went well for so long starts anew with the short pause, and is not failing any more."""
 
 
-class Runs(Protocol):
+class Endless(Protocol):
     """Whatever runs until it is cancelled."""
 
     async def run(self) -> None:
@@ -40,7 +40,7 @@ class Duties:
         now = monotonic()
         return [f"{name} failed: {why}" for name, (until, why) in sorted(self._failed.items()) if now < until]
 
-    async def keep_up(self, duty: Runs) -> None:
+    async def keep_up(self, duty: Endless) -> None:
         """Run a duty, again and again if a value that PostgreSQL or Python does not take ends it, at growing intervals.
 
         Anything else, a missing grant or a schema that does not fit, is let out: the steward ends loudly.

@@ -15,7 +15,7 @@ log = logging.getLogger("fastq.steward")
 _MEND_EVERY_S = 10.0
 
 
-class Lines(LeadersDuty):
+class OrderedLines(LeadersDuty):
     """What the leader does for ordered groups."""
 
     every_s = 0.1

@@ -25,10 +25,10 @@ from fastq.steward.bell import Bell
 from fastq.steward.cancel import Canceller
 from fastq.steward.cron import Cron
 from fastq.steward.drain import Drainer
-from fastq.steward.duty import Duties, Runs
+from fastq.steward.duty import Duties, Endless
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.leader import Leader
-from fastq.steward.lines import Lines
+from fastq.steward.lines import OrderedLines
 from fastq.steward.listener import Listener
 from fastq.steward.orphans import Orphans
 from fastq.steward.overdue import Overdue
@@ -99,7 +99,7 @@ class Steward:
         self._kept_up = Duties()
         pages = Pages(self._board, totals, self._heartbeat, leader, self._kept_up, lease_s=cfg.lease_s)
         self._servers = pages.servers(metrics_addr=cfg.metrics_addr, health_addr=cfg.health_addr)
-        self._duties: list[Runs] = [
+        self._duties: list[Endless] = [
             self._heartbeat,
             self._reaper,
             Expired(self._reaper, lease_s=cfg.lease_s),
@@ -110,7 +110,7 @@ class Steward:
             Promoter(leads, leader, shards=cfg.shards),
             Cron(leads, leader),
             Orphans(leads, leader),
-            Lines(leads, leader, shards=cfg.shards),
+            OrderedLines(leads, leader, shards=cfg.shards),
             Rotator(turns, leader, shards=cfg.shards),
             Pruner(leads, leader, shards=cfg.shards),
             Reservations(leads, leader, shards=cfg.shards),

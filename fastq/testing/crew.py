@@ -51,7 +51,7 @@ class Hand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
+class InProcessFleet:
     """An app that is served, and the database it is served from."""
 
     app: App
@@ -114,7 +114,7 @@ class Crew:
 
 
 @asynccontextmanager
-async def assembled(app: App, state: Any) -> AsyncIterator[Crew]:
+async def assembled(app: App, state: Any) -> AsyncIterator[InProcessFleet]:
     """Serve an app as a worker does: its database, its lifespan. A test that has it open finds it open afterwards."""
     dsn, shards = await asyncio.to_thread(_find, app)
     async with AsyncExitStack() as stack:
@@ -124,7 +124,7 @@ async def assembled(app: App, state: Any) -> AsyncIterator[Crew]:
         await stack.enter_async_context(app.serving(dsn))
         if state is STATE_OF_LIFESPAN:
             state = await stack.enter_async_context(app.lifespan(app)) if app.lifespan else None
-        yield Crew(app=app, state=state, link=link, shards=shards, runs=Runs())
+        yield InProcessFleet(app=app, state=state, link=link, shards=shards, runs=Runs())
 
 
 def _find(app: App) -> tuple[str, int]:

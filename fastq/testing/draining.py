@@ -15,7 +15,7 @@ from fastq.config import WorkerConfig
 from fastq.protocol import upkeep
 from fastq.states import JobState
 from fastq.testing.caller import beside
-from fastq.testing.crew import STATE_OF_LIFESPAN, Crew, assembled
+from fastq.testing.crew import STATE_OF_LIFESPAN, InProcessFleet, assembled
 from fastq.testing.runs import Runs
 from fastq.testing.statements import statement
 from fastq.worker.threads import Threads
@@ -109,7 +109,7 @@ async def _drain(app: App, threads: Threads, wishes: _Wishes) -> Runs:
     return crew.runs
 
 
-async def _rounds(crew: Crew, threads: Threads, wishes: _Wishes) -> None:
+async def _rounds(crew: InProcessFleet, threads: Threads, wishes: _Wishes) -> None:
     config = WorkerConfig(
         target="",
         dsn="",
@@ -130,7 +130,7 @@ async def _rounds(crew: Crew, threads: Threads, wishes: _Wishes) -> None:
         await crew.burst(config, threads)
 
 
-async def _hasten(crew: Crew, reasons: list[JobState]) -> int:
+async def _hasten(crew: InProcessFleet, reasons: list[JobState]) -> int:
     """Let jobs that wait for these reasons be due; returns how many there are."""
     return sum(
         [await crew.link.call(partial(_hasten_shard, shard=shard, reasons=reasons)) for shard in range(crew.shards)]
@@ -143,7 +143,7 @@ async def _hasten_shard(conn: AsyncConnection[Any], *, shard: int, reasons: list
     return int(row[0]) if row else 0
 
 
-async def _promote(crew: Crew) -> None:
+async def _promote(crew: InProcessFleet) -> None:
     """Do what the steward does: what is due becomes ready."""
     for shard in range(crew.shards):
         while (await crew.link.call(partial(upkeep.promote, shard=shard))).jobs:

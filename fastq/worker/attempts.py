@@ -18,7 +18,7 @@ from fastq.ending import Cancelled, End, GivenBack, Interrupted, Raised, Stepped
 from fastq.errors import LeaseLost, ResultTooLarge, UsageError
 from fastq.flow import Discard, Snooze
 from fastq.job import Next
-from fastq.observability.runs import Run, enter, kept
+from fastq.observability.runs import CurrentRun, enter, kept
 from fastq.outcome import BY_DEFAULT, RetryPolicy, conclude
 from fastq.protocol.completion import Place
 from fastq.protocol.packed import ATTEMPT, ENQUEUED_MS, PAYLOAD, TASK, Row
@@ -248,7 +248,7 @@ def _recalls(ctx: Context | None) -> bool:
 
 async def _call(hook: Hook, ctx: Context, error: BaseException) -> None:
     """Call a hook and log what it raises: in a task of its own, SystemExit would end the process."""
-    run = Run(job_id=ctx.id, task=ctx.task, queue=ctx.queue, attempt=ctx.attempt)
+    run = CurrentRun(job_id=ctx.id, task=ctx.task, queue=ctx.queue, attempt=ctx.attempt)
     enter(lambda: run)
     failed: BaseException | None = None
     if asyncio.iscoroutinefunction(hook):

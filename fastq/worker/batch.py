@@ -9,7 +9,7 @@ from typing import Any
 
 from fastq.board import KEY_ORDINAL_BITS, split_key
 from fastq.meta import Meta, read
-from fastq.observability.runs import Run
+from fastq.observability.runs import CurrentRun
 from fastq.protocol.claim import Lane
 from fastq.protocol.packed import ATTEMPT, ID, META, POS, TASK, Row
 from fastq.settlement import LeasedJob
@@ -157,10 +157,10 @@ class Batch:
         """Let a job that waits never start: no task has the name None, so the slot that takes it settles it."""
         self._rows[ordinal][TASK] = None
 
-    def run_at(self, ordinal: int, *, jobs: int = 1) -> Run:
+    def run_at(self, ordinal: int, *, jobs: int = 1) -> CurrentRun:
         """Return the run of the job at an ordinal, or of a call of so many `jobs` from there on."""
         row = self.row(ordinal)
-        return Run(job_id=id_of(row), task=row[TASK], queue=self.lane.queue, attempt=row[ATTEMPT] + 1, jobs=jobs)
+        return CurrentRun(job_id=id_of(row), task=row[TASK], queue=self.lane.queue, attempt=row[ATTEMPT] + 1, jobs=jobs)
 
     def newly_done(self, running: set[int]) -> list[int]:
         """Return the ordinals that finished and were not yet said to the database; `running` are the keys taken now."""

@@ -18,7 +18,7 @@ REFRESH_S = 1.0
 """So long a change may take to reach a worker."""
 
 
-class Limits:
+class QueueLimits:
     """The settings of queues, read once a second; `weights` are theirs over those that the worker was started with."""
 
     def __init__(self, weights: Mapping[str, int]) -> None:

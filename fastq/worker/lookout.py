@@ -16,7 +16,7 @@ from fastq.protocol.claim import Lane
 from fastq.protocol.discover import Window
 from fastq.worker.known import Known
 from fastq.worker.lanes import Lanes
-from fastq.worker.limits import Limits
+from fastq.worker.limits import QueueLimits
 
 RESCAN_MIN_S = 0.02
 BEYOND_MIN_S = 0.003
@@ -37,7 +37,7 @@ class Lookout:
         self._horizon = 0
         self._back_at = 0.0
         self._backs = 0
-        self.limits = Limits(config.queues)
+        self.limits = QueueLimits(config.queues)
         self.lanes = Lanes(self.limits.weights)
         self.rung = False
 

@@ -59,7 +59,7 @@ def run(child: Child[WorkerConfig]) -> int:
     # Never closed: that would wait for a handler that swallows its cancellation, and the process ends now anyway.
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
-        return runner.run(Worker(child).run())
+        return runner.run(WorkerLife(child).run())
     except FastqError as exc:
         log.error("%s", exc)  # noqa: TRY400 - its message is for people; a traceback is not
         return exc.exit_code
@@ -71,7 +71,7 @@ def run(child: Child[WorkerConfig]) -> int:
         return ExitCode.CRASH
 
 
-class Worker:
+class WorkerLife:
     """One worker process. `run` goes through its life once."""
 
     def __init__(self, child: Child[WorkerConfig]) -> None:

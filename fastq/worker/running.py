@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from fastq.board import Cell, split_key
-from fastq.observability.runs import Run
+from fastq.observability.runs import CurrentRun
 from fastq.worker.attempts import Attempts
 from fastq.worker.batches import Caller
 from fastq.worker.ledger import Ledger
@@ -22,7 +22,7 @@ class Running:
         self._caller = caller
         self.slots: set[asyncio.Task[None]] = set()
 
-    def of(self, number: int) -> Run | None:
+    def of(self, number: int) -> CurrentRun | None:
         """Return what slot `number` is running; None if nothing. Any thread may ask."""
         lease, ordinal = split_key(abs(self._cell.running[number]))
         batch = self._ledger.open.get(lease)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from fastq.observability.runs import Run, enter
+from fastq.observability.runs import CurrentRun, enter
 
 log = logging.getLogger("fastq.worker")
 
@@ -26,7 +26,7 @@ class Slots:
         self,
         count: int,
         serve: Callable[[int], Coroutine[Any, Any, None]],
-        run_of: Callable[[int], Run | None],
+        run_of: Callable[[int], CurrentRun | None],
         wanted: Callable[[], bool],
     ) -> None:
         self._serve = serve

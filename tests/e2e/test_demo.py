@@ -19,7 +19,7 @@ import pytest
 
 from fastq.demo.files import python_files, roots
 from fastq.demo.progress import so_far
-from fastq.demo.summary import Summary, Timing
+from fastq.demo.summary import DemoTiming, Summary
 from fastq.demo.tables import Failure, FileRun
 from fastq.errors import UsageError
 
@@ -205,8 +205,8 @@ def test_summary_fits_its_terminal(width: int) -> None:
     summary = Summary(
         server="18.6 (Debian 18.6-1.pgdg120+1)",
         processes=1,
-        files=Timing(jobs=1, enqueue_s=0.1, run_s=1.0),
-        noops=Timing(jobs=10_000_000, enqueue_s=10.0, run_s=100.0),
+        files=DemoTiming(jobs=1, enqueue_s=0.1, run_s=1.0),
+        noops=DemoTiming(jobs=10_000_000, enqueue_s=10.0, run_s=100.0),
         run=spread,
         wait=spread,
         pings=200,

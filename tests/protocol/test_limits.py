@@ -17,7 +17,7 @@ from fastq.protocol import ack, claim, limits
 from fastq.protocol.claim import Lane
 from fastq.protocol.limits import Bounded, QueueSettings
 from fastq.protocol.settle import settle
-from fastq.worker.limits import Limits
+from fastq.worker.limits import QueueLimits
 
 pytestmark = pytest.mark.protocol
 
@@ -174,7 +174,7 @@ async def test_what_a_worker_knows(dsn: str, conn: Conn, db: Db) -> None:
     """Weights of the database over its own, until they are taken away; lanes that have to wait, and until when."""
     limits.set_queue(db, "mail", weight=7)
     limits.set_queue(db, "slow", max_running_per_group=0)
-    known, link = Limits({"mail": 2, "other": 3}), Link(dsn, "fastq test")
+    known, link = QueueLimits({"mail": 2, "other": 3}), Link(dsn, "fastq test")
     await known.refresh_if_due(link)
     assert known.weights == {"mail": 7, "other": 3}
     assert (known.one_by_one("slow"), known.one_by_one("mail")) == (True, False)
@@ -194,7 +194,7 @@ async def test_what_a_worker_knows(dsn: str, conn: Conn, db: Db) -> None:
     assert known.pause_s is not None
     assert 0 < known.pause_s <= 60
     limits.set_queue(db, "mail", weight=None)
-    known = Limits({"mail": 2})
+    known = QueueLimits({"mail": 2})
     await known.refresh_if_due(link)
     assert known.weights == {"mail": 2}
     await link.close()

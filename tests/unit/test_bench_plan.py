@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from fastq.bench.jobs import email_for, noop_job
-from fastq.bench.plan import Plan
+from fastq.bench.plan import BenchPlan
 from fastq.bench.scenarios import SCENARIOS
 from fastq.errors import UsageError
 
@@ -24,7 +24,7 @@ def test_payloads_have_the_size_that_was_asked_for(size: int) -> None:
 def test_a_plan_that_cannot_work_is_refused(bad: dict[str, int]) -> None:
     """In one sentence that names the setting."""
     with pytest.raises(UsageError, match=next(iter(bad))):
-        Plan(**{"processes": 1, **bad})
+        BenchPlan(**{"processes": 1, **bad})
 
 
 def test_each_scenario_has_its_own_default() -> None:

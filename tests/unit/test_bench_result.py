@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from fastq.bench import result
-from fastq.bench.plan import Plan
+from fastq.bench.plan import BenchPlan
 from fastq.bench.result import Result
 
 pytestmark = pytest.mark.unit
@@ -28,10 +28,10 @@ CONDITIONS = {"at": "2026-01-02T03:04:05+00:00", "commit": "abc1234"}
 
 def test_the_object_has_figures_settings_conditions_and_samples() -> None:
     """Rounded figures at the top, everything else a reader needs below."""
-    found = FOUND.as_dict(Plan(processes=2), CONDITIONS)
+    found = FOUND.as_dict(BenchPlan(processes=2), CONDITIONS)
     assert found["scenario"] == "throughput"
     assert (found["jobs_per_s"], found["ratio_to_ceiling"], found["server_cpu_us_per_job"]) == (123_457, 0.6123, None)
-    assert found["settings"] == {**asdict(Plan(processes=2)), "jobs": 2000}
+    assert found["settings"] == {**asdict(BenchPlan(processes=2)), "jobs": 2000}
     assert found["samples"] == [{"jobs_per_s": 123_457, "ceiling": {"wall_s": 0.1235}}]
 
 
@@ -48,7 +48,7 @@ def test_people_get_aligned_lines_with_limit_and_notes() -> None:
 
 def test_saving_never_overwrites(tmp_path: Path) -> None:
     """A second result of the same day and commit gets a number."""
-    found = FOUND.as_dict(Plan(processes=2), CONDITIONS)
+    found = FOUND.as_dict(BenchPlan(processes=2), CONDITIONS)
     paths = [result.save(found, tmp_path / "new") for _ in range(2)]
     assert [path.name for path in paths] == [
         "2026-01-02-abc1234-throughput.json",

@@ -6,17 +6,17 @@ import pytest
 
 from benchmarks import depth, scale
 from fastq.bench import flow, limit, pinned
-from fastq.bench.flow import Measured, Stretch
+from fastq.bench.flow import FlowStretch, Measured
 from fastq.bench.meter import Spent, total
 from fastq.bench.pinned import Sizes
-from fastq.bench.producer import Orders
+from fastq.bench.producer import ProducerOrders
 
 pytestmark = pytest.mark.unit
 
 
-def second(run: int, at_s: float = 1.0, backlog: int = 0) -> Stretch:
+def second(run: int, at_s: float = 1.0, backlog: int = 0) -> FlowStretch:
     """One second in which so many jobs were run."""
-    return Stretch(at_s=at_s, wall_s=1.0, enqueued=run, run=run, backlog=backlog)
+    return FlowStretch(at_s=at_s, wall_s=1.0, enqueued=run, run=run, backlog=backlog)
 
 
 def spent(server: float | None, workers: float | None, host: float | None = 0.5) -> Spent:
@@ -55,7 +55,7 @@ def test_growth_is_that_of_the_second_half() -> None:
 
 def test_producers_share_an_open_load_and_lose_no_job() -> None:
     """Rates and jobs add up to what was asked for."""
-    orders = Orders(dsn="", folder="", payload_bytes=51, rate=100.0, jobs=10, warm_up=3)
+    orders = ProducerOrders(dsn="", folder="", payload_bytes=51, rate=100.0, jobs=10, warm_up=3)
     shares = flow._shares(orders, 3)
     assert sum(share.jobs for share in shares) == 10
     assert sum(share.rate for share in shares) == pytest.approx(100)

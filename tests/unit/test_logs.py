@@ -12,11 +12,11 @@ import pytest
 
 from fastq.observability import logs, runs
 from fastq.observability.logs import ConsoleFormatter, JsonFormatter
-from fastq.observability.runs import LogFields, Run
+from fastq.observability.runs import CurrentRun, LogFields
 
 pytestmark = pytest.mark.unit
 
-RUN = Run(job_id=17, task="mail", queue="letters", attempt=2)
+RUN = CurrentRun(job_id=17, task="mail", queue="letters", attempt=2)
 
 
 class Unspeakable:
