@@ -21,8 +21,9 @@ from typing import Any
 from workers import start, stop
 
 import fastq
-from fastq import database, testing
+from fastq import testing
 from fastq.bench import machine, result
+from fastq.postgres import database
 
 QUEUE = "groups"
 PATIENCE_S = 300.0

@@ -21,10 +21,11 @@ from typing import Any
 import uvloop
 from psycopg import AsyncConnection
 
-from fastq import database, testing
+from fastq import testing
 from fastq.bench import machine, result
 from fastq.client.asynchronous import NOTIFY_EVERY_S
 from fastq.job import JobSpec, Options
+from fastq.postgres import database
 from fastq.protocol import upkeep
 from fastq.protocol.enqueue import Line, insert_lines
 

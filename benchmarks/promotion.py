@@ -24,9 +24,9 @@ from typing import Any
 from workers import start, stop
 
 import fastq
-from fastq import database
 from fastq.bench import machine, result
 from fastq.config import find_dsn
+from fastq.postgres import database
 from fastq.schema import migrator
 from fastq.sql import statement
 

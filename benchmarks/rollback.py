@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from benchmarks import depth
-from fastq import database
 from fastq.bench import limit, machine, summary
 from fastq.bench.bench import Bench
 from fastq.bench.jobs import app, email_for, noop_job
 from fastq.bench.result import Result
+from fastq.postgres import database
 
 _BACKLOG = 10_000
 _WHEN = ("before", "after", "after a vacuum")

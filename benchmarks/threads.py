@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 import uvloop
 
-from fastq import database, testing
+from fastq import testing
 from fastq.bench import machine, result
+from fastq.postgres import database
 from fastq.worker.threads import Threads
 
 TIMER_S = 0.001

@@ -24,9 +24,10 @@ from typing import Any
 from workers import start, stop
 
 import fastq
-from fastq import database, testing
+from fastq import testing
 from fastq.bench import machine, result
 from fastq.job import JobSpec
+from fastq.postgres import database
 
 BACKLOG = 10_000
 BATCH = 1000

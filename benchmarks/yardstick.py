@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fastq import database
 from fastq.bench import machine, result
 from fastq.config import find_dsn
+from fastq.postgres import database
 from fastq.schema import migrator
 
 SAYS = re.compile(r"drained ([\d,]+(?:\.\d+)?) jobs/s")

@@ -20,6 +20,7 @@ LIMIT_MOST_BYTES = 256 * 1024 * 1024
 """PostgreSQL keeps no value of a gigabyte, and needs several times a value's size to write it."""
 
 RETRIES_MOST = 10_000
+DELAY_MOST_S = 100 * 365.25 * 86400.0
 MOST_BATCH = 10_000
 CONNECTIONS_LEAST = 3
 CONNECTIONS_MOST = 6

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from fastq import codec
 from fastq.config import RETRIES_MOST
-from fastq.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
-from fastq.database import answering
 from fastq.errors import CheckpointTooLarge, LeaseLost, UsageError
 from fastq.flow import counted
 from fastq.job import JobRef, JobSpec, at_ms
+from fastq.postgres.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
+from fastq.postgres.database import answering
 from fastq.producer import Producer
 from fastq.protocol import completion
 from fastq.protocol.asking import carry_out, carry_out_sync

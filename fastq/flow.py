@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from math import isnan
 
-from fastq.config import RETRIES_MOST
+from fastq.config import DELAY_MOST_S, RETRIES_MOST
 from fastq.errors import UsageError
-
-MOST_DELAY_S = 100 * 365.25 * 86400.0
 
 
 class Flow(Exception):
@@ -25,10 +23,10 @@ def bounded_s(delay: float | timedelta) -> float:
     try:
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
     except OverflowError:
-        return MOST_DELAY_S
+        return DELAY_MOST_S
     except (TypeError, ValueError):
         raise UsageError(f"delay must be seconds or a timedelta, not {delay!r:.80}") from None
-    return 0.0 if isnan(seconds) else min(max(0.0, seconds), MOST_DELAY_S)
+    return 0.0 if isnan(seconds) else min(max(0.0, seconds), DELAY_MOST_S)
 
 
 def counted(extra_retries: int) -> int:

@@ -12,10 +12,9 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from fastq import codec
-from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES, RETRIES_MOST
+from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, DELAY_MOST_S, PRIORITIES, RETRIES_MOST
 from fastq.errors import ArgumentError, UsageError
 
-DELAY_MOST_S = 100 * 366 * 86400
 _TIMES = (datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 _META_MOST_BYTES, _META_LEVELS = 65536, 100
 UniqueUntil = Literal["finished", "started"] | float
@@ -91,7 +90,7 @@ class Options:
             check_name("group_key", self.group_key)
         if not isinstance(self.priority, int) or isinstance(self.priority, bool) or self.priority not in PRIORITIES:
             raise UsageError(f"priority must be 0 (first) to 9 (last), not {self.priority!r}")
-        if self.delay_s is not None and not 0 <= self.delay_s < DELAY_MOST_S:
+        if self.delay_s is not None and not 0 <= self.delay_s <= DELAY_MOST_S:
             raise UsageError(f"delay must be between 0 seconds and 100 years, not {self.delay_s!r} seconds")
         if self.run_at is not None:
             self._check_run_at(self.run_at)
@@ -127,14 +126,14 @@ class Options:
         retries, timeout_s = self.retries, self.timeout_s
         if retries is not None and (type(retries) is not int or not 0 <= retries <= RETRIES_MOST):
             raise UsageError(f"retries must be 0 to {RETRIES_MOST}, not {retries!r:.80}")
-        if timeout_s is not None and not 0 < timeout_s < DELAY_MOST_S:
+        if timeout_s is not None and not 0 < timeout_s <= DELAY_MOST_S:
             raise UsageError(f"timeout must be greater than 0 seconds, at most 100 years, not {timeout_s!r} seconds")
 
     def _check_until(self) -> None:
         until = self.unique_until
         if self.unique_key is None:
             raise UsageError("unique_until needs a unique_key")
-        if until != "started" and not (isinstance(until, (int, float)) and 0 < until < DELAY_MOST_S):
+        if until != "started" and not (isinstance(until, (int, float)) and 0 < until <= DELAY_MOST_S):
             raise UsageError(f'unique_until must be "finished", "started" or seconds greater than 0, not {until!r:.80}')
 
     def but(self, **changes: Any) -> Options:

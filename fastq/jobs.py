@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import psycopg
 
 from fastq.client import AsyncClient, SyncClient, Use, fate
-from fastq.database import as_ours, as_ours_sync
 from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
+from fastq.postgres.database import as_ours, as_ours_sync
 from fastq.protocol import jobs, results
 from fastq.protocol.asking import Request, carry_out, carry_out_sync
 from fastq.protocol.jobs import Cancelled, Cancelling, JobFilter, JobInfo, states_of

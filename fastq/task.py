@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from fastq.arguments import Arguments, BatchArguments
+from fastq.ends.outcome import RetryPolicy
 from fastq.errors import UsageError
 from fastq.job import JobRef, JobSpec, Next, Options
-from fastq.outcome import RetryPolicy
 from fastq.producer import Producer
 
 P = ParamSpec("P")

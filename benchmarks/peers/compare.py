@@ -26,10 +26,10 @@ from typing import Any
 
 from psycopg import Connection, conninfo, sql
 
-from fastq import database
 from fastq.bench import machine, result
 from fastq.bench.piped import Piped
 from fastq.config import find_dsn
+from fastq.postgres import database
 from fastq.schema import migrator
 
 PEERS = ("procrastinate", "pgqueuer")

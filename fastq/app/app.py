@@ -7,10 +7,10 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from fastq.app.completing import completing
 from fastq.app.enqueueing import Enqueueing
 from fastq.app.registry import Lifespan, Registry
 from fastq.client import Use
-from fastq.completing import completing
 from fastq.config import (
     CHECKPOINT_LIMIT_BYTES,
     CONNECTION_IDLE_S,
@@ -21,10 +21,10 @@ from fastq.config import (
     PoolConfig,
     ProducerConfig,
 )
-from fastq.database import answering, as_ours, as_ours_sync
 from fastq.errors import UsageError
 from fastq.job import JobRef, JobSpec
 from fastq.jobs import Jobs
+from fastq.postgres.database import answering, as_ours, as_ours_sync
 from fastq.protocol import completion
 from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.completion import Place

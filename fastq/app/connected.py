@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
-from fastq import database
 from fastq.client import AsyncClient, Clients, SyncClient
 from fastq.config import ProducerConfig, find_dsn
+from fastq.postgres import database
 
 
 class Connected:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
+from fastq.config import DELAY_MOST_S
 from fastq.errors import UsageError
-from fastq.flow import MOST_DELAY_S
 
 
 def positive_s(name: str, value: float | timedelta | None) -> float | None:
@@ -19,7 +19,7 @@ def positive_s(name: str, value: float | timedelta | None) -> float | None:
     if value is None:
         return None
     seconds = _number_s(name, value)
-    if not 0 < seconds <= MOST_DELAY_S:
+    if not 0 < seconds <= DELAY_MOST_S:
         raise UsageError(f"{name} must be greater than 0 seconds, and at most 100 years, not {value!r}")
     return seconds
 
@@ -34,7 +34,7 @@ def lasting_s(name: str, value: float | timedelta) -> float:
     seconds = _number_s(name, value)
     if not seconds >= 0:
         raise UsageError(f"{name} must be seconds and not negative, or math.inf, not {value!r}")
-    return float(seconds) if seconds <= MOST_DELAY_S else math.inf
+    return float(seconds) if seconds <= DELAY_MOST_S else math.inf
 
 
 def _number_s(name: str, value: object) -> float:

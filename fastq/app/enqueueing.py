@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TypeVar
 
-from fastq import database
 from fastq.app.connected import Connected
 from fastq.app.durations import positive_s
 from fastq.client import Use
-from fastq.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
+from fastq.config import DELAY_MOST_S
 from fastq.errors import ReservationGone, UsageError
-from fastq.flow import MOST_DELAY_S
 from fastq.job import JobIds, JobRef, JobSpec, check_spec
 from fastq.jobs import told
+from fastq.postgres import database
+from fastq.postgres.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
 from fastq.protocol import reserve
 from fastq.protocol.asking import Request, carry_out, carry_out_sync
 from fastq.protocol.enqueue import payload
@@ -200,7 +200,7 @@ def _check_iterable(specs: object) -> None:
 
 def _reserved_s(expires: float | timedelta) -> float:
     seconds = positive_s("expires", expires)
-    if seconds is None or seconds > MOST_DELAY_S:
+    if seconds is None or seconds > DELAY_MOST_S:
         raise UsageError(f"expires must be seconds greater than 0, at most 100 years, not {expires!r}")
     return seconds
 

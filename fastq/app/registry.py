@@ -12,13 +12,12 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
 from fastq.app.durations import lasting_s, positive_s
 from fastq.backoff import RETRIES, Backoff, Exponential, as_backoff
-from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, RETRIES_MOST
+from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, DELAY_MOST_S, RETRIES_MOST
 from fastq.context import Context
 from fastq.cron import Schedule, Timing, catch_up_of
+from fastq.ends.outcome import KeepPayload, RetryPolicy
 from fastq.errors import UnknownTask, UsageError
-from fastq.flow import MOST_DELAY_S
 from fastq.job import OnDead, Options, check_name
-from fastq.outcome import KeepPayload, RetryPolicy
 from fastq.producer import Producer
 from fastq.task import Batching, Task, Timeouts, check_function, full_name
 
@@ -266,7 +265,7 @@ def _batching(size: int | None, wait: float | timedelta) -> Batching | None:
 
     """
     wait_s = lasting_s("batch_wait", wait)
-    if not 0 <= wait_s <= MOST_DELAY_S or (wait_s and size is None):
+    if not 0 <= wait_s <= DELAY_MOST_S or (wait_s and size is None):
         raise UsageError(f"batch_wait must be seconds, not negative, and beside batch=…, not {wait!r}")
     if size is None:
         return None

@@ -17,10 +17,10 @@ from typing import Any, NoReturn
 import orjson
 from psycopg import Connection
 
-from fastq import database
 from fastq.bench.ground import CLAIMANT
 from fastq.bench.piped import say
 from fastq.config import DEFAULT_PRIORITY
+from fastq.postgres import database
 from fastq.protocol import claim
 from fastq.protocol.claim import LEASE_IDS, Lane
 from fastq.sql import statement

@@ -15,13 +15,13 @@ from typing import Any, NoReturn
 import orjson
 from psycopg import Connection
 
-from fastq import database
 from fastq.bench.bench import Bench
 from fastq.bench.claimant import SETUP, Claimant, ClaimantOrders
 from fastq.bench.ground import CLAIMANT
 from fastq.bench.jobs import QUEUE, probe
 from fastq.bench.piped import Piped, say
 from fastq.config import PAYLOAD_LIMIT_BYTES
+from fastq.postgres import database
 from fastq.protocol.asking import carry_out_sync
 from fastq.protocol.enqueue import Line, insert_lines
 from fastq.sql import statement

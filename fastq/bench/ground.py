@@ -13,13 +13,13 @@ from typing import Any
 
 import psycopg
 
-from fastq import database
 from fastq import sql as product
 from fastq.bench.jobs import QUEUE
 from fastq.bench.plan import BenchError
 from fastq.bench.statements import statement
 from fastq.config import DEFAULT_PRIORITY
 from fastq.errors import UsageError
+from fastq.postgres import database
 from fastq.schema import migrator
 
 CLAIMANT = "fastq-bench claimant"

@@ -14,13 +14,13 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import kwargs_row
 
-from fastq import database
 from fastq.bench import flow, steady, summary
 from fastq.bench.bench import Bench
 from fastq.bench.flow import FlowStretch
 from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
 from fastq.bench.statements import statement
+from fastq.postgres import database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,13 +118,13 @@ def _measure(
     typed: str,
 ) -> None:
     """Measure, write files as each scenario ends, and print."""
-    from fastq import database
     from fastq.bench import bench as run
     from fastq.bench import result
     from fastq.bench.plan import BenchPlan, JobKind
     from fastq.bench.progress import BenchProgress
     from fastq.config import find_dsn
     from fastq.jobs import told
+    from fastq.postgres import database
     from fastq.supervisor import processes_here
 
     seconds = settings.pop("duration")

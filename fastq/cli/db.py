@@ -35,7 +35,8 @@ def db() -> None:
 @json_option
 def start(base: str | None, json: bool) -> None:
     """Start the server, bring its schema up to date, and leave it running until `fastq db stop`."""
-    from fastq import database, embedded
+    from fastq import embedded
+    from fastq.postgres import database
     from fastq.schema import migrator
 
     dsn = embedded.start_detached(base)

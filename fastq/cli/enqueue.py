@@ -75,8 +75,8 @@ def enqueue(target: str, task: str, **options: Any) -> int:
     exit: 0 enqueued (also when lines were skipped), 2 usage, import or a bad line, 3 database unreachable,
           4 schema missing or wrong, 130 stopped by Ctrl-C: nothing was enqueued
     """
+    from fastq.app.loader import load_app
     from fastq.errors import UsageError
-    from fastq.loader import load_app
 
     if options["args"] is not None and options["jsonl"] is not None:
         raise UsageError("give --args for one job or --jsonl for many, not both")
@@ -95,8 +95,8 @@ def enqueue(target: str, task: str, **options: Any) -> int:
 @contextmanager
 def opened(app: App) -> Iterator[None]:
     """Open the app on a database whose schema fits."""
-    from fastq import database
     from fastq.config import find_dsn
+    from fastq.postgres import database
     from fastq.schema import migrator
 
     app.dsn = database.reachable(find_dsn(app.dsn))

@@ -17,9 +17,9 @@ from fastq.terminal.speech import say
 @click.option("--shards", type=click.IntRange(1, 1024), help="Set the number of shards (it can only grow).")
 def migrate(dsn: str | None, check: bool, sql: bool, shards: int | None) -> None:
     """Bring the schema up to date. Forward only; safe to run twice, and from two hosts at once."""
-    from fastq import database
     from fastq.cli.steering import apart
     from fastq.config import find_dsn
+    from fastq.postgres import database
     from fastq.schema import migrator
     from fastq.schema.files import newest
 

@@ -28,9 +28,10 @@ def status(dsn: str | None, json: bool) -> None:
     """
     import psycopg
 
-    from fastq import codec, database
+    from fastq import codec
     from fastq.config import find_dsn
     from fastq.errors import FastqError
+    from fastq.postgres import database
     from fastq.protocol.survey import survey
     from fastq.schema import migrator
 

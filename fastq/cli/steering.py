@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @contextmanager
 def steering(dsn: str | None, name: str) -> Iterator[Connection[Any]]:
     """Give a connection to a database whose schema fits; what PostgreSQL refuses is told in one line."""
-    from fastq import database
     from fastq.config import find_dsn
     from fastq.jobs import told
+    from fastq.postgres import database
     from fastq.schema import migrator
 
     with database.connect(database.reachable(find_dsn(dsn)), f"fastq {name}") as conn:

@@ -26,10 +26,10 @@ class Start:
 
 def answer(start: Start) -> dict[str, object]:
     """Import the app and look at the database, in a child of its own: the preflight."""
-    from fastq import database
+    from fastq.app.loader import load_app
     from fastq.backoff import in_words
     from fastq.config import find_dsn
-    from fastq.loader import load_app
+    from fastq.postgres import database
     from fastq.schema import migrator
     from fastq.steward.http import parse_address
 
@@ -220,7 +220,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _entry(path: str, config: object) -> Any:
-    from fastq.child import ChildEntry
+    from fastq.host.child import ChildEntry
 
     return ChildEntry(path=path, config=config)
 
@@ -251,7 +251,7 @@ class DryRun:
 
     def run(self) -> int:
         """Run the supervisor until everything has ended."""
-        from fastq.board import Board
+        from fastq.host.board import Board
         from fastq.supervisor import Supervisor, cells_for
 
         board = Board(cells=cells_for(self.supervisor.processes), running=self.worker.concurrency)

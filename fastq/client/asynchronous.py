@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import AsyncConnection
 
-from fastq import database
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import AsyncPool, Use
 from fastq.client.writing import NOTIFY_EVERY_S, Writing
 from fastq.config import ProducerConfig
-from fastq.connections import in_utf8
-from fastq.database import answering, as_ours
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobIds, JobSpec
+from fastq.postgres import database
+from fastq.postgres.connections import in_utf8
+from fastq.postgres.database import answering, as_ours
 from fastq.protocol import copying, enqueue
 from fastq.protocol.asking import Asked, carry_out
 from fastq.protocol.enqueue import Line, Progress

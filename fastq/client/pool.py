@@ -16,12 +16,12 @@ from enum import IntEnum
 
 import psycopg
 
-from fastq import database
 from fastq.backoff import full_jitter_s
 from fastq.client.idle import Idle, alive, reusable
 from fastq.config import PoolConfig
-from fastq.database import Connection
 from fastq.errors import DatabaseUnreachable
+from fastq.postgres import database
+from fastq.postgres.database import Connection
 
 BUSY_S = 30.0
 """How long to wait while all connections are in use."""

@@ -7,13 +7,13 @@ import os
 from dataclasses import dataclass
 from typing import IO
 
-from fastq import database
 from fastq.demo import jobs, tables
 from fastq.demo.crew import DemoFleet
 from fastq.demo.files import python_files
 from fastq.demo.parts import PINGS, Parts
 from fastq.demo.place import DemoPlace, ignored, stoppable
 from fastq.demo.summary import Summary, collect
+from fastq.postgres import database
 from fastq.schema import migrator
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastq.board import COUNTERS, Cell, Word
+from fastq.host.board import COUNTERS, Cell, Word
 from fastq.observability.totals import Totals
 from fastq.states import CellState
 

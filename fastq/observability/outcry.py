@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.flow import Flow
-from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes, JobState
 
 _MESSAGE = "job %s of %s %s"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from fastq.board import COUNTERS, Cell, Word
+from fastq.host.board import COUNTERS, Cell, Word
 
 
 @dataclass(slots=True)

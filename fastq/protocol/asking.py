@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.rows import tuple_row
 
-from fastq.connections import all_or_none, all_or_none_sync
+from fastq.postgres.connections import all_or_none, all_or_none_sync
 from fastq.sql import statement
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from fastq.board import has_keys
+from fastq.host.board import has_keys
 from fastq.protocol.claim import Claimed, Lane, Packet
 from fastq.protocol.packed import repaired
 from fastq.sql import statement

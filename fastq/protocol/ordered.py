@@ -13,8 +13,8 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from fastq.ends.settlement import Settlement
 from fastq.protocol.asking import Request, is_there
-from fastq.settlement import Settlement
 from fastq.sql import statement
 from fastq.states import Goes, JobState
 

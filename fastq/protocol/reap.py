@@ -9,17 +9,17 @@ from typing import Any
 import orjson
 from psycopg import AsyncConnection
 
-from fastq import meta
+from fastq.ends import meta
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.protocol import ordered
 from fastq.protocol.leases import repair
 from fastq.protocol.refusal import BY_THE_SERVER
 from fastq.protocol.settle import Note, settle_each
-from fastq.settlement import LeasedJob, Settlement
 from fastq.sql import statement
 from fastq.states import Goes
 
 Verdict = Callable[[LeasedJob], Settlement]
-"""Says where an unfinished job of a dead worker goes: `fastq.outcome.conclude`."""
+"""Says where an unfinished job of a dead worker goes: `fastq.ends.outcome.conclude`."""
 
 
 def _unheard(tried: Settlement, why: BaseException, written: Settlement | None) -> None:

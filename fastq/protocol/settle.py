@@ -13,11 +13,11 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 
-from fastq.outcome import MOST_ATTEMPT, plainer
+from fastq.ends.outcome import MOST_ATTEMPT, plainer
+from fastq.ends.settlement import Settlement
 from fastq.protocol.leases import repair
 from fastq.protocol.ordered import advances
 from fastq.protocol.refusal import apart, is_refusal
-from fastq.settlement import Settlement
 from fastq.sql import statement
 from fastq.states import Goes
 

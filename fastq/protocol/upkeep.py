@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from psycopg import AsyncConnection
 
-from fastq.failure import record
+from fastq.ends.failure import record
 from fastq.protocol.refusal import BY_THE_SERVER, apart
 from fastq.sql import statement
 

@@ -1,7 +1,7 @@
--- Return the session's process, and those of our settings (fastq/session.py) that it had otherwise, as name and value;
+-- Return the session's process, and those of our settings (fastq/postgres/session.py) that it had otherwise, as name and value;
 -- set them, unless a pooler is in between: that is another process than the login's, and others use its session too.
 -- Let the server notice within half a minute that this host is gone, and drop what its transactions lock.
--- Locks: none. Index: none. Caller: database.
+-- Locks: none. Index: none. Caller: postgres.database.
 with odd as materialized (
   select w.name, w.value, current_setting(w.name, true) as theirs
   from unnest(%(names)s::text[], %(values)s::text[]) as w(name, value)

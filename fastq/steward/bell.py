@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fastq.board import Board, Cell, Word
+from fastq.host.board import Board, Cell, Word
 
 ANSWER_S = 0.005
 """A worker that has not woken by then has a handler on its event loop; the others are woken instead."""

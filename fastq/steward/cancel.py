@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from fastq.board import Board, Word, has_keys, running_key
-from fastq.link import Link
+from fastq.host.board import Board, Word, has_keys, running_key
+from fastq.postgres.link import Link
 from fastq.protocol import jobs
 from fastq.steward.duty import Leads
 

@@ -9,7 +9,7 @@ import psycopg
 
 from fastq.cron import Plan
 from fastq.errors import UsageError
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import cron, upkeep
 from fastq.steward.duty import LeadersDuty, Leads
 

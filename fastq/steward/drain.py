@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 
-from fastq.board import Board, Word
-from fastq.link import Link
+from fastq.host.board import Board, Word
+from fastq.postgres.link import Link
 from fastq.protocol import worker
 
 log = logging.getLogger("fastq.steward")

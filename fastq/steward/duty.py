@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from time import monotonic
 from typing import Protocol
 
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol.refusal import is_refusal
 
 log = logging.getLogger("fastq.steward")

@@ -12,8 +12,8 @@ from time import monotonic
 
 import orjson
 
-from fastq.board import COUNTERS, Board, Cell, Word
-from fastq.link import Link
+from fastq.host.board import COUNTERS, Board, Cell, Word
+from fastq.postgres.link import Link
 from fastq.protocol import worker
 
 log = logging.getLogger("fastq.steward")

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from time import monotonic
 
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import upkeep
 
 LEAD_S = 10.0

@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from time import monotonic
 
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import ordered
 from fastq.steward.duty import LeadersDuty, Leads
 

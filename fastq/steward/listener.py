@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import psycopg
 
-from fastq import database
 from fastq.backoff import full_jitter_s
-from fastq.database import answering
 from fastq.errors import DatabaseUnreachable
+from fastq.postgres import database
+from fastq.postgres.database import answering
 
 log = logging.getLogger("fastq.steward")
 

@@ -12,13 +12,13 @@ import socket
 import uvloop
 
 from fastq import embedded
-from fastq.board import Board
-from fastq.child import Child
 from fastq.config import StewardConfig
 from fastq.errors import FastqError
-from fastq.link import Link
+from fastq.host.board import Board
+from fastq.host.child import Child
 from fastq.observability.throttle import throttled
 from fastq.observability.totals import Totals
+from fastq.postgres.link import Link
 from fastq.sql import BY_INDEX
 from fastq.states import CellState
 from fastq.steward.bell import Bell

@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from time import monotonic
 
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import schedules
 from fastq.steward.duty import LeadersDuty, Leads
 

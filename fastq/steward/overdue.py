@@ -9,7 +9,7 @@ import signal
 from contextlib import suppress
 from time import monotonic
 
-from fastq.board import Board, Cell, Word, split_key
+from fastq.host.board import Board, Cell, Word, split_key
 
 log = logging.getLogger("fastq.steward")
 

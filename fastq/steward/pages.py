@@ -6,7 +6,7 @@ import asyncio
 from http import HTTPStatus
 
 from fastq import codec
-from fastq.board import Board
+from fastq.host.board import Board
 from fastq.observability.exposition import CONTENT_TYPE, exposition, health
 from fastq.observability.totals import Totals
 from fastq.steward.duty import Duties, Leads

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from time import monotonic
 
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import upkeep
 from fastq.steward.duty import LeadersDuty, Leads
 

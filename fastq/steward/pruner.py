@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import reserve, unique, upkeep
 from fastq.steward.duty import LeadersDuty, Leads
 

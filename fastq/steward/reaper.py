@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
-from fastq.board import Board, Cell, Word
-from fastq.ending import Died
-from fastq.link import Link
+from fastq.ends.ending import Died
+from fastq.ends.outcome import conclude, death_of
+from fastq.ends.settlement import LeasedJob, Settlement
+from fastq.host.board import Board, Cell, Word
 from fastq.observability.outcry import cry
 from fastq.observability.totals import Totals
-from fastq.outcome import conclude, death_of
+from fastq.postgres.link import Link
 from fastq.protocol import reap, upkeep
-from fastq.settlement import LeasedJob, Settlement
 from fastq.states import CellState, ExitCode, Goes
 
 log = logging.getLogger("fastq.steward")

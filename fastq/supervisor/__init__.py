@@ -8,7 +8,7 @@ Imports only the standard library and fastq's own words (`board`, `states`, `con
 and the user's app are imported by the children, after the fork.
 """
 
-from fastq.child import Child, ChildEntry, Kind
+from fastq.host.child import Child, ChildEntry, Kind
 from fastq.states import ExitCode
 from fastq.supervisor.cells import cells_for
 from fastq.supervisor.cpus import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fastq.board import Board, Cell, Word
+from fastq.host.board import Board, Cell, Word
 from fastq.states import CellState
 from fastq.supervisor.exits import Exit
 

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from fastq.board import Board, Cell, Word
-from fastq.child import Child, ChildEntry, Kind
+from fastq.host.board import Board, Cell, Word
+from fastq.host.child import Child, ChildEntry, Kind
 from fastq.states import CellState
 from fastq.supervisor import cells
 from fastq.supervisor.seats import Seat, Worker

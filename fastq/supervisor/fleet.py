@@ -12,8 +12,8 @@ import os
 import signal
 from dataclasses import dataclass
 
-from fastq.board import Board, Word
 from fastq.config import SupervisorConfig
+from fastq.host.board import Board, Word
 from fastq.observability.totals import Totals
 from fastq.supervisor import cells
 from fastq.supervisor.crew import Crew

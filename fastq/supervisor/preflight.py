@@ -13,8 +13,8 @@ import signal
 from contextlib import suppress
 
 from fastq import errors
-from fastq.child import ChildEntry
 from fastq.errors import FastqError
+from fastq.host.child import ChildEntry
 from fastq.supervisor.exits import Exit
 from fastq.supervisor.spawn import Birth, fork, load
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastq.board import Board, Word
+from fastq.host.board import Board, Word
 from fastq.supervisor.post import Post
 from fastq.supervisor.seats import Seat, SeatTable, Worker
 

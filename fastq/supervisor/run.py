@@ -11,10 +11,10 @@ import logging
 import signal
 import time
 
-from fastq.board import Board
-from fastq.child import ChildEntry
 from fastq.config import SupervisorConfig
 from fastq.errors import UsageError
+from fastq.host.board import Board
+from fastq.host.child import ChildEntry
 from fastq.observability.totals import in_words
 from fastq.states import ExitCode
 from fastq.supervisor import cells, drain, report

@@ -14,11 +14,11 @@ from functools import partial
 from socket import gethostname
 from typing import Any
 
-from fastq import database
 from fastq.app import App
-from fastq.board import CELL_WORDS, TABLES, Cell
 from fastq.config import WorkerConfig, find_dsn
-from fastq.link import Link
+from fastq.host.board import CELL_WORDS, TABLES, Cell
+from fastq.postgres import database
+from fastq.postgres.link import Link
 from fastq.protocol import worker as registry
 from fastq.schema import migrator
 from fastq.testing.runs import Runs

@@ -10,11 +10,12 @@ import orjson
 import psycopg
 from psycopg import pq
 
-from fastq import codec, database
+from fastq import codec
 from fastq.app import App
 from fastq.config import find_dsn
 from fastq.errors import ArgumentError, UsageError
 from fastq.job import Job
+from fastq.postgres import database
 from fastq.task import Task
 from fastq.testing.statements import statement
 

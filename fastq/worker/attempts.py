@@ -12,17 +12,17 @@ from typing import Any
 
 from fastq import codec
 from fastq.app import App, Hook
-from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
-from fastq.ending import Cancelled, End, GivenBack, Interrupted, Raised, Stepped, Succeeded
+from fastq.ends.ending import Cancelled, End, GivenBack, Interrupted, Raised, Stepped, Succeeded
+from fastq.ends.outcome import BY_DEFAULT, RetryPolicy, conclude
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.errors import LeaseLost, ResultTooLarge, UsageError
 from fastq.flow import Discard, Snooze
+from fastq.host.board import NO_DEADLINE, Cell, split_key
 from fastq.job import Next
 from fastq.observability.runs import CurrentRun, enter, kept
-from fastq.outcome import BY_DEFAULT, RetryPolicy, conclude
 from fastq.protocol.completion import Place
 from fastq.protocol.packed import ATTEMPT, ENQUEUED_MS, PAYLOAD, TASK, Row
-from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes
 from fastq.worker.batch import Batch, id_of, meta_of, row_holds
 from fastq.worker.known import Known

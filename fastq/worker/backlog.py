@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 
+from fastq.ends.settlement import LeasedJob
 from fastq.protocol.packed import Row
-from fastq.settlement import LeasedJob
 from fastq.worker.batch import Batch
 from fastq.worker.batches import Call, calls_of
 

@@ -7,12 +7,12 @@ from itertools import chain
 from operator import length_hint
 from typing import Any
 
-from fastq.board import KEY_ORDINAL_BITS, split_key
-from fastq.meta import Meta, read
+from fastq.ends.meta import Meta, read
+from fastq.ends.settlement import LeasedJob
+from fastq.host.board import KEY_ORDINAL_BITS, split_key
 from fastq.observability.runs import CurrentRun
 from fastq.protocol.claim import Lane
 from fastq.protocol.packed import ATTEMPT, ID, META, POS, TASK, Row
-from fastq.settlement import LeasedJob
 
 _HELD = ("unique", "ordered")
 _NOT_PLAIN = (*_HELD, "timeout")

@@ -9,8 +9,8 @@ from time import monotonic, perf_counter
 from typing import Any
 
 from fastq.batch_item import BatchItem
-from fastq.board import NO_DEADLINE, Cell, split_key
 from fastq.context import Context
+from fastq.host.board import NO_DEADLINE, Cell, split_key
 from fastq.job import Next, at_ms
 from fastq.observability.runs import kept
 from fastq.protocol.packed import ATTEMPT, ENQUEUED_MS, PAYLOAD, TASK, Row

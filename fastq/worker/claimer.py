@@ -14,7 +14,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from fastq.config import WorkerConfig
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import claim
 from fastq.protocol import worker as registry
 from fastq.protocol.claim import Claimed, Lane

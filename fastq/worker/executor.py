@@ -19,9 +19,9 @@ from typing import Any
 from msgspec.structs import astuple
 
 from fastq.app import App
-from fastq.board import Cell, split_key
-from fastq.ending import Exhausted, GivenBack
-from fastq.outcome import exhausted
+from fastq.ends.ending import Exhausted, GivenBack
+from fastq.ends.outcome import exhausted
+from fastq.host.board import Cell, split_key
 from fastq.protocol.packed import TASK, Row
 from fastq.worker.attempts import Attempts
 from fastq.worker.backlog import Backlog

@@ -14,9 +14,9 @@ import msgspec
 from psycopg import AsyncConnection
 
 from fastq.config import WorkerConfig
-from fastq.ending import Unreadable
-from fastq.link import Link
-from fastq.outcome import conclude
+from fastq.ends.ending import Unreadable
+from fastq.ends.outcome import conclude
+from fastq.postgres.link import Link
 from fastq.protocol import leases, packed
 from fastq.protocol.claim import Claimed, Lane, Packet
 from fastq.protocol.leases import HeldLease

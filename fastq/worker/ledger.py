@@ -15,15 +15,15 @@ from functools import partial
 from itertools import islice
 from time import monotonic
 
-from fastq.board import Cell, Word
-from fastq.link import Link
+from fastq.ends.settlement import Settlement
+from fastq.host.board import Cell, Word
 from fastq.observability.outcry import cry
+from fastq.postgres.link import Link
 from fastq.protocol import ack, unique
 from fastq.protocol.completion import Place
 from fastq.protocol.ordered import advances
 from fastq.protocol.settle import Place as JobPlace
 from fastq.protocol.settle import settle_each
-from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
 from fastq.worker.batch import Batch
 

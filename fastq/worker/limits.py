@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import limits
 from fastq.protocol.claim import Claimed, Lane
 from fastq.protocol.limits import Claim, QueueSettings

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from fastq.config import WorkerConfig
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import discover
 from fastq.protocol.claim import Lane
 from fastq.protocol.discover import Window

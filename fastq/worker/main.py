@@ -18,16 +18,16 @@ import uvloop
 from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 
 from fastq.app import App
-from fastq.board import COUNTERS, Word
-from fastq.child import Child
+from fastq.app.loader import load_app
 from fastq.config import WorkerConfig
 from fastq.errors import FastqError
-from fastq.link import Link
-from fastq.loader import load_app
+from fastq.host.board import COUNTERS, Word
+from fastq.host.child import Child
 from fastq.observability import logs
 from fastq.observability.runs import task_factory
 from fastq.observability.throttle import throttled
 from fastq.observability.totals import in_words
+from fastq.postgres.link import Link
 from fastq.protocol import worker as registry
 from fastq.schema import migrator
 from fastq.sql import BY_INDEX

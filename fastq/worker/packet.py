@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 
-from fastq.board import KEY_ORDINAL_BITS, split_key
-from fastq.meta import Meta, read
+from fastq.ends.meta import Meta, read
+from fastq.ends.settlement import LeasedJob
+from fastq.host.board import KEY_ORDINAL_BITS, split_key
 from fastq.protocol import claim, packed
 from fastq.protocol.claim import Lane
 from fastq.protocol.packed import Row
-from fastq.settlement import LeasedJob
 from fastq.worker.batch import Batch
 
 STRUCK = None

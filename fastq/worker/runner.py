@@ -12,8 +12,8 @@ import msgspec
 
 from fastq.app import App, provide
 from fastq.context import Context
+from fastq.ends.outcome import RetryPolicy
 from fastq.errors import UsageError
-from fastq.outcome import RetryPolicy
 from fastq.task import Task, Timeouts
 
 log = logging.getLogger("fastq.worker")

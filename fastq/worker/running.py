@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastq.board import Cell, split_key
+from fastq.host.board import Cell, split_key
 from fastq.observability.runs import CurrentRun
 from fastq.worker.attempts import Attempts
 from fastq.worker.batches import Caller

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from fastq.cron import Schedule
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import cron
 
 log = logging.getLogger("fastq.worker")

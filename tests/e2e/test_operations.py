@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 import fastq
-from fastq.board import Board, Word
+from fastq.host.board import Board, Word
 from fastq.observability.exposition import exposition
 from fastq.observability.totals import Totals
 from fastq.states import CellState, ExitCode

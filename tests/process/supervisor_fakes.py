@@ -17,8 +17,8 @@ import signal
 import sys
 from types import SimpleNamespace
 
-from fastq.board import Board, Word
 from fastq.config import SupervisorConfig
+from fastq.host.board import Board, Word
 from fastq.states import CellState
 from fastq.supervisor import Child, ChildEntry, Limits, RestartPolicy, Supervisor, cells_for
 

@@ -8,7 +8,7 @@ import pytest
 from fleet import Fleet, until
 from probe import Db, states, told
 
-from fastq.outcome import MOST_INTERRUPTED
+from fastq.ends.outcome import MOST_INTERRUPTED
 
 pytestmark = pytest.mark.process
 

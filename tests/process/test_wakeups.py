@@ -10,7 +10,7 @@ import pytest
 from fleet import Fleet, until
 from probe import Db, enqueue, told, wait_empty, wait_told
 
-from fastq.board import Board, Word
+from fastq.host.board import Board, Word
 from fastq.states import CellState
 from fastq.steward.bell import Bell
 

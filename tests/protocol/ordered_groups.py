@@ -7,10 +7,10 @@ from typing import Any
 
 from scene import LANE, Conn, ask, back, failed, hire, states, take
 
+from fastq.ends.settlement import Settlement
 from fastq.protocol import ack
 from fastq.protocol import settle as settling
 from fastq.protocol.claim import Claimed
-from fastq.settlement import Settlement
 from fastq.states import Goes
 
 META = {"ordered": "skip"}

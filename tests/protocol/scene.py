@@ -12,9 +12,9 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from fastq.ends.settlement import Settlement
 from fastq.protocol import claim, packed, worker
 from fastq.protocol.claim import Claimed, Lane, Tasks
-from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
 from fastq.worker.packet import rows_of
 

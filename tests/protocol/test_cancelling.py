@@ -11,7 +11,7 @@ import pytest
 from scene import LANE, Conn, put, states, take
 
 import fastq
-from fastq.board import Board, running_key
+from fastq.host.board import Board, running_key
 from fastq.protocol import ack
 from fastq.testing.crew import assembled
 from fastq.worker.batch import Batch

@@ -10,8 +10,8 @@ from scene import Conn, ask, hire, put, take
 
 import fastq
 from fastq import testing
-from fastq.ending import Died
-from fastq.outcome import conclude
+from fastq.ends.ending import Died
+from fastq.ends.outcome import conclude
 from fastq.protocol import completion, reap
 from fastq.protocol.asking import carry_out
 from fastq.protocol.completion import Place

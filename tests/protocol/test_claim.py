@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from scene import LANE, Conn, ask, hire, ids_of, jobs_of, put, put_many, states, take
 
-from fastq.ending import Died
-from fastq.outcome import conclude
+from fastq.ends.ending import Died
+from fastq.ends.outcome import conclude
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.protocol import claim, discover, leases, packed
 from fastq.protocol.claim import Lane
-from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.protocol
 

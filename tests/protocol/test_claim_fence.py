@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from scene import Conn, ask, hire, ids_of, put, states, take, take_groups, until_blocked
 
-from fastq.ending import Died
-from fastq.outcome import conclude
+from fastq.ends.ending import Died
+from fastq.ends.outcome import conclude
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.protocol import reap
-from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.protocol
 

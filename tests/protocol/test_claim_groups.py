@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from scene import LANE, Conn, ask, back, failed, hire, ids_of, jobs_of, later, put, take_groups
 
-from fastq.ending import Died
-from fastq.outcome import conclude
+from fastq.ends.ending import Died
+from fastq.ends.outcome import conclude
 from fastq.protocol import claim, jobs, packed, reap
 from fastq.protocol.asking import carry_out
 from fastq.protocol.settle import settle

@@ -13,8 +13,8 @@ from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 from scene import Conn, ask, hire, put, take
 
-from fastq import database
-from fastq.completing import completing
+from fastq.app.completing import completing
+from fastq.postgres import database
 from fastq.protocol.completion import Place
 
 pytestmark = pytest.mark.protocol

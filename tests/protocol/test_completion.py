@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 from scene import Conn, ask, back, failed, hire, later, put, states, take, until_blocked
 
-from fastq.ending import Died
-from fastq.outcome import conclude
+from fastq.ends.ending import Died
+from fastq.ends.outcome import conclude
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.protocol import ack, completion, reap
 from fastq.protocol.completion import Place
 from fastq.protocol.settle import settle
-from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.protocol
 

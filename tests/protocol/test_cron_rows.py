@@ -11,7 +11,7 @@ import pytest
 from scene import Conn, ask, until_blocked
 
 from fastq.cron import CATCH_UP_MOST, CatchUp, Plan, Schedule, Timing
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import cron
 from fastq.steward.cron import Cron
 from fastq.steward.leader import Leader

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from line import Line
 
-from fastq import database
 from fastq.client.pool import AsyncPool, Use
 from fastq.config import PoolConfig
-from fastq.link import Link
+from fastq.postgres import database
+from fastq.postgres.link import Link
 
 pytestmark = pytest.mark.protocol
 

@@ -7,9 +7,9 @@ import pytest
 from scene import Conn, ask, hire, put, states, take
 from test_worker_side import Rig, rig
 
-from fastq.board import Board, Word, running_key
-from fastq.ending import Died
-from fastq.outcome import conclude
+from fastq.ends.ending import Died
+from fastq.ends.outcome import conclude
+from fastq.host.board import Board, Word, running_key
 from fastq.protocol import packed, reap
 from fastq.states import CellState
 from fastq.steward.cancel import Canceller

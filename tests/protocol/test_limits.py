@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from scene import LANE, Conn, ask, back, hire, ids_of, put, take, until_blocked
 
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import ack, claim, limits
 from fastq.protocol.claim import Lane
 from fastq.protocol.limits import Bounded, QueueSettings

@@ -11,7 +11,7 @@ import pytest
 from psycopg import AsyncConnection, sql
 from scene import Conn, ask
 
-from fastq.link import Link
+from fastq.postgres.link import Link
 
 pytestmark = pytest.mark.protocol
 

@@ -13,12 +13,12 @@ from scene import LANE, Conn, ask, back, failed, hire, later, past_the_door, put
 
 from fastq import codec
 from fastq.backoff import Fixed
-from fastq.ending import Died, Raised, Succeeded
-from fastq.outcome import MOST_ATTEMPT, RetryPolicy, conclude
+from fastq.ends.ending import Died, Raised, Succeeded
+from fastq.ends.outcome import MOST_ATTEMPT, RetryPolicy, conclude
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.protocol import leases, packed, reap, upkeep
 from fastq.protocol import settle as settling
 from fastq.protocol.claim import Claimed
-from fastq.settlement import LeasedJob, Settlement
 from fastq.worker.batch import Batch
 
 pytestmark = pytest.mark.protocol

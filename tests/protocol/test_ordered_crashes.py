@@ -8,12 +8,12 @@ import pytest
 from ordered_groups import META, claim, done, heads, join, settle
 from scene import Conn, back, hire, ids_of, later, states, take_groups, until_blocked
 
-from fastq.ending import Died
-from fastq.outcome import conclude
+from fastq.ends.ending import Died
+from fastq.ends.outcome import conclude
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.protocol import completion, reap
 from fastq.protocol.claim import Claimed
 from fastq.protocol.completion import Place
-from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.protocol
 

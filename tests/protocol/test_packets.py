@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from scene import LANE, Conn, ask, failed, hire, ids_of, jobs_of, later, put, states, take
 
-from fastq.ending import Died
-from fastq.outcome import conclude
+from fastq.ends.ending import Died
+from fastq.ends.outcome import conclude
 from fastq.protocol import ack, reap, rotate, settle, upkeep
 
 pytestmark = pytest.mark.protocol

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from scene import DEADLINE_S, Conn, ask, hire, ids_of, jobs_of, past_the_door, states, take, until_blocked
 
-from fastq.link import Link
+from fastq.postgres.link import Link
 from fastq.protocol import upkeep
 from fastq.sql import BY_INDEX, statement
 from fastq.steward.duty import Duties

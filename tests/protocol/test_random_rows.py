@@ -17,13 +17,13 @@ from scene import Conn, ask, hire, past_the_door
 from test_odd_rows import NESTED, ODD_METAS
 
 from fastq.backoff import Fixed
-from fastq.ending import Cancelled, Died, End, Exhausted, GivenBack, Raised, Stepped, Succeeded, Unreadable
+from fastq.ends.ending import Cancelled, Died, End, Exhausted, GivenBack, Raised, Stepped, Succeeded, Unreadable
+from fastq.ends.outcome import RetryPolicy, conclude
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.flow import Discard, Snooze
-from fastq.outcome import RetryPolicy, conclude
 from fastq.protocol import ack, claim, discover, packed, reap, upkeep
 from fastq.protocol.claim import Lane
 from fastq.protocol.settle import settle_each
-from fastq.settlement import LeasedJob, Settlement
 from fastq.worker.batch import Batch
 from fastq.worker.lanes import Lanes
 

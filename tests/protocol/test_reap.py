@@ -8,14 +8,14 @@ from contextlib import suppress
 import pytest
 from scene import Conn, ask, back, expire, hire, ids_of, jobs_of, later, put, states, take, until_blocked
 
-from fastq.board import Board
-from fastq.ending import MAX_CRASHES, Died
-from fastq.link import Link
-from fastq.outcome import conclude
+from fastq.ends.ending import MAX_CRASHES, Died
+from fastq.ends.outcome import conclude
+from fastq.ends.settlement import LeasedJob, Settlement
+from fastq.host.board import Board
+from fastq.postgres.link import Link
 from fastq.protocol import ack, completion, reap, worker
 from fastq.protocol.completion import Place
 from fastq.protocol.settle import settle
-from fastq.settlement import LeasedJob, Settlement
 from fastq.steward.reaper import Reaper
 
 pytestmark = pytest.mark.protocol

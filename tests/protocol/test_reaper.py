@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 from scene import Conn, ask, expire, hire, ids_of, jobs_of, put, states, take, until_blocked
 
-from fastq.board import Board, Word, running_key
-from fastq.link import Link
+from fastq.host.board import Board, Word, running_key
 from fastq.observability.totals import Totals
+from fastq.postgres.link import Link
 from fastq.protocol import completion
 from fastq.protocol.completion import Place
 from fastq.states import CellState

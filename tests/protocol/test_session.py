@@ -12,11 +12,12 @@ import psycopg
 import pytest
 from scene import Conn, ask, hire, put, take
 
-from fastq import database, testing
-from fastq.completing import completing
-from fastq.link import Link
+from fastq import testing
+from fastq.app.completing import completing
+from fastq.postgres import database
+from fastq.postgres.link import Link
+from fastq.postgres.session import SETTINGS, session
 from fastq.protocol.completion import Place
-from fastq.session import SETTINGS, session
 
 pytestmark = pytest.mark.protocol
 

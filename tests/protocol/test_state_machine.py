@@ -28,9 +28,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from scene import Conn, ask, expire, hire, ids_of, jobs_of, states, take, until_blocked
 
-from fastq.ending import Died
+from fastq.ends.ending import Died
+from fastq.ends.outcome import conclude
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.job import JobSpec, Options
-from fastq.outcome import conclude
 from fastq.protocol import ack, completion, copying, discover, enqueue, leases, reap, rotate, upkeep
 from fastq.protocol import settle as settling
 from fastq.protocol import worker as registry
@@ -39,7 +40,6 @@ from fastq.protocol.claim import Claimed, Lane
 from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import Line
 from fastq.protocol.packing import Packer
-from fastq.settlement import LeasedJob, Settlement
 from fastq.states import Goes, JobState
 
 pytestmark = pytest.mark.protocol

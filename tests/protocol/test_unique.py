@@ -14,9 +14,9 @@ from scene import Conn, ask, states, until_blocked
 from unique_jobs import LIMIT, add, keys, lines, run, settle, spec
 
 import fastq
+from fastq.ends.outcome import done
 from fastq.errors import UsageError
 from fastq.job import JobSpec, Options
-from fastq.outcome import done
 from fastq.protocol import copying, unique
 from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.packing import Packer

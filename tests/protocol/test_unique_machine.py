@@ -18,17 +18,17 @@ import psycopg
 import pytest
 from scene import Conn, ask, expire, hire, take
 
-from fastq.ending import Died, GivenBack, Raised, Stepped, Succeeded
+from fastq.ends.ending import Died, GivenBack, Raised, Stepped, Succeeded
+from fastq.ends.outcome import RetryPolicy, conclude, done
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.flow import Snooze
 from fastq.job import JobSpec, Options, UniqueUntil
-from fastq.outcome import RetryPolicy, conclude, done
 from fastq.protocol import completion, copying, discover, enqueue, reap, reserve, unique, upkeep
 from fastq.protocol.asking import carry_out
 from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import Apart
 from fastq.protocol.packing import Packer
 from fastq.protocol.settle import settle
-from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.protocol
 

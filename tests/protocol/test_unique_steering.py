@@ -10,13 +10,13 @@ from scene import Conn, ask, failed, hire, ids_of, put, states, take
 from unique_jobs import LIMIT, add, keys, run, settle, spec
 
 import fastq
+from fastq.ends.settlement import Settlement
 from fastq.jobs import told
 from fastq.protocol import enqueue, jobs, unique
 from fastq.protocol import settle as settling
 from fastq.protocol.asking import carry_out
 from fastq.protocol.claim import Lane
 from fastq.protocol.enqueue import Apart
-from fastq.settlement import Settlement
 from fastq.states import Goes
 
 pytestmark = pytest.mark.protocol

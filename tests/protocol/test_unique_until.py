@@ -8,14 +8,14 @@ import pytest
 from scene import Conn, ask, failed, later, states, until_blocked
 from unique_jobs import add, claimed, keys, run, settle, spec
 
-from fastq.ending import Died, Stepped, Succeeded
-from fastq.outcome import RetryPolicy, conclude, done
+from fastq.ends.ending import Died, Stepped, Succeeded
+from fastq.ends.outcome import RetryPolicy, conclude, done
+from fastq.ends.settlement import Settlement
 from fastq.protocol import completion, reap, unique
 from fastq.protocol import settle as settling
 from fastq.protocol.asking import carry_out
 from fastq.protocol.completion import Place
 from fastq.protocol.unique import Placed
-from fastq.settlement import Settlement
 from fastq.states import Goes, JobState
 
 pytestmark = pytest.mark.protocol

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from scene import LANE, Conn, ask, back, hire, ids_of, put, states, take, until_blocked
 
-from fastq.board import Board, Word
 from fastq.config import WorkerConfig
-from fastq.link import Link
+from fastq.host.board import Board, Word
+from fastq.postgres.link import Link
 from fastq.protocol import ack, claim, completion
 from fastq.protocol.claim import Lane
 from fastq.protocol.completion import Place

@@ -6,12 +6,12 @@ from typing import Any
 
 from scene import Conn, ask, hire, ids_of, take
 
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.job import JobSpec, Options
 from fastq.protocol import enqueue, unique
 from fastq.protocol import settle as settling
 from fastq.protocol.asking import carry_out
 from fastq.protocol.unique import Placed
-from fastq.settlement import LeasedJob, Settlement
 
 LIMIT = 10_000
 

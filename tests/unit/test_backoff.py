@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fastq.backoff import RETRIES, Backoff, Exponential, Fixed, Linear, as_backoff, full_jitter_s, in_words
+from fastq.ends.outcome import RetryPolicy
 from fastq.errors import UsageError
-from fastq.outcome import RetryPolicy
 
 pytestmark = pytest.mark.unit
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fastq.board import running_key, split_key
+from fastq.host.board import running_key, split_key
 from fastq.protocol.claim import Lane
 from fastq.worker.batch import Batch
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import fastq
-from fastq.board import Board, running_key
+from fastq.host.board import Board, running_key
 from fastq.protocol.claim import Lane
 from fastq.worker.batch import Batch
 from fastq.worker.batches import calls_of

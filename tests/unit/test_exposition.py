@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 import pytest
 
-from fastq.board import Board, Cell, Word
 from fastq.errors import UsageError
+from fastq.host.board import Board, Cell, Word
 from fastq.observability.exposition import exposition, health
 from fastq.observability.totals import Totals
 from fastq.states import CellState

@@ -18,29 +18,15 @@ PACKAGE = Path(fastq.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"errors", "states"},
-    {
-        "config",
-        "backoff",
-        "meta",
-        "failure",
-        "flow",
-        "ending",
-        "settlement",
-        "codec",
-        "child",
-        "board",
-        "cron",
-        "session",
-    },
-    {"job", "outcome", "arguments", "batch_item", "connections"},
+    {"config", "backoff", "flow", "codec", "host", "cron"},
+    {"job", "ends", "arguments", "batch_item"},
     {"terminal"},
     {"sql", "observability", "embedded"},
     {"schema"},
-    {"database"},
-    {"protocol", "link"},
-    {"client", "producer", "completing", "jobs"},
+    {"postgres"},
+    {"protocol"},
+    {"client", "producer", "jobs"},
     {"context", "task", "app"},
-    {"loader"},
     {"worker", "steward", "supervisor"},
     {"demo", "bench", "dashboard", "testing"},
     {"cli"},
@@ -122,20 +108,7 @@ def test_what_the_protocol_knows(path: Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
     named = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     named |= {(n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-    if part_of(path) in {
-        "errors",
-        "states",
-        "job",
-        "config",
-        "backoff",
-        "codec",
-        "settlement",
-        "outcome",
-        "meta",
-        "failure",
-        "flow",
-        "ending",
-    }:
+    if part_of(path) in {"errors", "states", "job", "config", "backoff", "codec", "ends", "flow"}:
         assert not named & {"psycopg", "psycopg_pool", "asyncio", "uvloop", "socket", "subprocess"}
     if part_of(path) == "protocol":
         assert not named & {"asyncio", "uvloop", "multiprocessing", "subprocess", "click"}

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from fastq.backoff import Fixed
-from fastq.ending import (
+from fastq.ends.ending import (
     MAX_CRASHES,
     Cancelled,
     Died,
@@ -25,11 +25,9 @@ from fastq.ending import (
     Stepped,
     Succeeded,
 )
-from fastq.errors import UsageError
-from fastq.failure import MOST_MESSAGE, MOST_TRACEBACK, error_record
-from fastq.flow import Discard, Retry, Snooze
-from fastq.meta import read
-from fastq.outcome import (
+from fastq.ends.failure import MOST_MESSAGE, MOST_TRACEBACK, error_record
+from fastq.ends.meta import read
+from fastq.ends.outcome import (
     MOST_ATTEMPT,
     MOST_ERRORS,
     MOST_INTERRUPTED,
@@ -39,7 +37,9 @@ from fastq.outcome import (
     exhausted,
     plainer,
 )
-from fastq.settlement import LeasedJob, Settlement
+from fastq.ends.settlement import LeasedJob, Settlement
+from fastq.errors import UsageError
+from fastq.flow import Discard, Retry, Snooze
 
 pytestmark = pytest.mark.unit
 

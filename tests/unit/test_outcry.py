@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from fastq.backoff import Fixed
-from fastq.ending import Cancelled, Died, Raised, Stepped, Succeeded
+from fastq.ends.ending import Cancelled, Died, Raised, Stepped, Succeeded
+from fastq.ends.outcome import RetryPolicy, conclude, done
+from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.flow import Discard, Retry, Snooze
 from fastq.observability.outcry import cry
-from fastq.outcome import RetryPolicy, conclude, done
-from fastq.settlement import LeasedJob, Settlement
 
 pytestmark = pytest.mark.unit
 

@@ -18,6 +18,14 @@ def test_supervisor_imports_nothing_that_cannot_be_forked() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "fastq.supervisor.run" in loaded
     assert not set(FORBIDDEN) & set(loaded)
-    words = {"fastq", "fastq.board", "fastq.child", "fastq.states", "fastq.config", "fastq.errors"}
+    words = {
+        "fastq",
+        "fastq.host",
+        "fastq.host.board",
+        "fastq.host.child",
+        "fastq.states",
+        "fastq.config",
+        "fastq.errors",
+    }
     words |= {"fastq.observability", "fastq.observability.totals"}
     assert {name for name in loaded if name.startswith("fastq") and "supervisor" not in name} <= words

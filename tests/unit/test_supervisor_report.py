@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastq.board import Board, Word
+from fastq.host.board import Board, Word
 from fastq.states import CellState
 from fastq.supervisor import report
 from fastq.supervisor.policy import Record, RestartPolicy

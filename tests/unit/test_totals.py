@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastq.board import Board, Word
+from fastq.host.board import Board, Word
 from fastq.observability.totals import Totals, in_words
 
 pytestmark = pytest.mark.unit

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, TypeVar
 import psycopg
 from psycopg import AsyncConnection
 
-from fastq import database
 from fastq.backoff import full_jitter_s
 from fastq.errors import DatabaseUnreachable, EmbeddedError
+from fastq.postgres import database
 
-log = logging.getLogger("fastq.link")
+log = logging.getLogger("fastq.postgres.link")
 T = TypeVar("T")
 
 _OURS_TO_FIX = (

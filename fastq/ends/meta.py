@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastq.config import RETRIES_MOST
-from fastq.flow import MOST_DELAY_S
+from fastq.config import DELAY_MOST_S, RETRIES_MOST
 
 Meta = dict[str, Any]
 
@@ -31,7 +30,7 @@ def _is_retries(value: Any) -> bool:
 
 
 def _is_timeout(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value <= MOST_DELAY_S
+    return type(value) in (int, float) and 0 < value <= DELAY_MOST_S
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from fastq.board import Board, Cell
+from fastq.host.board import Board, Cell
 
 C_co = TypeVar("C_co", covariant=True)
 

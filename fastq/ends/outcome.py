@@ -25,11 +25,22 @@ from typing import Literal
 
 from fastq.backoff import RETRIES, Backoff, Exponential, full_jitter_s
 from fastq.config import RETRIES_MOST
-from fastq.ending import Cancelled, Died, End, Exhausted, GivenBack, Interrupted, Raised, Stepped, Succeeded, Unreadable
-from fastq.failure import Record, error_record, record
+from fastq.ends.ending import (
+    Cancelled,
+    Died,
+    End,
+    Exhausted,
+    GivenBack,
+    Interrupted,
+    Raised,
+    Stepped,
+    Succeeded,
+    Unreadable,
+)
+from fastq.ends.failure import Record, error_record, record
+from fastq.ends.meta import Meta
+from fastq.ends.settlement import NO_PAYLOAD, LeasedJob, Settlement
 from fastq.flow import Discard, Flow, Retry, Snooze, bounded_s
-from fastq.meta import Meta
-from fastq.settlement import NO_PAYLOAD, LeasedJob, Settlement
 from fastq.states import Goes, JobState
 
 log = logging.getLogger("fastq.worker")

@@ -1,4 +1,4 @@
-"""How a run ends, or why there is none: one value, of which `fastq.outcome` makes where the job goes."""
+"""How a run ends, or why there is none: one value, of which `fastq.ends.outcome` makes where the job goes."""
 
 from __future__ import annotations
 

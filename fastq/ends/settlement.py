@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastq.meta import Meta
+from fastq.ends.meta import Meta
 from fastq.states import Goes, JobState
 
 NO_PAYLOAD = "null"

@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 
 from fastq.backoff import full_jitter_s
-from fastq.database import AsyncConnection, answering, as_ours
 from fastq.errors import DatabaseUnreachable, LeaseLost
+from fastq.postgres.database import AsyncConnection, answering, as_ours
 from fastq.protocol import completion
 from fastq.protocol.completion import Place
 

@@ -16,8 +16,8 @@ from psycopg import conninfo
 from fastq import embedded
 from fastq.config import Dsn, DsnSource
 from fastq.errors import DatabaseUnreachable, SchemaError, UsageError
+from fastq.postgres.session import ENCODING, Session, greeting, session
 from fastq.schema import migrator
-from fastq.session import ENCODING, Session, greeting, session
 from fastq.sql import statement
 
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.pq import TransactionStatus
 
 from fastq.errors import UsageError
-from fastq.session import ENCODING
+from fastq.postgres.session import ENCODING
 
 
 class Holder(Protocol):
