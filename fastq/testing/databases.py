@@ -29,11 +29,21 @@ def server(dsn: str | None = None) -> Iterator[str]:
     base = Path(tempfile.mkdtemp(prefix="fastq-test-"))
     base.chmod(0o755)
     try:
-        yield embedded.ensure(base)
+        found = embedded.ensure(base)
+        _sync_nothing(found)
+        yield found
     finally:
         embedded.stop(base)
         embedded.release(base)
         shutil.rmtree(base, ignore_errors=True)
+
+
+def _sync_nothing(server: str) -> None:
+    """Let a server of tests write without waiting for its disk: it need not survive this machine."""
+    with psycopg.connect(server, autocommit=True) as conn:
+        for name in ("fsync", "full_page_writes"):
+            conn.execute(f"alter system set {name} = off".encode())
+        conn.execute("select pg_reload_conf()")
 
 
 @contextmanager
