@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from roles import logins  # noqa: F401 - a fixture
 from small_shop import Shop
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from embedded_base import base, cluster, empty  # noqa: F401 - fixtures
+from supervisor_runs import start  # noqa: F401 - a fixture
 
 
 @pytest.fixture

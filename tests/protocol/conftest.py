@@ -8,7 +8,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from cron_scene import clockwork, link  # noqa: F401 - fixtures
 from psycopg import conninfo
+from worker_rig import rig  # noqa: F401 - a fixture
 
 EMPTY = """
 truncate fastq.ready_0, fastq.ready_1, fastq.ready_2, fastq.ready_3, fastq.packet, fastq.lease, fastq.scheduled,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 from scene import Conn, ask, hire, put, states, take
-from test_worker_side import Rig, rig
+from worker_rig import Rig
 
 from fastq.ends.ending import Died
 from fastq.ends.outcome import conclude
@@ -14,8 +14,6 @@ from fastq.protocol import packed, reap
 from fastq.states import CellState
 from fastq.steward.cancel import Canceller
 from fastq.steward.leader import Leader
-
-__all__ = ["rig"]
 
 pytestmark = pytest.mark.protocol
 
