@@ -90,32 +90,25 @@ declare
   due    timestamptz := fastq.due_at('fastq.enqueue', enqueue.delay, enqueue.run_at);
   meta   json := fastq.new_meta('fastq.enqueue', enqueue.unique_key, enqueue.unique_until, enqueue.headers, enqueue.ordered,
                                 enqueue.on_dead);
-  put    int8 := nextval('fastq.pos');
+  j      fastq.a_job := row(nextval('fastq.pos'), enqueue.priority, 0, fastq.now_ms(), enqueue.queue, enqueue.group_key,
+                            enqueue.task, enqueue.payload, meta);
   holder int8;
 begin
   perform fastq.check_payload('fastq.enqueue', enqueue.payload);
   if enqueue.unique_key is not null then
     select h.holder into holder
-    from fastq.hold_keys(0, array[put], array[enqueue.unique_key], array[enqueue.unique_until], array[enqueue.queue],
-                         array[enqueue.priority::int2], array[enqueue.group_key]) h;
-    if holder <> put then
+    from fastq.hold_keys(0, array[j.id], array[enqueue.unique_key], array[enqueue.unique_until], array[j.queue],
+                         array[j.priority], array[j.group_key]) h;
+    if holder <> j.id then
       return holder;
     end if;
   end if;
   if enqueue.ordered then
-    insert into fastq.line (shard, pos, run_at, priority, queue, group_key, task, payload, meta)
-    values (0, put, due, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload, meta);
-    perform fastq.begin_lines(0, array[enqueue.queue], array[enqueue.group_key]);
-  elsif due > clock_timestamp() then
-    insert into fastq.scheduled (shard, id, run_at, priority, queue, group_key, task, payload, meta)
-    values (0, put, due, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload, meta);
+    perform fastq.put_in_line(0, j, due);
   else
-    insert into fastq.ready (segment, shard, pos, priority, queue, group_key, task, payload, meta)
-    select r.head, 0, put, enqueue.priority, enqueue.queue, enqueue.group_key, enqueue.task, enqueue.payload, meta
-    from fastq.ring r where r.shard = 0;
-    perform pg_notify('fastq', '');
+    perform fastq.put_job(0, j, due, j.id);
   end if;
-  return put;
+  return j.id;
 end $$;
 revoke execute on function
   fastq.enqueue(text, json, text, int, interval, timestamptz, text, json, text, text, boolean, text) from public;

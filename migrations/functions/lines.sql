@@ -5,7 +5,8 @@
 create or replace function fastq.bring_up(s int4, q text, g text) returns boolean language plpgsql as $$
 declare
   next  int8;
-  moved int8 := 0;
+  job   record;
+  moved boolean := false;
 begin
   select l.pos into next from fastq.line l where l.shard = s and l.queue = q and l.group_key = g order by l.pos limit 1;
   if next is null and current_setting('transaction_isolation') = 'read committed' then
@@ -19,33 +20,26 @@ begin
     end if;
   end if;
   if next is not null then
-    with pick as materialized (
-      select l.pos from fastq.line l
-      where l.shard = s and l.queue = q and l.group_key = g and l.pos = next
-      for update skip locked  -- one that is being cancelled keeps its successors waiting: it may yet stay
-    ), gone as (
-      delete from fastq.line l using pick p where l.shard = s and l.queue = q and l.group_key = g and l.pos = p.pos
-      returning l.pos, l.run_at, l.priority, l.enqueued_ms, l.queue, l.group_key, l.task, l.payload, l.meta, l.reserved
-    ), to_ready as (
-      insert into fastq.ready (segment, shard, priority, id, enqueued_ms, queue, group_key, task, payload, meta)
-      select coalesce((select r.head from fastq.ring r where r.shard = s), 0), s, g.priority, g.pos, g.enqueued_ms, g.queue,
-             g.group_key, g.task, g.payload, g.meta
-      from gone g
-      where not g.reserved and (g.run_at is null or g.run_at <= clock_timestamp())
-    ), to_scheduled as (
-      insert into fastq.scheduled (shard, id, run_at, priority, enqueued_ms, queue, group_key, task, payload, meta)
-      select s, g.pos, g.run_at, g.priority, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta
-      from gone g
-      where not g.reserved and g.run_at > clock_timestamp()
-    )
-    select count(*) into moved from gone;
+    for job in
+      with pick as materialized (
+        select l.pos from fastq.line l
+        where l.shard = s and l.queue = q and l.group_key = g and l.pos = next
+        for update skip locked  -- one that is being cancelled keeps its successors waiting: it may yet stay
+      )
+      delete from fastq.line l using pick p
+      where l.shard = s and l.queue = q and l.group_key = g and l.pos = p.pos
+      returning l.*
+    loop
+      moved := true;
+      if not job.reserved then
+        perform fastq.put_job(s, row(job.pos, job.priority, 0, job.enqueued_ms, job.queue, job.group_key, job.task, job.payload,
+                                     job.meta)::fastq.a_job, job.run_at);
+      end if;
+    end loop;
   end if;
-  update fastq.head h set job = case when moved > 0 then next end, since = now()
+  update fastq.head h set job = case when moved then next end, since = now()
   where h.shard = s and h.queue = q and h.group_key = g;
-  if moved > 0 then
-    perform pg_notify('fastq', '');
-  end if;
-  return moved > 0;
+  return moved;
 end $$;
 
 -- Begin the lines that have no head; of the others hold the heads until the transaction ends, so that they are not given

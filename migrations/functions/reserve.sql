@@ -28,10 +28,9 @@ begin
             reserve_job.delay_s * interval '1 second', reserve_job.run_at, reserve_job.queue, reserve_job.priority,
             reserve_job.group_key, reserve_job.task, reserve_job.payload, reserve_job.meta);
     if fastq.ordered_of(reserve_job.meta) is not null then
-      insert into fastq.line (shard, pos, priority, queue, group_key, task, meta, reserved)
-      values (reserve_job.shard, job, reserve_job.priority, reserve_job.queue, reserve_job.group_key, reserve_job.task,
-              reserve_job.meta, true);
-      perform fastq.begin_lines(reserve_job.shard, array[reserve_job.queue], array[reserve_job.group_key]);
+      perform fastq.put_in_line(
+        reserve_job.shard, row(job, reserve_job.priority, 0, fastq.now_ms(), reserve_job.queue, reserve_job.group_key,
+                               reserve_job.task, '{}'::json, reserve_job.meta)::fastq.a_job, null, true);
     end if;
   end if;
   return next;
@@ -101,15 +100,8 @@ begin
           return 'committed';
         end if;
       end if;
-      if due > moment then
-        insert into fastq.scheduled (shard, id, run_at, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
-        values (s, commit_reserved.job, due, g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta);
-      else
-        insert into fastq.ready (segment, shard, pos, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
-        values (coalesce((select n.head from fastq.ring n where n.shard = s), 0), s, commit_reserved.job, g.priority, g.attempt,
-                g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, g.meta);
-        perform pg_notify('fastq', '');
-      end if;
+      perform fastq.put_job(s, row(commit_reserved.job, g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task,
+                                   g.payload, g.meta)::fastq.a_job, due, commit_reserved.job);
       return 'committed';
     end if;
     if exists (select from fastq.committed c where c.shard = s and c.id = commit_reserved.job) then

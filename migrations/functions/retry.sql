@@ -7,6 +7,7 @@ create or replace function fastq.retry(job int8) returns boolean language plpgsq
 declare
   s      int4;
   g      record;
+  j      fastq.a_job;
   uniq   json;
   holder int8;
 begin
@@ -15,6 +16,7 @@ begin
     where f.shard = s and f.id = retry.job and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
     returning f.id, f.priority, f.enqueued_ms, f.queue, f.group_key, f.task, f.payload, f.meta into g;
     if found then
+      j := row(g.id, g.priority, 0, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, fastq.without_crashes(g.meta));
       delete from fastq.cancellation c where c.shard = s and c.job = g.id;
       uniq := fastq.unique_of(g.meta);
       if uniq is not null then
@@ -28,15 +30,10 @@ begin
       end if;
       if fastq.ordered_of(g.meta) is not null
         and not exists (select from fastq.head h where h.shard = s and h.job = g.id) then  -- else it still blocks its line
-        insert into fastq.line (shard, pos, priority, enqueued_ms, queue, group_key, task, payload, meta)
-        values (s, g.id, g.priority, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, fastq.without_crashes(g.meta));
-        perform fastq.begin_lines(s, array[g.queue], array[g.group_key]);
-        return true;
+        perform fastq.put_in_line(s, j, null);
+      else
+        perform fastq.put_job(s, j, null);
       end if;
-      insert into fastq.ready (segment, shard, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
-      values (coalesce((select n.head from fastq.ring n where n.shard = s), 0), s, g.priority, 0, g.id, g.enqueued_ms,
-              g.queue, g.group_key, g.task, g.payload, fastq.without_crashes(g.meta));
-      perform pg_notify('fastq', '');
       return true;
     end if;
   end loop;
