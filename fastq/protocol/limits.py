@@ -13,6 +13,7 @@ from math import inf
 from typing import Any
 
 from psycopg import AsyncConnection, Connection
+from psycopg.errors import LockNotAvailable
 
 from fastq.protocol.asking import Request, carry_out_sync
 from fastq.protocol.claim import Claimed, Lane
@@ -85,6 +86,9 @@ class Bounded:
 FULL_AGAIN_S = 0.05
 """So soon a worker looks again whether jobs of a full queue have ended elsewhere."""
 
+WAITS = {"patience": "100ms", "most": "10s"}
+"""How long a claim waits for another one's, and how long the server waits for the worker that has one open."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Room:
@@ -114,7 +118,19 @@ class _Room:
 async def claim_within(
     conn: AsyncConnection[Any], claim: Claim, *, lane: Lane, limit: int, acks: list[int], **rest: Any
 ) -> Bounded:
-    """Claim as `claim` does, no more than the limits of the lane's queue leave; its acks are done in any case."""
+    """Claim as `claim` does, no more than the limits of the lane's queue leave; its acks are done in any case.
+
+    Whoever is claiming there already, and does not go on, is not waited for: the queue counts as full then.
+    """
+    try:
+        return await _claim_within(conn, claim, lane=lane, limit=limit, acks=acks, **rest)
+    except LockNotAvailable:
+        return Bounded(await claim(conn, limit=0, acks=acks, **rest), FULL_AGAIN_S, queue_full=True)
+
+
+async def _claim_within(
+    conn: AsyncConnection[Any], claim: Claim, *, lane: Lane, limit: int, acks: list[int], **rest: Any
+) -> Bounded:
     place = {"shard": lane.shard, "queue": lane.queue}
     async with conn.transaction():
         room = await _room(conn, lane, place, acks)
@@ -126,7 +142,7 @@ async def claim_within(
 
 
 async def _room(conn: AsyncConnection[Any], lane: Lane, place: dict[str, Any], acks: list[int]) -> _Room:
-    found = await (await conn.execute(statement("lock_allowance"), place, prepare=True)).fetchone()
+    found = await (await conn.execute(statement("lock_allowance"), {**place, **WAITS}, prepare=True)).fetchone()
     if found is None:
         await conn.execute(statement("insert_allowance"), place)
         return await _room(conn, lane, place, acks)

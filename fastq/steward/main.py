@@ -40,8 +40,9 @@ from fastq.steward.rotator import Rotator
 
 log = logging.getLogger("fastq.steward")
 
-SETUP_RING = "set lock_timeout = '1s'; set jit = off"
-"""Waits for no lock longer than that: whoever holds one keeps back what it holds, not all the rest."""
+SETUP_RING = "set lock_timeout = '1s'; set idle_in_transaction_session_timeout = '10s'; set jit = off"
+"""Waits for no lock longer than that: whoever holds one keeps back what it holds, not all the rest. A steward that is
+frozen in the middle of a transaction keeps its locks for ten seconds, and not until it goes on."""
 
 SETUP = f"{SETUP_RING}; {BY_INDEX}"
 """The ring does scan, to see whether whole segments are empty: past a million dead rows that vacuum may not remove a

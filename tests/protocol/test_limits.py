@@ -111,8 +111,26 @@ async def test_a_lease_of_many_groups_counts_for_each(conn: Conn, db: Db) -> Non
     assert [count(await bounded(conn, who, lane=lane)) for lane in (lanes[0], lanes[2])] == [3, 1]
 
 
-async def test_a_second_claim_waits_and_counts_the_first(conn: Conn, other: Conn, db: Db) -> None:
+async def test_a_claim_that_does_not_go_on_holds_up_no_other(conn: Conn, other: Conn, db: Db) -> None:
+    """Its worker is frozen with the queue's allowance locked: others do their acks, and ask again later."""
+    limits.set_queue(db, "default", max_running=3)
+    await put(conn, *["{}"] * 9)
+    one, two = await hire(conn), await hire(conn)
+    first = await bounded(conn, one, limit=2)
+    async with other.transaction():
+        await ask(other, "select from fastq.allowance where queue = 'default' for update")
+        held = await bounded(conn, two, acks=())
+        assert (count(held), held.again_s, held.queue_full) == (0, limits.FULL_AGAIN_S, True)
+        await bounded(conn, one, acks=(first.claimed.lease,))
+        assert await ask(conn, "select from fastq.lease") == []
+    assert count(await bounded(conn, two)) == 3
+
+
+async def test_a_second_claim_waits_and_counts_the_first(
+    conn: Conn, other: Conn, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two claims at once do not both see the room that there is for one."""
+    monkeypatch.setitem(limits.WAITS, "patience", "30s")
     limits.set_queue(db, "default", max_running=2)
     await put(conn, *["{}"] * 5)
     who = await hire(conn)
