@@ -1,8 +1,9 @@
 """The statements, one to a file, and how they are read.
 
 A file is headed by its purpose, the locks it takes, the index it uses and its caller. `{segment}` in a file stands
-for the number of a segment: `statement(name, segment)` gives the text for one; `{table}` for one of its tables;
-`{wanted}` for the condition on the tasks of jobs, `{ended}` for the end of packets.
+for the number of a segment: `statement(name, segment)` gives the text for one; `{table}` for one of its tables. What
+several statements have in common is a file of `parts/`, for which its name stands in braces; `{of}` in it is the ending
+of a segment's tables.
 """
 
 from __future__ import annotations
@@ -27,34 +28,22 @@ planning a look at all lanes takes five times the look.
 """
 
 
-WANTED = "(%(hot)s::text[] is null or r.task = any (%(hot)s::text[]) or r.task in (select unnest(%(known)s::text[])))"
-"""Whether a ready job is of a task that the worker has: `{wanted}` in a file.
+_OWN = ("segment", "table", "of")
 
-A few names are compared one by one, 0.05 µs a job; the others are looked up in a hash, which is not made before a job
-is of none of the few: 0.8 µs a job with 300 names, where comparing takes 3.4. No `hot` at all: any task will do.
-"""
 
-ENDED = """ended as (
-  delete from fastq.packet{of} k
-  where k.shard = %(shard)s and not k.cut
-    and k.pos = any (array(select a.packet from acked a where a.packet is not null))
-    and k.pos between (select min(a.packet) from acked a) and (select max(a.packet) from acked a)
-    and not exists (select from fastq.ready{of} r where r.shard = %(shard)s and r.packet = k.pos offset 0)
-    and not exists (select from fastq.lease{of} l
-                    where l.shard = %(shard)s and l.packet = k.pos and l.id <> all (%(acks)s::int8[]) offset 0)
-)"""
-"""Deletes the packets of leases that were `acked`: `{ended}` in a file; of one segment, if the statement is of one.
-A packet whose jobs do not go together any more is left to the steward, and so is one that any other row names: a
-stranger's row cannot have it deleted.
-"""
+def _text(path: str) -> str:
+    lines = files(__package__).joinpath(path).read_text("utf-8").splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith("--")).strip()
+
+
+def _part(found: re.Match[str]) -> str:
+    return found[0] if found[1] in _OWN else _text(f"parts/{found[1]}.sql")
 
 
 @cache
 def statement(name: str, segment: int | None = None, *, table: str = "") -> LiteralString:
     """Return the text of `name`.sql without its comments (psycopg caches only short texts)."""
-    lines = files(__package__).joinpath(f"{name}.sql").read_text("utf-8").splitlines()
-    text = "\n".join(line for line in lines if not line.lstrip().startswith("--")).strip()
-    text = text.replace("{wanted}", WANTED).replace("{ended}", ENDED)
+    text = re.sub(r"\{(\w+)\}", _part, _text(f"{name}.sql"))
     text = text.replace("{of}", "" if segment is None else f"_{segment}")
     if segment is not None:
         text = text.replace("{segment}", str(segment))

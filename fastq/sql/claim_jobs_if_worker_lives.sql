@@ -12,21 +12,10 @@
 with alive as materialized (
   select w.expires_at > now() as in_time from fastq.worker w where w.shard = %(shard)s and w.id = %(worker)s for key share
 ),
-acked as (
-  delete from fastq.lease_{segment} l
-  where l.shard = %(shard)s and l.worker = %(worker)s and l.id = any (%(acks)s::int8[])
-    and l.id between (%(acks)s::int8[])[1] and (%(acks)s::int8[])[cardinality(%(acks)s::int8[])]
-  returning l.id, l.packet
-),
-{ended},
-forgotten as (
-  delete from fastq.progress p using acked a where p.shard = %(shard)s and p.lease = a.id
-),
+{acked},
 pick as materialized (
   select r.ctid as place, r.pos, coalesce(r.jobs, 1) as jobs,
-         case when r.jobs is not null then %(packet_bytes)s
-              when pg_column_compression(r.payload) is null then pg_column_size(r.payload)
-              else octet_length(r.payload::text) end as bytes
+         {bytes} as bytes
   from fastq.ready_{segment} r
   where r.shard = %(shard)s and r.queue = %(queue)s and r.priority = %(priority)s and r.group_key = %(group_key)s
     and r.pos > %(low)s and {wanted} and exists (select from alive a where a.in_time)
@@ -50,31 +39,15 @@ cut as materialized (
 gone as (
   delete from fastq.ready_{segment} r
   where r.shard = %(shard)s and r.ctid = any (array(select p.place from pick p where p.pos <= (select c.hi from cut c)))
-  returning r.pos, r.id, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta, r.jobs, r.packet
+  returning r.pos, r.id, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta, r.group_key, r.jobs, r.packet
 ),
 packed as materialized (
-  select g.pos, g.id, g.task, g.enqueued_ms, g.meta, g.jobs, g.packet, row_number() over (order by g.pos) as n,
+  select g.pos, g.id, g.task, g.enqueued_ms, g.meta, g.group_key, g.jobs, g.packet, row_number() over (order by g.pos) as n,
          case when g.pos = c.hi and c.part < g.jobs then c.part else g.jobs end as take
   from gone g cross join cut c
   where g.jobs is not null
 ),
-rest as (
-  insert into fastq.ready_{segment} (shard, queue, priority, group_key, pos, id, jobs, packet, task, enqueued_ms, meta)
-  select %(shard)s, %(queue)s, %(priority)s, %(group_key)s, p.pos + p.take, p.id + p.take, p.jobs - p.take, p.packet, p.task,
-         p.enqueued_ms, p.meta
-  from packed p where p.take < p.jobs
-),
-parted as (
-  update fastq.packet_{segment} k set cut = true
-  where k.shard = %(shard)s and k.pos = any (array(select p.packet from packed p where p.take < p.jobs)) and not k.cut
-),
-opened as (
-  insert into fastq.lease_{segment} (shard, id, worker, queue, priority, group_key, packet, first, jobs, task, enqueued_ms, meta)
-  select %(shard)s, %(lease)s + p.n, %(worker)s, %(queue)s, %(priority)s, %(group_key)s, p.packet, coalesce(p.id, p.pos), p.take,
-         p.task, p.enqueued_ms, p.meta
-  from packed p
-  returning id, packet, first, jobs, task, enqueued_ms, meta
-),
+{opened},
 pack as (
   select convert_to('[' || string_agg(
     '[' || g.pos || ',' || to_json(g.task) || ',' || g.attempt || ',' || g.enqueued_ms || ',' || g.payload::text ||
@@ -94,13 +67,6 @@ select n.id, n.batch, n.packet, n.first, n.jobs, n.task, n.enqueued_ms, n.meta, 
        array(select a.id from acked a) as acked, exists (select from alive) as alive, c.rows as rows,
        c.hi < c.last or c.part is not null as more
 from cut c left join (
-  select l.id, l.batch, null::int8 as packet, null::int8 as first, null::int2 as jobs, null as task, null::int8 as enqueued_ms,
-         null as meta
-  from leased l
-  union all
-  select o.id, coalesce((select k.payloads from fastq.packet_{segment} k where k.shard = %(shard)s and k.pos = o.packet),
-                        (select k.payloads from fastq.packet_4 k where k.shard = %(shard)s and k.pos = o.packet)),
-         o.packet, o.first, o.jobs, o.task, o.enqueued_ms, o.meta::text
-  from opened o
+  {claimed}
 ) n on true
 order by n.id
