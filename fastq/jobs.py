@@ -255,12 +255,12 @@ class Jobs:
 
     async def _ask(self, request: Request[T], use: Use = Use.SLOW) -> T:
         async with self._client().connection(use) as conn:
-            with told():
+            with as_our_errors():
                 async with as_ours(conn):
                     return await carry_out(conn, request)
 
     def _ask_sync(self, request: Request[T], use: Use = Use.SLOW) -> T:
-        with self._sync_client().connection(use) as conn, told(), as_ours_sync(conn):
+        with self._sync_client().connection(use) as conn, as_our_errors(), as_ours_sync(conn):
             return carry_out_sync(conn, request)
 
 
@@ -274,7 +274,7 @@ def _filter(
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def as_our_errors() -> Iterator[None]:
     """Turn what psycopg raises into fastq's errors, in one line."""
     try:
         yield

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 RESERVED_S = 60.0
-"""So long a reserved job waits for its commit, unless it is told otherwise."""
+"""So long a reserved job waits for its commit, unless the call says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

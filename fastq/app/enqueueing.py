@@ -12,7 +12,7 @@ from fastq.client import Use
 from fastq.config import DELAY_MOST_S
 from fastq.errors import ReservationGone, UsageError
 from fastq.job import JobIds, JobRef, JobSpec, check_spec
-from fastq.jobs import told
+from fastq.jobs import as_our_errors
 from fastq.postgres import database
 from fastq.postgres.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
 from fastq.protocol import reserve
@@ -138,7 +138,7 @@ class Enqueueing(Connected):
             async with in_utf8(theirs):
                 return await carry_out(theirs, request)
         async with self.client.connection(Use.SLOW) as own:
-            with told(), database.answering(own):
+            with as_our_errors(), database.answering(own):
                 async with database.as_ours(own):
                     return await carry_out(own, request)
 
@@ -167,7 +167,12 @@ class Enqueueing(Connected):
             theirs = inside(conn)
             with in_utf8_sync(theirs):
                 return carry_out_sync(theirs, request)
-        with self.sync_client.connection(Use.SLOW) as own, told(), database.answering(own), database.as_ours_sync(own):
+        with (
+            self.sync_client.connection(Use.SLOW) as own,
+            as_our_errors(),
+            database.answering(own),
+            database.as_ours_sync(own),
+        ):
             return carry_out_sync(own, request)
 
     # -- enqueue, from synchronous code

@@ -51,7 +51,7 @@ def _told(exc: BaseException) -> str:
         return f"{type(exc).__name__}: {exc.msg} ({exc.filename}:{exc.lineno})"
     try:
         text = str(exc)
-    except Exception:  # noqa: BLE001 - an exception that cannot be told is still one
+    except Exception:  # noqa: BLE001 - an exception without a text is still one
         text = "its text cannot be made"
     what = f"it called sys.exit({exc.code!r})" if isinstance(exc, SystemExit) else f"{type(exc).__name__}: {text}"
     where = traceback.extract_tb(exc.__traceback__)[-1]

@@ -123,7 +123,7 @@ def _measure(
     from fastq.bench.plan import BenchPlan, JobKind
     from fastq.bench.progress import BenchProgress
     from fastq.config import find_dsn
-    from fastq.jobs import told
+    from fastq.jobs import as_our_errors
     from fastq.postgres import database
     from fastq.supervisor import processes_here
 
@@ -137,7 +137,7 @@ def _measure(
         }
     )
     progress, found = BenchProgress(), {}
-    with told(), _stoppable(), run.opened(plan, database.reachable(find_dsn(dsn)), progress) as opened:
+    with as_our_errors(), _stoppable(), run.opened(plan, database.reachable(find_dsn(dsn)), progress) as opened:
         conditions = {"command": typed, **opened.conditions}
         for scenario in chosen:
             measured = scenario.run(opened)

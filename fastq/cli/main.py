@@ -76,7 +76,7 @@ def main(args: list[str] | None = None, *, command: click.Command = cli, program
     speech.ready_streams()
     code = _heard(lambda: _run(args, command, program))
     early.catch_interrupt()
-    if code:  # why is said already
+    if code:  # the reason is printed already
         with suppress(OSError):
             speech.finish_streams()
     else:

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def steering(dsn: str | None, name: str) -> Iterator[Connection[Any]]:
-    """Give a connection to a database whose schema fits; what PostgreSQL refuses is told in one line."""
+    """Give a connection to a database whose schema fits; what PostgreSQL refuses is reported in one line."""
     from fastq.config import find_dsn
-    from fastq.jobs import told
+    from fastq.jobs import as_our_errors
     from fastq.postgres import database
     from fastq.schema import migrator
 
     with database.connect(database.reachable(find_dsn(dsn)), f"fastq {name}") as conn:
         migrator.check(conn)
-        with told(), database.as_ours_sync(conn):
+        with as_our_errors(), database.as_ours_sync(conn):
             yield conn
 
 

@@ -1,4 +1,4 @@
-"""What can be said about an embedded server from outside, running or not. Changes nothing."""
+"""What can be seen of an embedded server from outside, running or not. Changes nothing."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def adopt() -> None:
         return
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] == "fastq":
-            logging.getLogger(name).disabled = False  # logging.config disables all that it is not told of
+            logging.getLogger(name).disabled = False  # logging.config disables all that it does not name
     root = logging.getLogger()
     if _ours.everything:
         root.handlers[:] = [_ours.handler]

@@ -23,7 +23,7 @@ def cry(
     """Log a final failure as ERROR, one before another run as WARNING, a discarded job as INFO, other ends as DEBUG.
 
     `error` is what the run raised, if it ran in this process: its traceback is shown. A job that goes back into line
-    does so because its worker died while it ran: of those that were merely returned nothing is to be said.
+    does so because its worker died while it ran: those that were merely returned are not reported.
     """
     level, ending = _said(settlement)
     if not ending or not log.isEnabledFor(level):

@@ -1,7 +1,7 @@
 """So many log lines of one kind and no more: a hundred thousand jobs that fail alike must not fill a disk.
 
 A record made with ``extra={"per": key}`` is one of many. Of each message and key the first few within some seconds
-pass; the others are counted, and told of in one line when the time is over.
+pass; the others are counted, and reported in one line when the time is over.
 """
 
 from __future__ import annotations

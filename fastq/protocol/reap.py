@@ -47,7 +47,7 @@ async def reap(
     `expired`: only if its time has run out and it was not renewed since. `may` is asked once the worker's row is
     locked, when nothing is left to wait for. Returns how many jobs went back; None when nothing was reaped.
 
-    A job that cannot be written in any form, of which `note` is told, stays, with its lease and the worker's row, for
+    A job that cannot be written in any form is reported to `note` and stays, with its lease and the worker's row, for
     the next time; all others go.
     """
     who = {"shard": shard, "worker": worker}

@@ -17,7 +17,7 @@ MOST = 10_000
 
 
 class ScheduleStanding(StrEnum):
-    """What may be said of a schedule."""
+    """How a schedule stands."""
 
     ON = "on"
     PAUSED = "paused"

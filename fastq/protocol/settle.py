@@ -25,7 +25,7 @@ Place = tuple[int, int]
 """A lease, and the place of a job in it."""
 
 Note = Callable[[Settlement, BaseException, Settlement | None], None]
-"""Is told of a settlement that could not be written, why, and what was written instead: None if nothing could be."""
+"""Is called with a settlement that could not be written, why, and what was written instead, if anything could."""
 
 _LAST = (Goes.FINISHED, Goes.DONE)
 

@@ -36,7 +36,7 @@ async def draining(conn: AsyncConnection[Any], *, workers: list[int]) -> list[in
 
 
 def drain(conn: Connection[Any], host: str | None) -> int:
-    """Ask the supervisors of a host, or of all, to drain; returns how many workers were told."""
+    """Ask the supervisors of a host, or of all, to drain; returns how many workers were asked."""
     return int(carry_out_sync(conn, Request("drain_workers", {"host": host}, only)))
 
 

@@ -35,7 +35,7 @@ class Drainer:
                 continue
 
     async def step(self) -> bool:
-        """Look once; tell whether the supervisor was told. It may be told again: it drains once."""
+        """Look once; tell whether the supervisor was asked. It may be asked again: it drains once."""
         ids = [cell[Word.WORKER_ID] for cell in self._board.cells if cell.state.alive and cell[Word.WORKER_ID]]
         if not ids or not await self._link.call(lambda conn: worker.draining(conn, workers=ids)):
             return False

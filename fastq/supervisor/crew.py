@@ -123,7 +123,7 @@ class Crew:
         try:
             pid = fork(lambda: _be(entry, child), birth)
         except OSError as error:
-            log.error("no %s could be forked: %s", kind, error)  # noqa: TRY400  # the system said why
+            log.error("no %s could be forked: %s", kind, error)  # noqa: TRY400  # the message is the system's
             return None
         self._pids.add(pid)
         return pid

@@ -65,7 +65,7 @@ class Progress:
             self._end(keep=True)
 
     def _write(self) -> None:
-        assert self._last is not None, "shown before anything was said"
+        assert self._last is not None, "shown before there was anything to show"
         what, words, share = self._last
         try:
             if self._live is None:

@@ -65,7 +65,7 @@ def finish_streams() -> None:
     """Flush stderr and stdout; one that fails is led to nowhere first, or Python would fail with it once more.
 
     Raises:
-        OSError: stdout did not take what was said; that stderr did not is nobody's loss.
+        OSError: stdout did not take what was written; that stderr did not is nobody's loss.
 
     """
     with suppress(OSError):

@@ -42,7 +42,7 @@ class Attempts:
         self._threads = threads
         self._cell = cell
         self._ledger = ledger
-        self._telling: set[asyncio.Task[None]] = set()
+        self._reporting: set[asyncio.Task[None]] = set()
         self._contexts: dict[int, Context] = {}
         self._cancelled: dict[int, RetryPolicy] = {}
         self.known = Known(runners)
@@ -221,13 +221,13 @@ class Attempts:
         hooks += self._app.death_hooks if settlement.goes is Goes.FINISHED else ()
         for hook in hooks:
             telling = asyncio.get_running_loop().create_task(_call(hook, ctx, error), name="fastq-hook")
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
+            self._reporting.add(telling)
+            telling.add_done_callback(self._reporting.discard)
 
-    async def told(self) -> None:
+    async def reported(self) -> None:
         """Wait until all hooks have run."""
-        while self._telling:
-            await asyncio.wait(self._telling)
+        while self._reporting:
+            await asyncio.wait(self._reporting)
 
 
 def _with_checkpoint(job: LeasedJob, ctx: Context | None) -> LeasedJob:

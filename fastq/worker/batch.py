@@ -163,7 +163,7 @@ class Batch:
         return CurrentRun(job_id=id_of(row), task=row[TASK], queue=self.lane.queue, attempt=row[ATTEMPT] + 1, jobs=jobs)
 
     def newly_done(self, running: set[int]) -> list[int]:
-        """Return the ordinals that finished and were not yet said to the database; `running` are the keys taken now."""
+        """Return the ordinals that finished and are not yet in the database; `running` are the keys taken now."""
         base = self.lease << KEY_ORDINAL_BITS
         return [
             ordinal

@@ -61,7 +61,7 @@ class Caller:
         self.running: dict[int, BatchItem] = {}
 
     async def run(self, runner: Runner, number: int, call: Call) -> None:
-        """Call the handler; settle each job by what was said of it, else by how the call ended."""
+        """Call the handler; settle each job by what the handler says of it, else by how the call ended."""
         items = self._items(call)
         if items:
             pairs = [pair for pair in call.pairs if pair[0] in items]
@@ -131,9 +131,9 @@ class Caller:
         began: float | None,
     ) -> None:
         for key, row in pairs:
-            said = items[key].verdict.error or error
-            if said is not None:
-                self._attempts.raised(batch, key, row, said, began)
+            error_of_item = items[key].verdict.error or error
+            if error_of_item is not None:
+                self._attempts.raised(batch, key, row, error_of_item, began)
             elif self._attempts.returned(batch, key, row, None, began):
                 batch.left -= 1
                 if not batch.left:

@@ -59,7 +59,7 @@ class Executor:
         runners = {name: Runner(task, app, state) for name, task in app.tasks.items()}
         self._runners = runners
         self._tells = log.isEnabledFor(logging.DEBUG)
-        """Whether each success is told of: then none takes the fast path, which tells of none."""
+        """Whether each success is logged: then none takes the fast path, which logs none."""
 
         self._attempts = Attempts(app, runners, threads=threads, cell=cell, ledger=ledger)
         self._concurrency = concurrency
@@ -330,7 +330,7 @@ class Executor:
         self._become(Mode.CLOSING)
         self._attempts.closing = True
         self._slots.wake_all()
-        ending = [*self._slots.tasks, asyncio.ensure_future(self._attempts.told())]
+        ending = [*self._slots.tasks, asyncio.ensure_future(self._attempts.reported())]
         _, late = await asyncio.wait(ending, timeout=timeout_s)
         return not late
 

@@ -18,7 +18,7 @@ TOLD_MOST = 200
 
 
 class Known:
-    """All names, those met last in front. `told` are tasks of others that were seen in line, and told of once."""
+    """All names, those met last in front. `told` are tasks of others that were seen in line, and reported once."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = sorted(names)

@@ -1,7 +1,7 @@
 """Tells when the event loop stood still: who blocks it, and where the main thread stands.
 
 A thread looks on, since a blocked loop cannot. It needs the GIL: a handler that blocks in C without releasing it is
-told of as soon as it lets go.
+reported as soon as it lets go.
 """
 
 from __future__ import annotations

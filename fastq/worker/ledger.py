@@ -1,4 +1,4 @@
-"""What finished and was not yet said to the database: leases to acknowledge, jobs to settle.
+"""What finished and was not yet written to the database: leases to acknowledge, jobs to settle.
 
 Acks ride on the next claim (`take_acks`), or go alone when none comes within a few milliseconds. What the database
 refuses because the lease is gone is counted as lost and never tried again.
@@ -85,7 +85,7 @@ class Ledger:
 
     @property
     def clean(self) -> bool:
-        """Whether everything was said to the database."""
+        """Whether everything was written to the database."""
         return not (any(self._settling.values()) or any(self._finished.values()) or self._writing.locked())
 
     def opened(self, batch: Batch) -> None:
@@ -118,7 +118,7 @@ class Ledger:
         return await self._link.call(partial(unique.free_started, place=place, worker=self._worker, job=job))
 
     def dropped(self, batch: Batch, jobs: int) -> None:
-        """Note that some jobs of a batch will not be run here, nor be said anything of."""
+        """Note that some jobs of a batch will not be run here, and that nothing will be written about them."""
         batch.left -= jobs
         if not batch.left:
             del self.open[batch.lease]

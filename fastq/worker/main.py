@@ -50,7 +50,7 @@ _CANCEL_GRACE_S = 1.0
 _FLUSH_S = 5.0
 _CLOSE_S = 5.0
 LAG_S = 1.0
-"""An event loop that is blocked for so long is told of."""
+"""An event loop that is blocked for so long is reported."""
 
 
 def run(child: Child[WorkerConfig]) -> int:
@@ -237,7 +237,7 @@ class WorkerLife:
         counts = {word: self._cell[word] for word in COUNTERS}
         log.info("drained: %s%s", in_words(counts), "; some were cut off at the deadline" if late else "")
         if not flushed or stuck:
-            # What could not be said or ended stays in its leases: the steward gives it back as soon as we are gone.
+            # What could not be written or ended stays in its leases: the steward gives it back as soon as we are gone.
             return ExitCode.OVERRAN
         if not await self._sign_off(link):
             return ExitCode.OVERRAN

@@ -17,7 +17,7 @@ from scene import (
 
 import fastq
 from fastq.errors import FastqError, NotOpen, SchemaError, UsageError
-from fastq.jobs import told
+from fastq.jobs import as_our_errors
 from fastq.protocol import jobs
 from fastq.protocol.asking import carry_out
 from fastq.protocol.jobs import JobFilter
@@ -128,5 +128,5 @@ async def test_an_older_schema_says_what_to_do(conn: Conn) -> None:
     """The function is missing: migrate."""
     async with conn.transaction(force_rollback=True):
         await conn.execute("alter function fastq.find(int8) rename to found")
-        with pytest.raises(SchemaError, match="run `fastq migrate`"), told():
+        with pytest.raises(SchemaError, match="run `fastq migrate`"), as_our_errors():
             await carry_out(conn, jobs.find(1))

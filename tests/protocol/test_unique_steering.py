@@ -11,7 +11,7 @@ from unique_jobs import LIMIT, add, keys, run, settle, spec
 
 import fastq
 from fastq.ends.settlement import Settlement
-from fastq.jobs import told
+from fastq.jobs import as_our_errors
 from fastq.protocol import enqueue, jobs, unique
 from fastq.protocol import settle as settling
 from fastq.protocol.asking import carry_out
@@ -59,7 +59,7 @@ async def test_a_retry_is_refused_while_another_job_holds_the_key(conn: Conn) ->
     """One sentence says so, nothing is changed; afterwards it can be retried."""
     job = await kept_as_failed(conn)
     (rival,) = await add(conn)
-    with pytest.raises(fastq.FastqError) as refused, told():
+    with pytest.raises(fastq.FastqError) as refused, as_our_errors():
         await carry_out(conn, jobs.retry(job))
     assert str(refused.value) == f"job {job} cannot be retried: its unique key k is held by job {rival.id}"
     assert await states(conn) == {job: "failed", rival.id: "ready"}
