@@ -1,24 +1,30 @@
-"""SQLAlchemy's engines on the test's database, made when first used."""
+"""SQLAlchemy's engines on the test's database, made when first used: importing it costs a second of CPU."""
 
 from __future__ import annotations
 
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 import psycopg
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 @cache
 def synchronous() -> Engine:
     """Return the engine for threads."""
+    from sqlalchemy import create_engine
+
     return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(os.environ["FASTQ_DSN"]))
 
 
 @cache
 def asynchronous() -> AsyncEngine:
     """Return the engine for coroutines."""
+    from sqlalchemy.ext.asyncio import create_async_engine
 
     async def connect() -> psycopg.AsyncConnection[tuple[object, ...]]:
         return await psycopg.AsyncConnection.connect(os.environ["FASTQ_DSN"])
