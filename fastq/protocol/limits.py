@@ -86,7 +86,7 @@ class Bounded:
 FULL_AGAIN_S = 0.05
 """So soon a worker looks again whether jobs of a full queue have ended elsewhere."""
 
-WAITS = {"patience": "100ms", "most": "10s"}
+WAITS = {"patience": "100ms", "absence": "10s"}
 """How long a claim waits for another one's, and how long the server waits for the worker that has one open."""
 
 

@@ -1,6 +1,6 @@
 -- Let one claim of a queue with limits go on at a time; says what its limits are and how many starts its rate allows now:
 -- never more than those of one second, at least one. Whoever holds it is waited for `patience`, like 100ms, not more: a
--- frozen worker holds it for as long as it is frozen, which the server ends after `most`, like 10s.
+-- frozen worker holds it for as long as it is frozen, which the server ends after `absence`, like 10s.
 -- Locks: the allowance row for update, until the claim is committed. Index: allowance_pkey, queue_pkey.
 -- Caller: protocol.limits.
 select q.max_running, q.max_running_per_group, q.rate,
@@ -9,6 +9,6 @@ select q.max_running, q.max_running_per_group, q.rate,
        clock_timestamp()::text as filled_at
 from fastq.allowance a left join fastq.queue q on q.name = %(queue)s
 where a.shard = %(shard)s and a.queue = %(queue)s
-  and (select set_config('lock_timeout', %(patience)s, true)) is not null  -- before the row is locked
-  and (select set_config('idle_in_transaction_session_timeout', %(most)s, true)) is not null
+  and (select set_config('lock_timeout', %(patience)s::text, true)) is not null  -- before the row is locked
+  and (select set_config('idle_in_transaction_session_timeout', %(absence)s::text, true)) is not null
 for update of a

@@ -15,15 +15,14 @@ pytestmark = pytest.mark.process
 
 SEED = 7
 SLICE = (
-    replace(CELLS["worker-kill"], seconds=3.0),
     replace(CELLS["supervisor-kill"], seconds=3.0, every_s=1.2),
-    replace(CELLS["postgres-immediate"], seconds=3.5, every_s=1.5),
     Cell(
         name="small-mix",
         faults=(
             faults.worker_kills,
             faults.steward_kill,
             faults.postgres_kill,
+            faults.postgres_immediate,
             faults.backend_terminate,
             faults.connections,
         ),
