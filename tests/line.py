@@ -74,12 +74,12 @@ class _End(asyncio.Protocol):
         self.flush()
 
     def flush(self) -> None:
-        """Hand on what is due, unless the conversation is deaf."""
+        """Hand on what is due, unless the conversation is deaf, or the other end is not there yet."""
         sink = self._talk.other(self).transport
-        while self._due and not self._talk.deaf:
+        while self._due and not self._talk.deaf and sink is not None:
             self._due -= 1
             what = self._held.popleft()
-            if sink is None or sink.is_closing():
+            if sink.is_closing():
                 continue
             if what is None:
                 sink.close()
@@ -110,12 +110,13 @@ class Conversation:
         return self._server if end is self._client else self._client
 
     def opened(self, end: _End) -> None:
-        """Connect the server when the client has come."""
+        """Connect the server when the client has come; hand on what the client has said by then."""
         if end is self._client and end.transport is not None:
             self.port = end.transport.get_extra_info("peername")[1]
             self.line.talking.add(self)
-            end.transport.pause_reading()
             self._opening = asyncio.create_task(self._open())
+        else:
+            self._client.flush()
 
     async def _open(self) -> None:
         assert self._client.transport is not None
@@ -133,8 +134,6 @@ class Conversation:
         except OSError:
             self._lost.add(self._server)
             self._client.transport.abort()
-        else:
-            self._client.transport.resume_reading()
 
     def may_pass(self, end: _End, data: bytes) -> bool:
         """Tell whether what came may be handed on: an answer that may not ends the conversation."""
