@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from fastq.flow import Retry as Retry
     from fastq.flow import Snooze as Snooze
     from fastq.job import Job as Job
-    from fastq.job import JobIds as JobIds
     from fastq.job import JobRef as JobRef
     from fastq.job import JobSpec as JobSpec
     from fastq.job import Next as Next
+    from fastq.job_ids import JobIds as JobIds
     from fastq.observability.runs import LogFields as LogFields
     from fastq.task import Task as Task
 
@@ -66,7 +66,7 @@ _HOMES = {
     "SchemaError": "errors",
     "UsageError": "errors",
     "Job": "job",
-    "JobIds": "job",
+    "JobIds": "job_ids",
     "JobRef": "job",
     "JobSpec": "job",
     "Next": "job",

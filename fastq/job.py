@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -272,68 +271,6 @@ class JobRef(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults
         if self._results is None:
             raise UsageError("only a job of a task with keep=… has a result to wait for")
         return self._results
-
-
-class JobIds(Sequence[int]):
-    """The ids of jobs enqueued together, in order, kept as ranges: a million ids take a few kilobytes.
-
-    For a job that was not enqueued, since another one held its unique key, the id is that of the holder.
-    """
-
-    __slots__ = ("_holders", "_length", "_ranges")
-
-    def __init__(self) -> None:
-        self._ranges: list[Sequence[int]] = []
-        self._length = 0
-        self._holders: dict[int, int] = {}
-
-    @property
-    def duplicates(self) -> list[int]:
-        """The places in the list of the jobs that were not enqueued."""
-        return sorted(self._holders)
-
-    def replace(self, place: int, holder: int) -> None:
-        """Put the id of the job that holds the key of the one at a place."""
-        self._holders[place] = holder
-
-    def add(self, ids: Sequence[int]) -> None:
-        """Append ids; adjoining ranges become one."""
-        if not ids:
-            return
-        last = self._ranges[-1] if self._ranges else None
-        if isinstance(last, range) and isinstance(ids, range) and last.stop == ids.start:
-            self._ranges[-1] = range(last.start, ids.stop)
-        else:
-            self._ranges.append(ids)
-        self._length += len(ids)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[int]:
-        everything = chain.from_iterable(self._ranges)
-        if not self._holders:
-            yield from everything
-            return
-        for place, job in enumerate(everything):
-            yield self._holders.get(place, job)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._length))]
-        place = index + self._length if index < 0 else index
-        if not 0 <= place < self._length:
-            raise IndexError(f"job {index} of {self._length}")
-        if place in self._holders:
-            return self._holders[place]
-        for ids in self._ranges:
-            if place < len(ids):
-                return ids[place]
-            place -= len(ids)
-        raise AssertionError("ranges and length disagree")
-
-    def __repr__(self) -> str:
-        return f"<JobIds of {self._length} jobs>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

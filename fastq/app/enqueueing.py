@@ -11,7 +11,8 @@ from fastq.app.durations import positive_s
 from fastq.client import Use
 from fastq.config import DELAY_MOST_S
 from fastq.errors import ReservationGone, UsageError
-from fastq.job import JobIds, JobRef, JobSpec, check_spec
+from fastq.job import JobRef, JobSpec, check_spec
+from fastq.job_ids import JobIds
 from fastq.jobs import as_our_errors
 from fastq.postgres import database
 from fastq.postgres.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async

@@ -13,7 +13,7 @@ from fastq.bench.jobs import MAKERS, QUEUE, app, email_for
 from fastq.bench.meter import Spent, between
 from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
-from fastq.job import JobIds
+from fastq.job_ids import JobIds
 from fastq.protocol import copying
 from fastq.protocol.asking import carry_out_sync
 from fastq.protocol.packing import Packer

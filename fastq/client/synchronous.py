@@ -17,7 +17,8 @@ from fastq.client.pool import SyncPool, Use
 from fastq.client.writing import NOTIFY_EVERY_S, Writing
 from fastq.config import ProducerConfig
 from fastq.errors import DatabaseUnreachable
-from fastq.job import JobIds, JobSpec
+from fastq.job import JobSpec
+from fastq.job_ids import JobIds
 from fastq.postgres import database
 from fastq.postgres.connections import in_utf8_sync
 from fastq.postgres.database import answering, as_ours_sync

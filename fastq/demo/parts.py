@@ -13,7 +13,8 @@ from fastq.demo.crew import DemoFleet
 from fastq.demo.progress import DemoProgress
 from fastq.demo.summary import DemoTiming
 from fastq.errors import FastqError
-from fastq.job import JobIds, JobSpec
+from fastq.job import JobSpec
+from fastq.job_ids import JobIds
 
 PINGS = 200
 _PING_EVERY_S = 0.005

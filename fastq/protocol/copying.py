@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from fastq.job import JobIds, JobSpec
+from fastq.job import JobSpec
+from fastq.job_ids import JobIds
 from fastq.protocol import ordered, unique
 from fastq.protocol.asking import Copy, Request, Steps, Work
 from fastq.protocol.enqueue import Line, Progress, line_steps

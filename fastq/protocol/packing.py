@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from fastq import codec
 from fastq.errors import ArgumentError
-from fastq.job import JobIds, JobSpec, Options, check_spec
+from fastq.job import JobSpec, Options, check_spec
+from fastq.job_ids import JobIds
 from fastq.protocol import unique
 from fastq.protocol.claim import PACKET_BYTES, PACKET_JOBS
 from fastq.protocol.enqueue import BLOCK, LINES_MOST, Line, check_numbers, payload

@@ -13,7 +13,8 @@ from psycopg.rows import args_row, dict_row, scalar_row
 from scene import LANE, Conn, ask, hire, ids_of, jobs_of, put, states, take
 
 from fastq.errors import ArgumentError, PayloadTooLarge
-from fastq.job import JobIds, JobSpec, Options
+from fastq.job import JobSpec, Options
+from fastq.job_ids import JobIds
 from fastq.protocol import copying, enqueue
 from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.packing import FEW, Packer

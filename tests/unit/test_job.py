@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from fastq.errors import UsageError
-from fastq.job import JobIds, JobRef, JobSpec, Options, check_name
+from fastq.job import JobRef, JobSpec, Options, check_name
+from fastq.job_ids import JobIds
 
 pytestmark = pytest.mark.unit
 

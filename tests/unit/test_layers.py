@@ -19,7 +19,7 @@ PACKAGE = Path(fastq.__file__).parent
 LAYERS: list[set[str]] = [
     {"errors", "states"},
     {"config", "backoff", "flow", "codec", "host", "cron"},
-    {"job", "ends", "arguments", "batch_item"},
+    {"job", "job_ids", "ends", "arguments", "batch_item"},
     {"terminal"},
     {"sql", "observability", "embedded"},
     {"schema"},
