@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -149,6 +150,17 @@ async def test_leaders_that_race(conn: Conn, other: Conn, third: Conn) -> None:
     won = await asyncio.gather(*(enqueue(c, due) for c, due in zip((conn, other, third), seen, strict=True)))
     assert sum(won) == 40
     assert len(await enqueued(conn)) == 40
+
+
+async def test_a_leader_that_comes_late_enqueues_nothing_though_the_next_one_is_due(conn: Conn, other: Conn) -> None:
+    """What it found due has been enqueued; the occurrence after that is due as well, and another one."""
+    await register(conn, schedule(catch_up=CatchUp.ONE))
+    await make_due(conn, "10 min")
+    ((first,), (second,)) = [(await cron.due(c)).schedules for c in (conn, other)]
+    plan = replace(first.schedule.plan(first.due_at, first.now), next_at=first.due_at + timedelta(minutes=1))
+    assert await cron.enqueue(conn, first, plan)
+    assert not await cron.enqueue(other, second, plan)
+    assert len(await enqueued(conn)) == 1
 
 
 async def test_a_leader_that_sees_it_due_and_dies(conn: Conn, other: Conn, third: Conn) -> None:

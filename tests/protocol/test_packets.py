@@ -70,6 +70,16 @@ async def test_nothing_is_swept_that_waits_runs_or_was_never_cut(conn: Conn) -> 
     assert await upkeep.sweep_packets(conn, shard=0) == 0
 
 
+async def test_the_rest_of_a_packet_that_waits_alone_is_not_swept(conn: Conn) -> None:
+    """Its part has been acknowledged; nothing but a row of ready names the packet then."""
+    await pack(conn, 9)
+    who = await hire(conn)
+    part = await take(conn, who, limit=3)
+    await ack.ack(conn, shard=0, worker=who, leases=part.leases)
+    assert await upkeep.sweep_packets(conn, shard=0) == 0
+    assert numbers(jobs_of(await take(conn, who, low=part.hi))) == list(range(3, 9))
+
+
 async def test_small_jobs_are_not_parted_for_little(conn: Conn) -> None:
     """Up to `most` jobs a packet is taken whole."""
     await pack(conn, 10)

@@ -106,6 +106,7 @@ async def test_a_promoter_passes_by_what_another_holds(conn: Conn, other: Conn) 
     """Jobs in another's open transaction are skipped; rolled back, they are promoted the next time."""
     await schedule(conn, 1, -2)
     await schedule(conn, 2, -1)
+    await conn.execute("set lock_timeout = '10s'")  # whoever waits here waits for ever
     async with other.transaction(force_rollback=True):
         assert (await upkeep.promote(other, shard=0, limit=1)).jobs == 1
         assert (await upkeep.promote(conn, shard=0)).jobs == 1

@@ -228,6 +228,17 @@ async def test_a_lease_left_behind_by_unregister_is_given_back(conn: Conn) -> No
     assert await states(conn) == {place: "ready"}
 
 
+async def test_a_worker_that_was_renewed_meanwhile_is_not_reaped_for_its_time(conn: Conn) -> None:
+    """Its time had run out when it was looked for, and its heartbeat came before the reaper."""
+    (place,) = await put(conn)
+    who = await hire(conn)
+    await take(conn, who)
+    assert await reap.reap(conn, shard=0, worker=who, verdict=uncharged, expired=True) is None
+    assert await states(conn) == {place: "running"}
+    await expire(conn, who)
+    assert await reap.reap(conn, shard=0, worker=who, verdict=uncharged, expired=True) == 1
+
+
 async def test_one_worker_that_cannot_be_reaped_does_not_hold_up_the_others(conn: Conn, other: Conn, dsn: str) -> None:
     """While a transaction nobody ends holds one dead worker's lease, the next dead worker's jobs go back."""
     stuck, free = await put(conn), await put(conn)
