@@ -48,18 +48,20 @@ def is_troubled(run: Run, faults: Sequence[Fault]) -> bool:
     )
 
 
-def explain(run: Run, again: Run, faults: Sequence[Fault], lease_s: float) -> Fault | None:
+def explain(
+    run: Run, again: Run, faults: Sequence[Fault], lease_s: float, returns_s: float = RETURNS_S
+) -> Fault | None:
     """Return the fault for which a job that ran could run again, or None.
 
     It touched the run's process, or all, while it ran or before its ack was surely down. Or the claim of one of the two
     runs was undone by a crash of the database, or taken from a worker that did not know: then that worker had claimed
-    the job before the other one did.
+    the job before the other one did. What was given back runs within `returns_s`, unless a backlog stands before it.
     """
     acked_at = acked_by(run, faults)
     for fault in faults:
         if not fault.repeats or fault.began > again.began:
             continue
-        if again.began > _over(fault) + 1.5 * lease_s + RETURNS_S:
+        if again.began > _over(fault) + 1.5 * lease_s + returns_s:
             continue
         if (fault.everyone or fault.touches(run.pid)) and fault.bites <= acked_at and _over(fault) >= run.began:
             return fault
@@ -102,7 +104,9 @@ def acked_by(run: Run, faults: Sequence[Fault]) -> float:
     return until
 
 
-def blind_share(runs: Sequence[Run], faults: Sequence[Fault], lease_s: float, rng: random.Random) -> float:
+def blind_share(
+    runs: Sequence[Run], faults: Sequence[Fault], lease_s: float, rng: random.Random, returns_s: float = RETURNS_S
+) -> float:
     """Return what part of invented repeats would be excused: of these runs, by one of their workers, a moment later.
 
     A bug that repeats jobs at random is overlooked only if each of its repeats is: the verdict can see it unless this
@@ -115,5 +119,5 @@ def blind_share(runs: Sequence[Run], faults: Sequence[Fault], lease_s: float, rn
     for run in ended:
         began = (run.ended or run.began) + rng.uniform(0.01, 5.0)
         again = replace(run, pid=rng.choice(ended).pid, began=began, ended=began, lease=run.lease and newest)
-        excused += explain(run, again, faults, lease_s) is not None
+        excused += explain(run, again, faults, lease_s, returns_s) is not None
     return excused / len(ended)

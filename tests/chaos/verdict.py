@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from itertools import pairwise
 
 from chaos import rules
 from chaos.cells import Cell
-from chaos.explain import blind_share, explain, is_planned, is_troubled
+from chaos.explain import RETURNS_S, blind_share, explain, is_planned, is_troubled
 from chaos.faults import Fault
 from chaos.kinds import TICK, kind_of
 from chaos.ledger import Ledger, Run
@@ -174,6 +175,7 @@ def leaks_of(remains: Remains) -> list[str]:
 def _judge_runs(verdict: Verdict, played: Played) -> None:
     """Find the runs that nothing explains, and those that raised what nothing explains."""
     ledger, faults, lease_s = played.ledger, played.faults, played.cell.lease_s
+    returns_s = math.inf if played.cell.jobs else RETURNS_S  # so many at once are a backlog, and the end of it is far
     often = {number for number, count in ledger.starts.items() if count > 1}
     runs_of = ledger.runs(often | ledger.raising)
     for number, runs in runs_of.items():
@@ -182,7 +184,7 @@ def _judge_runs(verdict: Verdict, played: Played) -> None:
         for run, again in pairwise(runs):
             if is_planned(run, again, faults):
                 continue
-            cause = explain(run, again, faults, lease_s)
+            cause = explain(run, again, faults, lease_s, returns_s)
             if cause is None:
                 verdict.unexplained.append(number)
             else:
@@ -190,7 +192,7 @@ def _judge_runs(verdict: Verdict, played: Played) -> None:
     rng = random.Random(played.seed)
     some = rng.sample(sorted(ledger.ended), min(SAMPLE, len(ledger.ended)))
     sampled = [run for runs in ledger.runs(set(some)).values() for run in runs]
-    verdict.blind = blind_share(sampled, faults, lease_s, rng)
+    verdict.blind = blind_share(sampled, faults, lease_s, rng, returns_s)
 
 
 def _how(run: Run, cause: Fault) -> str:
