@@ -22,7 +22,7 @@ from fastq.job_ids import JobIds
 from fastq.postgres import database
 from fastq.postgres.connections import in_utf8
 from fastq.postgres.database import answering, as_ours
-from fastq.protocol import copying, enqueue
+from fastq.protocol import copying, enqueue, upkeep
 from fastq.protocol.asking import Asked, carry_out
 from fastq.protocol.enqueue import Line, Progress
 from fastq.protocol.unique import Placed
@@ -168,7 +168,7 @@ class AsyncClient(Writing):
 
     async def enqueue_in(self, conn: AsyncConnection[Any], spec: JobSpec) -> int:
         """Enqueue a job on the caller's connection, as part of its transaction if it has one."""
-        (job_id,) = await _on_theirs(conn, self._one(self._line(spec), ring=True))
+        (job_id,) = await _on_theirs(conn, enqueue.insert_lines([self._line(spec)], ring=True))
         return job_id
 
     async def enqueue_apart(self, spec: JobSpec, conn: AsyncConnection[Any] | None) -> Placed:
@@ -208,7 +208,7 @@ class AsyncClient(Writing):
         packer = self._packer(theirs=conn is not None)
         if conn is not None:
             ids = await _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress))
-            await carry_out(conn, enqueue.RING)
+            await carry_out(conn, upkeep.RING)
             return ids
         async with AsyncExitStack() as stack:
             own = await self._in_time(lambda: stack.enter_async_context(self._pool.connection(Use.HELD)))
@@ -239,7 +239,7 @@ class AsyncClient(Writing):
                 try:
                     async with self._pool.connection(Use.BRIEF) as conn:
                         with answering(conn):
-                            await carry_out(conn, enqueue.RING)
+                            await upkeep.notify(conn)
                 except (psycopg.Error, DatabaseUnreachable):
                     return
 

@@ -22,7 +22,7 @@ from fastq.job_ids import JobIds
 from fastq.postgres import database
 from fastq.postgres.connections import in_utf8_sync
 from fastq.postgres.database import answering, as_ours_sync
-from fastq.protocol import copying, enqueue
+from fastq.protocol import copying, enqueue, upkeep
 from fastq.protocol.asking import Asked, carry_out_sync
 from fastq.protocol.enqueue import Progress
 from fastq.protocol.unique import Placed
@@ -61,9 +61,9 @@ class SyncClient(Writing):
         """Enqueue one job, in the caller's transaction if a connection is given; returns its id."""
         line = self._line(spec)
         if conn is None:
-            (job_id,) = self._in_time(lambda: self._on(Use.BRIEF, self._one(line, ring=self._may_ring())))
+            (job_id,) = self._in_time(lambda: self._on(Use.BRIEF, enqueue.insert_lines([line], ring=self._may_ring())))
         else:
-            (job_id,) = _on_theirs(conn, self._one(line, ring=True))
+            (job_id,) = _on_theirs(conn, enqueue.insert_lines([line], ring=True))
         return job_id
 
     def enqueue_apart(self, spec: JobSpec, conn: Connection[Any] | None = None) -> Placed:
@@ -103,7 +103,7 @@ class SyncClient(Writing):
         packer = self._packer(theirs=conn is not None)
         if conn is not None:
             ids = _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress))
-            carry_out_sync(conn, enqueue.RING)
+            carry_out_sync(conn, upkeep.RING)
             return ids
         with ExitStack() as stack:
             own = self._in_time(lambda: stack.enter_context(self._pool.connection(Use.HELD)))
@@ -142,7 +142,7 @@ class SyncClient(Writing):
         """Wake the fleet unless that was just done. The jobs are there already, whatever becomes of it."""
         if always or self._may_ring():
             with suppress(psycopg.Error), answering(conn):
-                carry_out_sync(conn, enqueue.RING)
+                carry_out_sync(conn, upkeep.RING)
 
 
 def _on_theirs(conn: Connection[Any], asked: Asked[T]) -> T:

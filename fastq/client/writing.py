@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastq.config import ProducerConfig
 from fastq.job import JobSpec
 from fastq.protocol import enqueue, reserve, unique
-from fastq.protocol.asking import Asked, Request, Work
+from fastq.protocol.asking import Request, Work
 from fastq.protocol.enqueue import Apart, Line
 from fastq.protocol.packing import Packer
 from fastq.protocol.unique import Placed
@@ -23,9 +23,6 @@ class Writing:
 
     def _line(self, spec: JobSpec) -> Line:
         return Line(spec, self._limit_bytes)
-
-    def _one(self, line: Line, *, ring: bool) -> Asked[list[int]]:
-        return enqueue.insert_lines([line], ring=ring)
 
     def _apart(self, spec: JobSpec, *, theirs: bool) -> Work[Placed]:
         return enqueue.insert_apart(Apart(spec, self._limit_bytes), patience=_patience(theirs=theirs), ring=theirs)

@@ -8,12 +8,12 @@ from fastq.job import JobSpec
 from fastq.job_ids import JobIds
 from fastq.protocol import ordered, unique
 from fastq.protocol.asking import Copy, Request, Steps, Work
-from fastq.protocol.enqueue import Line, Progress, line_steps
+from fastq.protocol.enqueue import Progress, insert_lines
 from fastq.protocol.packing import BEGINS, ENDS, Packer, blocks_for_chunk, ids_of
 
 
 def put_jobs(specs: Iterable[JobSpec], packer: Packer, *, shard: int, progress: Progress | None = None) -> Work[JobIds]:
-    """Enqueue a stream of jobs in one transaction, by whichever way is cheaper. It can be done once.
+    """Enqueue a stream of jobs, all or none, by whichever way is cheaper. It can be done once.
 
     Raises:
         ArgumentError, PayloadTooLarge: a job cannot be enqueued; then none of them is.
@@ -23,14 +23,15 @@ def put_jobs(specs: Iterable[JobSpec], packer: Packer, *, shard: int, progress: 
     if not lines:
         return copy_jobs(stream, packer, shard=shard, progress=progress)
     packer.whole = True
-    return Work(lambda: _few(lines, packer, shard, progress))
+    inserting = insert_lines(lines, shard=shard)
 
+    def steps() -> Steps[JobIds]:
+        ids = ids_of(packer.ids, (yield from inserting.steps()))
+        if progress is not None:
+            progress(len(ids))
+        return ids
 
-def _few(lines: list[Line], packer: Packer, shard: int, progress: Progress | None) -> Steps[JobIds]:
-    ids = ids_of(packer.ids, (yield from line_steps(lines, shard)))
-    if progress is not None:
-        progress(len(ids))
-    return ids
+    return Work(steps, whole=inserting.whole)
 
 
 def copy_jobs(

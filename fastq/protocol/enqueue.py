@@ -5,15 +5,15 @@ Encoding is pure; drivers are thin. See `copying` for many jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
 from fastq import codec
 from fastq.errors import ArgumentError, PayloadTooLarge
 from fastq.job import JobSpec, Options
-from fastq.protocol import ordered, unique
-from fastq.protocol.asking import Asked, Request, Steps, Work, is_there, only
+from fastq.protocol import ordered, unique, upkeep
+from fastq.protocol.asking import Request, Steps, Work, only
 from fastq.protocol.claim import PACKET_BYTES, PACKET_JOBS
 from fastq.protocol.unique import Placed
 
@@ -153,25 +153,20 @@ def _parts(lines: list[Line], places: list[int]) -> Iterator[list[int]]:
     yield part
 
 
-def insert_lines(lines: list[Line], *, shard: int = 0, gathered: bool = False, ring: bool = False) -> Asked[list[int]]:
+def insert_lines(lines: list[Line], *, shard: int = 0, gathered: bool = False, ring: bool = False) -> Work[list[int]]:
     """Insert jobs in the connection's transaction, or one of its own; gives their ids in order.
 
     `gathered`: they are of callers who know nothing of each other. `ring`: wake the fleet with the same commit.
     """
     statements = list(line_statements(lines, shard, gathered=gathered, ring=ring))
-    return Work(lambda: _insert(lines, statements), whole=len(statements) > 1)
 
+    def steps() -> Steps[list[int]]:
+        inserted = []
+        for name, params, places in statements:
+            inserted.append(((yield Request(name, params, only)), places))
+        return _scatter(lines, inserted)
 
-def line_steps(lines: list[Line], shard: int) -> Steps[list[int]]:
-    """Insert the jobs of one caller, as a part of other work."""
-    return _insert(lines, line_statements(lines, shard, gathered=False, ring=False))
-
-
-def _insert(lines: list[Line], statements: Iterable[tuple[str, dict[str, Any], list[int]]]) -> Steps[list[int]]:
-    inserted = []
-    for name, params, places in statements:
-        inserted.append(((yield Request(name, params, only)), places))
-    return _scatter(lines, inserted)
+    return Work(steps, whole=len(statements) > 1)
 
 
 def _scatter(lines: list[Line], inserted: list[tuple[int, list[int]]]) -> list[int]:
@@ -180,10 +175,6 @@ def _scatter(lines: list[Line], inserted: list[tuple[int, list[int]]]) -> list[i
         for offset, place in enumerate(places):
             ids[place] = base + offset
     return ids
-
-
-RING = Request("notify_workers", {}, is_there)
-"""Wake the fleet, with the commit of the transaction that asks for it."""
 
 
 class Apart:
@@ -207,7 +198,7 @@ def insert_apart(apart: Apart, *, shard: int = 0, patience: str | None = None, r
         if apart.begins:
             yield ordered.begin(shard=shard, lines=apart.begins)
         if ring and not placed.duplicate and not apart.waits:
-            yield RING
+            yield upkeep.RING
         return placed
 
     return Work(steps, whole=bool(apart.begins))

@@ -9,6 +9,7 @@ import orjson
 from psycopg import AsyncConnection
 
 from fastq.ends.failure import record
+from fastq.protocol.asking import Request, carry_out, is_there
 from fastq.protocol.refusal import BY_THE_SERVER, apart
 from fastq.sql import statement
 
@@ -74,6 +75,10 @@ async def resign(conn: AsyncConnection[Any], *, holder: str) -> None:
     await conn.execute(statement("resign_leadership"), {"holder": holder})
 
 
+RING = Request("notify_workers", {}, is_there)
+"""Wake the workers of every host, with the commit of the transaction that asks for it. A hint; they poll behind it."""
+
+
 async def notify(conn: AsyncConnection[Any]) -> None:
-    """Wake the workers of every host. A hint; they poll behind it."""
-    await conn.execute(statement("notify_workers"), prepare=True)
+    """Ring."""
+    await carry_out(conn, RING)

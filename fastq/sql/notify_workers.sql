@@ -1,4 +1,4 @@
 -- Wake the fleet: a hint only, workers poll behind it. Never inside an enqueueing transaction of ours, because NOTIFY
 -- holds a cluster-wide lock from here to the end of the commit.
--- Locks: the notify lock. Index: none. Caller: protocol.enqueue, protocol.upkeep.
+-- Locks: the notify lock. Index: none. Caller: protocol.upkeep.
 select pg_notify('fastq', '')

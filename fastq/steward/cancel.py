@@ -8,7 +8,7 @@ from functools import partial
 from fastq.host.board import Board, Word, has_keys, running_key
 from fastq.postgres.link import Link
 from fastq.protocol import jobs
-from fastq.steward.duty import Leads
+from fastq.steward.leader import Leader
 
 _AGAIN_S = 0.25
 """So soon it looks again after it saw a mark: its job may have been on its way to the worker, or the box full."""
@@ -17,7 +17,7 @@ _AGAIN_S = 0.25
 class Canceller:
     """Looks when a notification tells of a cancelled job, and as often as the heart beats."""
 
-    def __init__(self, board: Board, link: Link, leader: Leads, *, lease_s: float, shards: int) -> None:
+    def __init__(self, board: Board, link: Link, leader: Leader, *, lease_s: float, shards: int) -> None:
         self._board = board
         self._link = link
         self._leader = leader

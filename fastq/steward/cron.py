@@ -11,7 +11,8 @@ from fastq.cron import Plan
 from fastq.errors import UsageError
 from fastq.postgres.link import Link
 from fastq.protocol import cron, upkeep
-from fastq.steward.duty import LeadersDuty, Leads
+from fastq.steward.duty import LeadersDuty
+from fastq.steward.leader import Leader
 
 log = logging.getLogger("fastq.steward")
 
@@ -19,7 +20,7 @@ log = logging.getLogger("fastq.steward")
 class Cron(LeadersDuty):
     """The clockwork. Safe to run on two hosts at once: the statement lets one of them through."""
 
-    def __init__(self, link: Link, leader: Leads) -> None:
+    def __init__(self, link: Link, leader: Leader) -> None:
         super().__init__(link, leader, shards=1)
         self._unreadable: dict[str, str] = {}
 

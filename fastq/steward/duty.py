@@ -10,6 +10,7 @@ from typing import Protocol
 
 from fastq.postgres.link import Link
 from fastq.protocol.refusal import is_refusal
+from fastq.steward.leader import Leader
 
 log = logging.getLogger("fastq.steward")
 
@@ -60,22 +61,13 @@ class Duties:
             pause_s *= 2
 
 
-class Leads(Protocol):
-    """Knows whether this host leads."""
-
-    @property
-    def leading(self) -> bool:
-        """Whether it does."""
-        ...
-
-
 class LeadersDuty(ABC):
     """What one host does for the whole fleet. Each is safe to do twice: a late handover of the lead harms nothing."""
 
     every_s = 1.0
     """How long to wait before the next step, or the next look whether this host leads."""
 
-    def __init__(self, link: Link, leader: Leads, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         self._link = link
         self._leader = leader
         self._shards = range(shards)

@@ -8,7 +8,8 @@ from time import monotonic
 
 from fastq.postgres.link import Link
 from fastq.protocol import ordered
-from fastq.steward.duty import LeadersDuty, Leads
+from fastq.steward.duty import LeadersDuty
+from fastq.steward.leader import Leader
 
 log = logging.getLogger("fastq.steward")
 
@@ -20,7 +21,7 @@ class OrderedLines(LeadersDuty):
 
     every_s = 0.1
 
-    def __init__(self, link: Link, leader: Leads, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         super().__init__(link, leader, shards=shards)
         self._after = [("", "")] * shards
         self._mend_at = 0.0

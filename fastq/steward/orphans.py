@@ -9,7 +9,8 @@ from time import monotonic
 
 from fastq.postgres.link import Link
 from fastq.protocol import schedules
-from fastq.steward.duty import LeadersDuty, Leads
+from fastq.steward.duty import LeadersDuty
+from fastq.steward.leader import Leader
 
 log = logging.getLogger("fastq.steward")
 
@@ -32,7 +33,7 @@ class Orphans(LeadersDuty):
 
     every_s = 60.0
 
-    def __init__(self, link: Link, leader: Leads) -> None:
+    def __init__(self, link: Link, leader: Leader) -> None:
         super().__init__(link, leader, shards=1)
         self._warned: dict[tuple[str, bool], float] = {}
 

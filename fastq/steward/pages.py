@@ -9,9 +9,10 @@ from fastq import codec
 from fastq.host.board import Board
 from fastq.observability.exposition import CONTENT_TYPE, exposition, health
 from fastq.observability.totals import Totals
-from fastq.steward.duty import Duties, Leads
+from fastq.steward.duty import Duties
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.http import Http, Page, Response
+from fastq.steward.leader import Leader
 
 _LOOK_EVERY_S = 0.25
 
@@ -20,7 +21,7 @@ class Pages:
     """What the pages show: the board, the totals of all workers it ever had, and how housekeeping goes."""
 
     def __init__(
-        self, board: Board, totals: Totals, heartbeat: Heartbeat, leader: Leads, duties: Duties, *, lease_s: float
+        self, board: Board, totals: Totals, heartbeat: Heartbeat, leader: Leader, duties: Duties, *, lease_s: float
     ) -> None:
         self._board = board
         self._totals = totals

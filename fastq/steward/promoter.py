@@ -7,7 +7,8 @@ from time import monotonic
 
 from fastq.postgres.link import Link
 from fastq.protocol import upkeep
-from fastq.steward.duty import LeadersDuty, Leads
+from fastq.steward.duty import LeadersDuty
+from fastq.steward.leader import Leader
 
 _AT_ONCE = 2500
 """Jobs per statement: no dearer each than with 20,000, and workers have the first of them in a few ms."""
@@ -22,7 +23,7 @@ class Promoter(LeadersDuty):
 
     every_s = 0.05
 
-    def __init__(self, link: Link, leader: Leads, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         super().__init__(link, leader, shards=shards)
         self._marks = [upkeep.FROM_THE_BEGINNING] * shards
         self._rescan_at = [0.0] * shards

@@ -7,7 +7,8 @@ from functools import partial
 
 from fastq.postgres.link import Link
 from fastq.protocol import reserve, unique, upkeep
-from fastq.steward.duty import LeadersDuty, Leads
+from fastq.steward.duty import LeadersDuty
+from fastq.steward.leader import Leader
 
 log = logging.getLogger("fastq.steward")
 
@@ -17,7 +18,7 @@ class Pruner(LeadersDuty):
 
     every_s = 10.0
 
-    def __init__(self, link: Link, leader: Leads, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         super().__init__(link, leader, shards=shards)
         self._swept_to = [""] * shards
 

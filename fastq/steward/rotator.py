@@ -8,7 +8,8 @@ from time import monotonic
 
 from fastq.postgres.link import Link
 from fastq.protocol import rotate, upkeep
-from fastq.steward.duty import LeadersDuty, Leads
+from fastq.steward.duty import LeadersDuty
+from fastq.steward.leader import Leader
 
 log = logging.getLogger("fastq.steward")
 
@@ -25,7 +26,7 @@ class Rotator(LeadersDuty):
 
     every_s = 0.5
 
-    def __init__(self, link: Link, leader: Leads, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         super().__init__(link, leader, shards=shards)
         self._look_at = 0.0
         self._hurry_until: dict[str, float] = {}

@@ -69,8 +69,7 @@ class Executor:
         self._backlog = Backlog({name: runner.batch for name, runner in runners.items() if runner.batch})
         self._caller = Caller(self._attempts, threads=threads, cell=cell, ledger=ledger)
         self.running = Running(cell, ledger=ledger, attempts=self._attempts, caller=self._caller)
-        self._slots = Slots(concurrency, self._serve, self.running.of, self._goes_on)
-        self.running.slots = self._slots.tasks
+        self._slots = Slots(concurrency, self._serve, self.running, self._goes_on)
         self._turn = Turn()
         self._all_sync = bool(runners) and not any(r.is_async for r in runners.values())
         self.mode = Mode.OPEN
@@ -325,10 +324,13 @@ class Executor:
         """Note that this process is the child of a handler's fork: it must not go on as a second worker."""
         self._become(Mode.FORKED)
 
-    async def finish(self, timeout_s: float) -> bool:
-        """Wait for running jobs; False if some are still running after `timeout_s`."""
+    def _close(self) -> None:
         self._become(Mode.CLOSING)
         self._attempts.closing = True
+
+    async def finish(self, timeout_s: float) -> bool:
+        """Wait for running jobs; False if some are still running after `timeout_s`."""
+        self._close()
         self._slots.wake_all()
         ending = [*self._slots.tasks, asyncio.ensure_future(self._attempts.reported())]
         _, late = await asyncio.wait(ending, timeout=timeout_s)
@@ -336,8 +338,7 @@ class Executor:
 
     async def cancel(self, grace_s: float) -> int:
         """Cancel what still runs and give it `grace_s` to clean up; returns how many jobs would not end."""
-        self._become(Mode.CLOSING)
-        self._attempts.closing = True
+        self._close()
         slots = set(self._slots.tasks)
         for slot in slots:
             slot.cancel()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from fastq.observability.runs import CurrentRun, enter
+from fastq.observability.runs import enter
+from fastq.worker.running import Running
 
 log = logging.getLogger("fastq.worker")
 
@@ -18,21 +19,21 @@ log = logging.getLogger("fastq.worker")
 class Slots:
     """`tasks` by their `numbers` on the board; `idle` ones wait to be woken.
 
-    `serve` is what a slot does with its number; `run_of` says what a number is running; `wanted` whether there is work
-    for another slot when one has ended.
+    `serve` is what a slot does with its number; `running` has the tasks for those who ask what runs; `wanted` says
+    whether there is work for another slot when one has ended.
     """
 
     def __init__(
         self,
         count: int,
         serve: Callable[[int], Coroutine[Any, Any, None]],
-        run_of: Callable[[int], CurrentRun | None],
+        running: Running,
         wanted: Callable[[], bool],
     ) -> None:
         self._serve = serve
-        self._run_of = run_of
+        self._running = running
         self._wanted = wanted
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks = running.slots
         self.idle: deque[asyncio.Future[None]] = deque()
         self.numbers = list(range(count - 1, -1, -1))
         self.waking = False
@@ -56,7 +57,7 @@ class Slots:
 
     def _start(self, number: int) -> None:
         context = contextvars.Context()
-        context.run(enter, partial(self._run_of, number))
+        context.run(enter, partial(self._running.of, number))
         slot = asyncio.get_running_loop().create_task(self._serve(number), name=f"fastq-slot-{number}", context=context)
         self.tasks.add(slot)
         slot.add_done_callback(self._ended)

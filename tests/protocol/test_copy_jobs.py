@@ -228,6 +228,13 @@ async def test_nulls_arrive_and_nan_does_not(conn: Conn, options: Options) -> No
     assert len(await states(conn)) == 3
 
 
+def test_a_short_stream_of_one_kind_is_one_statement() -> None:
+    """It needs no transaction around it, which would cost two trips; one that waits for a time beside it does."""
+    assert not copying.put_jobs(specs(10), text(), shard=0).whole
+    later = Options(delay_s=60.0)
+    assert copying.put_jobs(chain(specs(10), specs(10, later)), text(), shard=0).whole
+
+
 # -- the synchronous twin
 
 

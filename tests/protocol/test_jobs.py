@@ -32,11 +32,6 @@ MAIL = Lane(0, 0, "mail", 4, "")
 KEPT = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED)
 
 
-@pytest.fixture(autouse=True)
-async def _no_marks(conn: Conn) -> None:
-    await conn.execute("truncate fastq.cancellation")
-
-
 async def test_every_job_is_found_in_its_state(conn: Conn) -> None:
     """Ready, running, scheduled, retrying, reserved, waiting, and each in which jobs are kept: by its id."""
     who = await hire(conn)

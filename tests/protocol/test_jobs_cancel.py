@@ -35,11 +35,6 @@ pytestmark = pytest.mark.protocol
 MAIL = Lane(0, 0, "mail", 4, "")
 
 
-@pytest.fixture(autouse=True)
-async def _no_marks(conn: Conn) -> None:
-    await conn.execute("truncate fastq.cancellation")
-
-
 async def marks(conn: Conn) -> set[int]:
     """Return the ids of the marked jobs."""
     return {row[0] for row in await ask(conn, "select job from fastq.cancellation")}

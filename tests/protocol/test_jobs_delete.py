@@ -26,11 +26,6 @@ from fastq.states import JobState
 pytestmark = pytest.mark.protocol
 
 
-@pytest.fixture(autouse=True)
-async def _no_marks(conn: Conn) -> None:
-    await conn.execute("truncate fastq.cancellation")
-
-
 async def test_what_does_not_run_is_deleted(conn: Conn) -> None:
     """From line, from those that wait and from those that are kept; what runs stays, what is gone is gone."""
     (running,) = await put(conn)

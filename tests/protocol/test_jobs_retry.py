@@ -27,11 +27,6 @@ pytestmark = pytest.mark.protocol
 KEPT = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED)
 
 
-@pytest.fixture(autouse=True)
-async def _no_marks(conn: Conn) -> None:
-    await conn.execute("truncate fastq.cancellation")
-
-
 @pytest.mark.parametrize("state", KEPT)
 async def test_retry_starts_the_attempts_again(conn: Conn, other: Conn, state: str) -> None:
     """The same job, in the head segment, its past errors kept, its crashes forgotten; the workers are woken."""
