@@ -28,25 +28,25 @@ class BatchItem(Job):
     A job of which nothing is said has succeeded when the handler returns. What is said last counts.
     """
 
-    verdict: ItemOutcome = field(default_factory=ItemOutcome, compare=False, repr=False)
+    outcome: ItemOutcome = field(default_factory=ItemOutcome, compare=False, repr=False)
 
     def fail(self, error: BaseException | str) -> None:
         """Let this job fail, as if it had raised `error`: it is tried again as its task says."""
-        self.verdict.error = BatchItemFailed(error) if isinstance(error, str) else error
+        self.outcome.error = BatchItemFailed(error) if isinstance(error, str) else error
 
     def retry(self, delay: float | timedelta | None = None, reason: str = "") -> None:
         """Let this job be tried again, in `delay` seconds or after its task's backoff. Counts as a failed attempt."""
-        self.verdict.error = Retry(delay, reason)
+        self.outcome.error = Retry(delay, reason)
 
     def snooze(self, delay: float | timedelta) -> None:
         """Let this job run again in `delay` seconds. Not an attempt."""
-        self.verdict.error = Snooze(delay)
+        self.outcome.error = Snooze(delay)
 
     def discard(self, reason: str) -> None:
         """End this job without success and without a retry; it is kept with the reason."""
-        self.verdict.error = Discard(reason)
+        self.outcome.error = Discard(reason)
 
     @property
     def cancelled(self) -> bool:
         """True once somebody has cancelled this job; if it fails now, it is kept as cancelled."""
-        return self.verdict.cancelled
+        return self.outcome.cancelled

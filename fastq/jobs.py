@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from fastq.client import AsyncClient, SyncClient, Use, fate
+from fastq.client import AsyncClient, SyncClient, Use
 from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
 from fastq.postgres.database import as_ours, as_ours_sync
 from fastq.protocol import jobs, results
 from fastq.protocol.asking import Request, carry_out, carry_out_sync
 from fastq.protocol.jobs import Cancelled, Cancelling, JobFilter, JobInfo, states_of
+from fastq.protocol.refusal import reason_of
 from fastq.states import JobState
 
 __all__ = ["Cancelled", "Cancelling", "JobInfo", "JobState", "Jobs"]
@@ -279,7 +280,7 @@ def as_our_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as exc:
-        reason = fate.reason_of(exc)
+        reason = reason_of(exc)
         if exc.sqlstate == "23505":  # fastq.retry: the unique key is held by another job
             raise FastqError(reason) from None
         if exc.sqlstate in {"3F000", "42P01", "42703", "42883"}:

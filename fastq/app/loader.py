@@ -34,7 +34,7 @@ def load_app(target: str) -> App:
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # a SystemExit is the module's, and no reason for ours
-        raise TargetError(f"importing {module_name!r} failed: {_told(exc)}") from exc
+        raise TargetError(f"importing {module_name!r} failed: {_reason(exc)}") from exc
     found: object = module
     for part in (attr or "app").split("."):
         found = getattr(found, part, None)
@@ -45,7 +45,7 @@ def load_app(target: str) -> App:
     return found
 
 
-def _told(exc: BaseException) -> str:
+def _reason(exc: BaseException) -> str:
     """Return what an import died of, and where."""
     if isinstance(exc, SyntaxError):
         return f"{type(exc).__name__}: {exc.msg} ({exc.filename}:{exc.lineno})"

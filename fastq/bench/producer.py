@@ -55,7 +55,7 @@ class BenchProducer:
     def closed(self) -> None:
         """Keep the backlog filled."""
         orders, board = self._orders, self._board
-        while not _told():
+        while not _asked_to_stop():
             if board.jobs(PRODUCER) - board.jobs(WORKER) >= orders.backlog:
                 time.sleep(_FULL_PAUSE_S)
             else:
@@ -67,7 +67,7 @@ class BenchProducer:
         """Send each job when it is due, or as soon after as can be."""
         orders = self._orders
         start_ns, sent = time.monotonic_ns(), 0
-        while sent < orders.jobs and not _told():
+        while sent < orders.jobs and not _asked_to_stop():
             due = min(orders.jobs, int((time.monotonic_ns() - start_ns) / 1e9 * orders.rate))
             turn_ns = time.monotonic_ns()
             if due > sent:
@@ -84,7 +84,7 @@ class BenchProducer:
         self._tally.add(len(app.enqueue_many_sync(jobs)))
 
 
-def _told() -> bool:
+def _asked_to_stop() -> bool:
     """Tell whether there is a line on stdin, or its end."""
     return bool(select.select([sys.stdin], [], [], 0)[0])
 

@@ -97,7 +97,7 @@ def describe(job: JobInfo) -> str:
     times += [("started", job.started_at), ("ended", job.finished_at), ("kept till", job.expires_at)]
     rows += [(name, moment(when)) for name, when in times if when is not None]
     rows += [("took", f"{job.duration_s:.3f} s")] if job.duration_s is not None else []
-    rows += [("error", _told(error)) for error in job.errors]
+    rows += [("error", _error_line(error)) for error in job.errors]
     lines = [f"job {job.id}  {state}", *(f"  {name:<9} {_inside(value)}" for name, value in rows)]
     if job.errors and (traceback := job.errors[-1].get("traceback")):
         lines += ["", str(traceback).rstrip()]
@@ -114,6 +114,6 @@ def _until(job: JobInfo) -> str:
     return f"{until:g} s after the enqueue" if isinstance(until, (int, float)) else str(until)
 
 
-def _told(error: dict[str, Any]) -> str:
+def _error_line(error: dict[str, Any]) -> str:
     at = str(error.get("at", ""))[:19].replace("T", " ")
     return f"attempt {error.get('attempt')}, {at} UTC: {error.get('type')}: {error.get('message')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown, FastqError, SchemaError
+from fastq.protocol.refusal import reason_of
 
 READ_ONLY = "25006"
 _LOCKED = "55P03"
@@ -37,11 +38,6 @@ def of(exc: psycopg.Error, *, committing: bool = True) -> FastqError:
     if state in _NO_SCHEMA:
         return SchemaError(f"{reason}: run `fastq migrate`; nothing was enqueued")
     return FastqError(f"PostgreSQL refused the jobs: {reason}; nothing was enqueued")
-
-
-def reason_of(exc: psycopg.Error) -> str:
-    """Return one line that holds none of a statement's parameters."""
-    return exc.diag.message_primary or str(exc).strip().partition("\n")[0] or type(exc).__name__
 
 
 def given_up(exc: DatabaseUnreachable) -> DatabaseUnreachable:

@@ -30,6 +30,11 @@ def record(kind: str, message: str, attempt: int, lines: str = "") -> Record:
     }
 
 
+def message_of(error: BaseException) -> str:
+    """Return what an exception says, or its type where it says nothing."""
+    return error_record(error, 0)["message"] or type(error).__qualname__
+
+
 def error_record(error: BaseException, attempt: int) -> Record:
     """Return what is kept of an exception, also of one that cannot say what it is."""
     try:

@@ -37,7 +37,7 @@ from fastq.ends.ending import (
     Succeeded,
     Unreadable,
 )
-from fastq.ends.failure import Record, error_record, record
+from fastq.ends.failure import Record, error_record, message_of, record
 from fastq.ends.meta import Meta
 from fastq.ends.settlement import NO_PAYLOAD, LeasedJob, Settlement
 from fastq.flow import Discard, Flow, Retry, Snooze, bounded_s
@@ -94,7 +94,7 @@ def conclude(job: LeasedJob, end: End, policy: RetryPolicy = BY_DEFAULT) -> Sett
         return decide(job, end, policy)
     except BaseException as exc:  # noqa: BLE001 - the job has to go somewhere
         failed = _kept(job, JobState.FAILED, policy, meta=job.meta, ran=not isinstance(end, GivenBack))
-        return next(plainer(failed, exc))
+        return next(plainer(failed, message_of(exc)))
 
 
 def decide(job: LeasedJob, end: End, policy: RetryPolicy = BY_DEFAULT) -> Settlement:
@@ -262,8 +262,8 @@ def death_of(wait_status: int) -> str:
 # -- what cannot be written
 
 
-def plainer(settlement: Settlement, why: BaseException, *, taken: bool = False) -> Iterator[Settlement]:
-    """Yield plainer and plainer settlements for a job whose real one cannot be written, because of `why`.
+def plainer(settlement: Settlement, reason: str, *, taken: bool = False) -> Iterator[Settlement]:
+    """Yield plainer and plainer settlements for a job whose real one cannot be written, because of `reason`.
 
     They keep it as failed, with the reason; `taken`: under a new id, since another job has its own. The later ones
     leave what it holds, a unique key or the head of a line, to the steward; the last has no arguments and a new id.
@@ -272,8 +272,7 @@ def plainer(settlement: Settlement, why: BaseException, *, taken: bool = False) 
         yield replace(settlement, meta=None)
         return
     meta = settlement.meta or {}
-    what, reason = _what(settlement), error_record(why, 0)["message"] or type(why).__qualname__
-    told = record("NotWritten", f"{what} could not be written: {reason}", settlement.attempt)
+    told = record("NotWritten", f"{_what(settlement)} could not be written: {reason}", settlement.attempt)
     errors = [*(last for last in meta.get("errors", [])[-1:] if _is_plain(last)), told]
     held = {name: meta[name] for name in _HELD if name in meta}
     plain = Settlement(

@@ -35,7 +35,7 @@ class Link:
     without an answer.
     """
 
-    _told: ClassVar = False
+    _warned: ClassVar = False
 
     def __init__(
         self, dsn: str, application: str, setup: str = "", revive: Callable[[], Awaitable[object]] | None = None
@@ -60,8 +60,8 @@ class Link:
         conn = await database.connect_async(self._dsn, self._application)
         if self._setup and not conn.session.pooled:
             await conn.execute(self._setup.encode())
-        if conn.session.pooled and not Link._told:
-            Link._told = True
+        if conn.session.pooled and not Link._warned:
+            Link._warned = True
             log.info("a pooler is in between: settings go along with each transaction, nothing is prepared")
         if self._lost is not None:
             await database.end_session(conn, self._lost)

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg.pq import TransactionStatus
 
+from fastq.ends.failure import message_of
 from fastq.errors import DatabaseUnreachable
 
 BY_THE_SERVER = (
@@ -32,6 +33,12 @@ BY_THE_ENCODER = (TypeError, ValueError, OverflowError, RecursionError)
 def is_refusal(exc: BaseException) -> bool:
     """Tell whether an error is one of what was to be written, and of nothing else."""
     return isinstance(exc, (*BY_THE_SERVER, *BY_THE_ENCODER))
+
+
+def reason_of(exc: BaseException) -> str:
+    """Return one line that holds none of a statement's parameters, nor the function that it was in."""
+    said = exc.diag.message_primary if isinstance(exc, psycopg.Error) else None
+    return said or message_of(exc).strip().partition("\n")[0]
 
 
 _UNDOING = (

@@ -17,7 +17,7 @@ from fastq.ends.outcome import MOST_ATTEMPT, plainer
 from fastq.ends.settlement import Settlement
 from fastq.protocol.leases import repair
 from fastq.protocol.ordered import advances
-from fastq.protocol.refusal import apart, is_refusal
+from fastq.protocol.refusal import apart, is_refusal, reason_of
 from fastq.sql import statement
 from fastq.states import Goes
 
@@ -120,7 +120,7 @@ class _Write:
         return None
 
     async def _plainer(self, settlement: Settlement, why: Exception) -> None:
-        for plain in plainer(settlement, why, taken=isinstance(why, UniqueViolation)):
+        for plain in plainer(settlement, reason_of(why), taken=isinstance(why, UniqueViolation)):
             if await self._try([plain]) is None:
                 self._note(settlement, why, plain)
                 return

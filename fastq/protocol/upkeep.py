@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 
 from fastq.ends.failure import record
 from fastq.protocol.asking import Request, carry_out, is_there
-from fastq.protocol.refusal import BY_THE_SERVER, apart
+from fastq.protocol.refusal import BY_THE_SERVER, apart, reason_of
 from fastq.sql import statement
 
 FROM_THE_BEGINNING = "-infinity"
@@ -38,7 +38,7 @@ async def promote(
     except BY_THE_SERVER as exc:
         if limit > 1:
             return await promote(conn, shard=shard, limit=limit // 2, since=since)
-        told = record("NotWritten", f"due, and could not be put into line: {exc}", 0)
+        told = record("NotWritten", f"due, and could not be put into line: {reason_of(exc)}", 0)
         params = {"shard": shard, "since": since, "meta": orjson.dumps({"errors": [told]}).decode()}
         await conn.execute(statement("fail_due_job"), params)
         return Promoted(1, None, since)

@@ -1,4 +1,7 @@
-"""The files of `migrations/`: numbered ones for tables, and functions and views, which are created again on change."""
+"""The files of `migrations/`: numbered ones for tables, and functions and views, which are created again on change.
+
+The functions that are the protocol are made of the statements of `fastq/sql`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from fastq.sql import function_files
 
 _MAKES = re.compile(r"^create or replace (function|view) fastq\.(\w+)", re.MULTILINE)
 
@@ -55,12 +60,13 @@ def migrations() -> tuple[Migration, ...]:
 
 @cache
 def definitions() -> tuple[Definition, ...]:
-    """Return all functions and then the views, which need them; each kind in the order of its files' names."""
-    return tuple(
+    """Return all functions, then the views, which need them, then the protocol; each in the order of the names."""
+    made = [
         Definition(name=f"{kind}/{p.stem}", sql=p.read_text("utf-8"))
         for kind in ("functions", "views")
         for p in sorted((_folder() / kind).glob("*.sql"))
-    )
+    ]
+    return (*made, *(Definition(name=f"protocol/{name}", sql=sql) for name, sql in function_files().items()))
 
 
 def newest() -> int:

@@ -8,10 +8,13 @@ of a segment's tables.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from importlib.resources import files
 from typing import LiteralString
+
+from fastq.sql.functions import Function, declared
 
 SEGMENTS = 4
 
@@ -27,13 +30,18 @@ empty must do so too, when all ways cost the same: hence the costs. As there is 
 planning a look at all lanes takes five times the look.
 """
 
+BY_FUNCTION = os.environ.get("FASTQ_FUNCTIONS") == "1"
+"""Call the functions of the database where there are any, instead of sending their text: docs/protocol.md."""
 
 _OWN = ("segment", "table", "of")
 
 
+def _lines(path: str) -> list[str]:
+    return files(__package__).joinpath(path).read_text("utf-8").splitlines()
+
+
 def _text(path: str) -> str:
-    lines = files(__package__).joinpath(path).read_text("utf-8").splitlines()
-    return "\n".join(line for line in lines if not line.lstrip().startswith("--")).strip()
+    return "\n".join(line for line in _lines(path) if not line.lstrip().startswith("--")).strip()
 
 
 def _part(found: re.Match[str]) -> str:
@@ -42,6 +50,14 @@ def _part(found: re.Match[str]) -> str:
 
 @cache
 def statement(name: str, segment: int | None = None, *, table: str = "") -> LiteralString:
+    """Return what is sent for `name`.sql: its text, or a call of the function that has this text."""
+    if BY_FUNCTION and (function := function_of(name)) is not None:
+        return function.call(segment)
+    return text_of(name, segment, table=table)
+
+
+@cache
+def text_of(name: str, segment: int | None = None, *, table: str = "") -> LiteralString:
     """Return the text of `name`.sql without its comments (psycopg caches only short texts)."""
     text = re.sub(r"\{(\w+)\}", _part, _text(f"{name}.sql"))
     text = text.replace("{of}", "" if segment is None else f"_{segment}")
@@ -66,6 +82,24 @@ def numbered(text: LiteralString) -> tuple[bytes, tuple[str, ...]]:
     order = tuple(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
     raw = re.sub(r"%\((\w+)\)s", lambda found: f"${order.index(found[1]) + 1}", text)
     return raw.replace("%%", "%").encode(), order
+
+
+@cache
+def function_of(name: str) -> Function | None:
+    """Return the function that `name`.sql is, too, if it is one."""
+    header = (line.removeprefix("-- ") for line in _lines(f"{name}.sql") if line.startswith("--"))
+    return declared(" ".join(header))
+
+
+def function_files() -> dict[str, str]:
+    """Return of each statement that is a function, too, what creates it for all segments that it has."""
+    found = {name: function for name in names() if (function := function_of(name)) is not None}
+    return {name: "\n\n".join(_created(name, function)) for name, function in found.items()}
+
+
+def _created(name: str, function: Function) -> list[str]:
+    segments = range(SEGMENTS) if "{segment}" in "".join(_lines(f"{name}.sql")) else (None,)
+    return [function.create(text_of(name, segment), segment, BY_INDEX) for segment in segments]
 
 
 def names() -> list[str]:

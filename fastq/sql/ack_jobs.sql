@@ -1,5 +1,6 @@
 -- Mark single jobs of leases as done, so that a crash does not repeat them while a slow neighbour keeps the lease.
 -- `leases` and `ords` are parallel. Returns the leases that were still ours.
+-- Function: ack_jobs(shard int4, worker int8, leases int8[], ords int2[]) returns (id int8).
 -- Locks: lease rows by update. Index: lease_pkey. Caller: protocol.ack.
 update fastq.lease l
 set done = l.done || m.ords

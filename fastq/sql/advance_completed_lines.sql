@@ -1,5 +1,6 @@
 -- Let the lines go on whose heads completed in their own transactions, in leases of a worker that is being reaped, and
 -- were not settled; returns how many did.
+-- Function: advance_completed_lines(shard int4, worker int8) returns (advanced int8).
 -- Locks: head rows for no key update; of lines that run empty, for update skip locked (the caller holds the leases).
 -- Index: lease scan, progress_pkey, head_job. Caller: protocol.ordered.
 with taken as materialized (

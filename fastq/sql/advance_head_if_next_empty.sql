@@ -1,6 +1,7 @@
 -- Send new jobs to the next segment once the head has grown to `bytes`, if that one has been emptied and truncated.
 -- Its packets count too, and so do large payloads, which stand beside a table in its toast table.
 -- Only an optimisation: a producer with an old head in mind loses nothing, claims look at every segment.
+-- Function: advance_head(shard int4, bytes numeric) returns (head int2).
 -- Locks: the ring row by update. Index: ring_pkey. Caller: protocol.rotate.
 update fastq.ring r
 set head = (r.head + 1) %% 4, rotated_at = now()

@@ -2,6 +2,10 @@
 -- place in `lows`, in the order of `groups`, up to `rows` rows in all. Each packed job carries its group, and their lease's
 -- own is empty.
 -- Fence, paused queues, packets, acks: as there.
+-- Function: claim_jobs_of_groups(shard int4, worker int8, lease int8, queue text, priority int2, groups text[], lows int8[],
+-- share int8, limit int8, most int8, rows int8, acks int8[], hot text[], known text[], max_bytes int8, packet_bytes int4)
+-- returns (id int8, batch bytea, packet int8, first int8, jobs int2, task text, enqueued_ms int8, meta text, group_key text,
+-- hi int8, acked int8[], alive bool, rows int8, more bool).
 -- Locks: worker row key share; ready rows for update skip locked; lease, packet and progress rows by delete.
 -- Index: ready_{segment}_pkey, once per group, packet_*_pkey. Caller: protocol.claim.
 with alive as materialized (

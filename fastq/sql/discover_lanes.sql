@@ -2,6 +2,8 @@
 -- queue and priority from `from_queue` on, and of each up to `limit` groups from `from_group` on (null: none there).
 -- A loose index scan: one probe per lane. Queues in `exclude` and jobs that are not `wanted` do not count.
 -- Run over all segments at once: `over_segments`. See discover_lanes_of_queues for workers with a list of queues.
+-- Function: discover_lanes(shard int4, from_queue text, from_group text, exclude text[], hot text[], known text[], limit
+-- int8) returns (segment int4, queue text, priority int2, group_key text, pos int8, paused bool).
 -- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.discover.
 with recursive line as (
   (select r.queue, r.priority, r.group_key, r.pos from fastq.ready_{segment} r

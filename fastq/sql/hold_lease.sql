@@ -1,4 +1,5 @@
 -- Keep a lease from being deleted or reaped until this transaction ends; no row when it is gone, or the job is done.
+-- Function: hold_lease(shard int4, lease int8, ord int2) returns (id int8).
 -- Locks: the lease row key share (an ack of its neighbours goes on, a reaper waits). Index: lease_pkey, progress_pkey.
 -- Caller: protocol.completion.
 select l.id from fastq.lease l

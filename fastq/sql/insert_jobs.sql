@@ -3,6 +3,7 @@
 -- Returns the first position; the others follow it in the order of the lines.
 -- `ring`: with the doorbell of the fleet, which then needs no statement of its own; but NOTIFY holds a cluster-wide lock to the
 -- end of the commit, so that a producer rings seldom.
+-- Function: put_jobs(shard int4, lines text, ring bool) returns (base int8, rung text).
 -- Locks: the notify lock, with `ring`. Index: ready_*_pkey by insert. Caller: protocol.enqueue.
 with place as materialized (
   select nextval('fastq.pos') as base, r.head from fastq.ring r where r.shard = %(shard)s
@@ -14,4 +15,4 @@ put as (
          split_part(l.line, E'\t', 6)::json
   from place p cross join lateral string_to_table(%(lines)s, E'\n') with ordinality as l(line, n)
 )
-select p.base, case when %(ring)s then pg_notify('fastq', '') end from place p
+select p.base, case when %(ring)s then pg_notify('fastq', '')::text end as rung from place p

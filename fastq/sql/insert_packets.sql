@@ -4,6 +4,7 @@
 -- Returns the first position; the others follow it in the order of the lines.
 -- `ring`: with the doorbell of the fleet, which then needs no statement of its own; but NOTIFY holds a cluster-wide lock to the
 -- end of the commit, so that a producer rings seldom.
+-- Function: put_packets(shard int4, lines text, ring bool) returns (base int8, rung text).
 -- Locks: the notify lock, with `ring`. Index: ready_*_pkey, packet_*_pkey by insert. Caller: protocol.enqueue.
 with place as materialized (
   select nextval('fastq.pos') as base, r.head from fastq.ring r where r.shard = %(shard)s
@@ -24,4 +25,4 @@ put as (
          case when l.jobs is not null then l.pos end, case when l.jobs is null then l.f[7]::json else '{}' end
   from line l
 )
-select p.base, case when %(ring)s then pg_notify('fastq', '') end from place p
+select p.base, case when %(ring)s then pg_notify('fastq', '')::text end as rung from place p

@@ -5,6 +5,8 @@
 -- Of a `run_at` of infinity PostgreSQL subtracts nothing before version 17: nobody waits for longer than a day.
 -- Looks from `since` on, which keeps it off the dead entries of what was promoted when vacuum cannot run; `mark` is the next
 -- `since`, a second back, because a row can be committed after its time. Callers look from -infinity now and then.
+-- Function: promote_due_jobs(shard int4, since timestamptz, limit int8) returns (promoted int8, next_due_s float8, mark
+-- text, quick text).
 -- Locks: scheduled rows for update skip locked. Index: scheduled_due. Caller: protocol.upkeep.
 with due as materialized (
   select s.ctid as place from fastq.scheduled s
@@ -26,7 +28,7 @@ put as (
   select coalesce((select r.head from fastq.ring r where r.shard = %(shard)s), 0), %(shard)s, m.priority, m.attempt, m.id, m.enqueued_ms, m.queue, m.group_key, m.task, m.payload, m.meta, m.jobs,
          m.packet
   from moved m
-  order by m.run_at
+  order by m.run_at, m.id
 )
 select (select coalesce(sum(coalesce(m.jobs, 1)), 0) from moved m) as promoted,
        (select extract(epoch from least(s.run_at, now() + interval '1 day') - now())::float8 from fastq.scheduled s

@@ -9,6 +9,9 @@
 -- `anew`: it is kept under a new id, since another job has its own.
 -- A job that `frees` gives its unique key back, unless it is held for a time; a key that somebody else is at is left to them.
 -- `advances`: the job is ordered, and whether its line goes on then; it does in any case when the job completed.
+-- Function: settle_jobs(shard int4, worker int8, lease int8[], ord int2[], goes text[], state text[], delay_s float8[],
+-- attempt int2[], meta text[], keep_s float8[], task text[], payload text[], result text[], frees bool[], advances bool[],
+-- anew bool[], recalls bool[], ran_ms int8[]) returns (lease int8, ord int2, durable text, advanced bool).
 -- Locks: lease rows for no key update, in order of id (a handler's open transaction holds them key share); then head rows;
 -- unique_key rows for update skip locked. Index: lease_pkey, progress_pkey, unique_key_job. Caller: protocol.settle.
 with item as materialized (

@@ -131,7 +131,7 @@ class Caller:
         began: float | None,
     ) -> None:
         for key, row in pairs:
-            error_of_item = items[key].verdict.error or error
+            error_of_item = items[key].outcome.error or error
             if error_of_item is not None:
                 self._attempts.raised(batch, key, row, error_of_item, began)
             elif self._attempts.returned(batch, key, row, None, began):

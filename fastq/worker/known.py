@@ -14,7 +14,7 @@ HOT = 8
 """So many names are compared before the others are looked up."""
 
 LOOK_EVERY_S = 10.0
-TOLD_MOST = 200
+MOST_REPORTED = 200
 
 
 class Known:
@@ -23,7 +23,7 @@ class Known:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = sorted(names)
         self._hot = self._names[:HOT]
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._look_at = 0.0
 
     @property
@@ -38,13 +38,13 @@ class Known:
 
     def look_is_due(self) -> bool:
         """Tell whether it is time to look for jobs of other tasks."""
-        if (due := monotonic() >= self._look_at) and len(self._told) < TOLD_MOST:
+        if (due := monotonic() >= self._look_at) and len(self._reported) < MOST_REPORTED:
             self._look_at = monotonic() + LOOK_EVERY_S
-        return due and len(self._told) < TOLD_MOST
+        return due and len(self._reported) < MOST_REPORTED
 
     def tell(self, tasks: Iterable[str]) -> None:
         """Say once of each task of others that its jobs stay where they are."""
-        for task in set(tasks) - self._told:
-            if len(self._told) < TOLD_MOST:
-                self._told.add(task)
+        for task in set(tasks) - self._reported:
+            if len(self._reported) < MOST_REPORTED:
+                self._reported.add(task)
                 log.warning("this app has no task %r; its jobs are left to workers that know it", task)

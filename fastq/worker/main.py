@@ -188,7 +188,7 @@ class WorkerLife:
         """Run the core loops; whichever ends first decides: a drain, a burst that ran dry, or a crash."""
         claiming = asyncio.create_task(claimer.run(), name="fastq-claimer")
         writing = asyncio.create_task(ledger.run(), name="fastq-ledger")
-        draining = asyncio.create_task(self._told_to_leave(), name="fastq-drain")
+        draining = asyncio.create_task(self._asked_to_leave(), name="fastq-drain")
         try:
             await asyncio.wait({claiming, writing, draining}, return_when=asyncio.FIRST_COMPLETED)
             for core in (claiming, writing):
@@ -206,7 +206,7 @@ class WorkerLife:
                 task.cancel()
             await asyncio.gather(claiming, writing, draining, return_exceptions=True)
 
-    async def _told_to_leave(self) -> None:
+    async def _asked_to_leave(self) -> None:
         """Return when a signal, the supervisor's death or this process's size says that it is time to go."""
         limit = self._config.max_memory_bytes
         if limit is None:

@@ -40,7 +40,7 @@ class Running:
         if batch is None:
             return
         if (item := self._caller.running.get(key)) is not None:
-            item.verdict.cancelled = self._attempts.cancel(batch, key, None) or item.cancelled
+            item.outcome.cancelled = self._attempts.cancel(batch, key, None) or item.cancelled
             return
         number = next((place for place, running in enumerate(self._cell.running) if abs(running) == key), None)
         if not self._attempts.cancel(batch, key, number):

@@ -17,7 +17,7 @@ import pytest
 from psycopg import conninfo
 from psycopg.errors import InsufficientPrivilege
 
-from fastq.sql import statement
+from fastq.sql import text_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "roles.md"
 
@@ -114,5 +114,5 @@ def refused(dsn: str, sql: str) -> bool:
 
 def planned(name: str) -> str:
     """Return a statement that has the server check its rights without running it; all its parameters are null."""
-    text = re.sub(r"%\((\w+)\)s", "null", statement(name, 0, table="ready_0")).replace("%%", "%")
+    text = re.sub(r"%\((\w+)\)s", "null", text_of(name, 0, table="ready_0")).replace("%%", "%")
     return text if re.match(r"lock|truncate|select nextval", text) else f"explain {text}"

@@ -14,7 +14,7 @@ from psycopg import conninfo
 from fastq.protocol.claim import Lane
 from fastq.protocol.stretches import BEYOND_ALL, again, beyond
 from fastq.protocol.stretches import params as params_of
-from fastq.sql import over_segments, statement
+from fastq.sql import SEGMENTS, text_of
 from fastq.worker.main import SETUP
 
 pytestmark = pytest.mark.protocol
@@ -121,6 +121,11 @@ def check(plan: list[dict[str, Any]], table: str, *, most_rows: int, most_pages:
     assert not [node for node in plan if "Sort" in node["Node Type"] and node["Actual Rows"] > BATCH]
 
 
+def all_segments(name: str) -> str:
+    """Return the text of a statement for all segments at once, as `fastq.sql.over_segments` joins them."""
+    return "\nunion all\n".join(f"({text_of(name, segment)})" for segment in range(SEGMENTS))
+
+
 def array(values: list[Any]) -> str:
     """Return an array as a literal's text."""
     return "{" + ",".join("null" if value is None else f'"{value}"' for value in values) + "}"
@@ -158,7 +163,7 @@ def test_claim(
 ) -> None:
     """A claim reads as many rows as it takes, out of the index from `low` on, with the plan made for any parameters."""
     params = CLAIM | {"queue": queue, "group_key": group, "low": low, "acks": "{11,13,15}"}
-    plan = explain(large, statement("claim_jobs_if_worker_lives", 0), params, mode)
+    plan = explain(large, text_of("claim_jobs_if_worker_lives", 0), params, mode)
     check(plan, "ready_0", most_rows=rows, most_pages=pages)
     check(plan, "lease_0", most_rows=5)
     assert any(node["Actual Rows"] == rows for node in plan if node.get("Relation Name") == "ready_0")
@@ -178,7 +183,7 @@ def test_claim(
 def test_claim_of_groups(large: psycopg.Connection[Any], mode: str) -> None:
     """A claim of many groups reads of each what it takes, out of the index from the group's mark on."""
     groups = {"groups": "{" + ",".join(f"g{n}" for n in (1, 11, 21, 31)) + "}", "lows": "{0,500,0,119000}", "share": 50}
-    text = statement("claim_jobs_of_groups_if_worker_lives", 0)
+    text = text_of("claim_jobs_of_groups_if_worker_lives", 0)
     plan = explain(large, text, {**CLAIM, **groups, "limit": 200}, mode)
     check(plan, "ready_0", most_rows=200)
     conditions = [
@@ -197,15 +202,15 @@ def test_claim_of_groups(large: psycopg.Connection[Any], mode: str) -> None:
 def test_acks_on_the_way(large: psycopg.Connection[Any], mode: str) -> None:
     """Leases are found by their ids, or between them, also where there are thousands."""
     params = {"shard": 0, "worker": 1, "acks": "{11,13,15}"}
-    check(explain(large, statement("ack_leases"), params, mode), "lease_0", most_rows=5)
+    check(explain(large, text_of("ack_leases"), params, mode), "lease_0", most_rows=5)
     params = {"shard": 0, "worker": 1, "leases": "{11,13,15}", "ords": "{0,0,0}"}
-    check(explain(large, statement("ack_jobs"), params, mode), "lease_0", most_rows=5)
+    check(explain(large, text_of("ack_jobs"), params, mode), "lease_0", most_rows=5)
 
 
 @MODES
 def test_discover(large: psycopg.Connection[Any], mode: str) -> None:
     """One probe per lane: as many rows are read as there are lanes."""
-    plan = explain(large, over_segments("discover_lanes"), DISCOVER, mode)
+    plan = explain(large, all_segments("discover_lanes"), DISCOVER, mode)
     check(plan, "ready_0", most_rows=200)
 
 
@@ -213,7 +218,7 @@ def test_discover(large: psycopg.Connection[Any], mode: str) -> None:
 def test_discover_of_queues(large: psycopg.Connection[Any], mode: str) -> None:
     """The same for workers with a list of queues."""
     params = {"shard": 0, "hot": "{t}", "known": "{u}", "queues": "{default,q100,none}", "limit": 256, "from_group": ""}
-    check(explain(large, over_segments("discover_lanes_of_queues"), params, mode), "ready_0", most_rows=20)
+    check(explain(large, all_segments("discover_lanes_of_queues"), params, mode), "ready_0", most_rows=20)
 
 
 def group(key: str, segment: int = 0) -> Lane:
@@ -234,13 +239,13 @@ def test_discover_beyond(large: psycopg.Connection[Any], mode: str) -> None:
         "known": "{u}",
         **{name: array(values) for name, values in params_of(stretches).items()},
     }
-    check(explain(large, over_segments("discover_beyond"), params, mode), "ready_0", most_rows=len(stretches))
+    check(explain(large, all_segments("discover_beyond"), params, mode), "ready_0", most_rows=len(stretches))
 
 
 @MODES
 def test_promote(large: psycopg.Connection[Any], mode: str) -> None:
     """Promotion reads the due jobs that it moves, and one that is next."""
-    plan = explain(large, statement("promote_due_jobs"), {"shard": 0, "limit": 100, "since": "-infinity"}, mode)
+    plan = explain(large, text_of("promote_due_jobs"), {"shard": 0, "limit": 100, "since": "-infinity"}, mode)
     check(plan, "scheduled", most_rows=100)
 
 
@@ -267,7 +272,7 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
         "recalls": "{false}",
         "ran_ms": "{null}",
     }
-    plan = explain(large, statement("settle_jobs_if_leased"), params, mode)
+    plan = explain(large, text_of("settle_jobs_if_leased"), params, mode)
     check(plan, "lease_0", most_rows=1)
     check(plan, "unique_key", most_rows=1)
 
@@ -277,13 +282,13 @@ def test_settle(large: psycopg.Connection[Any], mode: str) -> None:
 def test_free_a_key(large: psycopg.Connection[Any], mode: str, name: str) -> None:
     """A key is found by its job."""
     params = {"shard": 0, "worker": 1, "lease": 50, "ord": 0, "job": 77}
-    check(explain(large, statement(name), params, mode), "unique_key", most_rows=1)
+    check(explain(large, text_of(name), params, mode), "unique_key", most_rows=1)
 
 
 @MODES
 def test_sweep_keys(large: psycopg.Connection[Any], mode: str) -> None:
     """The sweep reads one page of keys, and looks for each job by keys."""
-    plan = explain(large, statement("sweep_orphaned_keys"), {"shard": 0, "after": "k", "limit": 100}, mode)
+    plan = explain(large, text_of("sweep_orphaned_keys"), {"shard": 0, "after": "k", "limit": 100}, mode)
     for table, most in (("unique_key", 100), ("scheduled", 100), ("ready_0", 100)):
         check(plan, table, most_rows=most)
 
@@ -318,6 +323,6 @@ def test_a_plan_from_when_the_table_was_empty(db: psycopg.Connection[Any], name:
             "insert into fastq.scheduled (shard, run_at, task) select 0, now(), 't' from generate_series(1, 50000)"
         )
 
-    plan = explain(db, statement(name, 0), params, mode, between=fill)
+    plan = explain(db, text_of(name, 0), params, mode, between=fill)
     check(plan, table, most_rows=501)
     assert any(node["Actual Rows"] == 500 for node in plan if node.get("Relation Name") == table) or "lanes" in name

@@ -12,7 +12,7 @@ from scene import DEADLINE_S, Conn, ask, hire, ids_of, jobs_of, past_the_door, s
 
 from fastq.postgres.link import Link
 from fastq.protocol import upkeep
-from fastq.sql import BY_INDEX, statement
+from fastq.sql import BY_INDEX, text_of
 from fastq.steward.duty import Duties
 from fastq.steward.leader import Leader
 from fastq.steward.promoter import Promoter
@@ -214,7 +214,7 @@ async def test_what_vacuum_cannot_remove_is_not_walked_again(conn: Conn, other: 
             pass
 
         async def pages(since: str) -> int:
-            text = statement("promote_due_jobs").replace("%(shard)s", "0").replace("%(limit)s", "100")
+            text = text_of("promote_due_jobs").replace("%(shard)s", "0").replace("%(limit)s", "100")
             text = text.replace("%(since)s", f"'{since}'")
             await conn.execute(BY_INDEX)
             ((found,),) = await ask(conn, f"explain (analyze, buffers, format json) {text}")

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from fastq.sql import SEGMENTS, names, statement
+from fastq.sql import SEGMENTS, names, text_of
 
 pytestmark = pytest.mark.protocol
 
@@ -49,7 +49,7 @@ def hot_statements() -> list[Any]:
 @pytest.mark.parametrize("name", hot_statements())
 def test_every_table_is_kept_to_one_shard(name: str) -> None:
     """Wherever a hot table is named, its shard is, by equality with the parameter; rows are inserted with a shard."""
-    text = statement(name, 0)
+    text = text_of(name, 0)
     for table, alias in READ.findall(text):
         shard = re.compile(rf"\b{alias}\.shard = %\(shard\)s") if alias and alias != "where" else None
         assert shard is not None, f"{name} names {table} without an alias"
@@ -221,7 +221,7 @@ def test_each_statement_touches_one_partition(partitioned: psycopg.Connection[An
         if name in WHOLE_TABLES | EVERY_SLOT or name.startswith("survey_"):
             continue
         values = VALUES | SINGLE.get(name, {})
-        text = re.sub(r"%\((\w+)\)s", lambda m, v=values: v.get(m[1], "'q'"), statement(name, 0)).replace("%%", "%")
+        text = re.sub(r"%\((\w+)\)s", lambda m, v=values: v.get(m[1], "'q'"), text_of(name, 0)).replace("%%", "%")
         ((plan,),) = partitioned.execute(f"explain (format json) {text}".encode()).fetchall()
         if re.search(r'"Relation Name": "\w+_s1"', json.dumps(plan)):
             strays.append(name)

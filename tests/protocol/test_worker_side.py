@@ -12,7 +12,7 @@ from fastq.postgres.link import Link
 from fastq.protocol import claim
 from fastq.protocol.claim import Lane
 from fastq.worker.claimer import Fenced
-from fastq.worker.known import TOLD_MOST
+from fastq.worker.known import MOST_REPORTED
 
 pytestmark = pytest.mark.protocol
 
@@ -172,7 +172,7 @@ async def test_jobs_of_unknown_tasks_are_never_claimed(rig: Rig, conn: Conn, cap
     assert await ask(conn, "select count(*) from fastq.ready") == [(1000,)]
     assert await ask(conn, "select count(*) from fastq.lease") == [(1,)]
     told = [record.getMessage() for record in caplog.records if "this app has no task" in record.getMessage()]
-    assert len(told) == len(set(told)) == TOLD_MOST
+    assert len(told) == len(set(told)) == MOST_REPORTED
 
 
 async def test_a_doorbell_does_not_open_a_paused_queue(rig: Rig, conn: Conn) -> None:

@@ -95,7 +95,7 @@ def test_plainer_and_plainer() -> None:
     """First what the job holds and its arguments are kept, at last neither is, nor the job's id; the reason always."""
     tried = decide(ValueError("no"))
     tried = replace(tried, meta={**(tried.meta or {}), "unique": ["k", "finished"], "ordered": "skip"})
-    plain, loose, bare = plainer(tried, ZeroDivisionError("why"))
+    plain, loose, bare = plainer(tried, "why")
     assert [form.payload for form in (plain, loose, bare)] == [None, None, "null"]
     assert [form.anew for form in (plain, loose, bare)] == [False, False, True]
     assert [sorted(form.meta or ()) for form in (plain, loose)] == [["errors", "ordered", "unique"], ["errors"]]
@@ -119,7 +119,7 @@ def test_plainer_and_plainer() -> None:
 )
 def test_it_says_what_could_not_be_written(end: End, says: str) -> None:
     """A reader learns what the job had done."""
-    form = next(plainer(conclude(job(), end, replace(POLICY, keep_s=60)), ValueError("why")))
+    form = next(plainer(conclude(job(), end, replace(POLICY, keep_s=60)), "why"))
     assert form.meta is not None
     assert form.meta["errors"][-1]["message"] == says
 
@@ -127,7 +127,7 @@ def test_it_says_what_could_not_be_written(end: End, says: str) -> None:
 def test_a_success_that_cannot_be_written_stays_one() -> None:
     """Where nothing is kept, what the job holds is left to the steward, and it is done."""
     tried = conclude(job(0, {"unique": ["k", "finished"]}), Succeeded())
-    (form,) = plainer(tried, ValueError("why"))
+    (form,) = plainer(tried, "why")
     assert (form.goes, form.meta) == ("done", None)
 
 
