@@ -2,6 +2,8 @@
 
     python -m benchmarks.in_turn ../old . --scenario throughput --scenario latency --rounds 4 --output bench_results
 
+One checkout can be measured against itself with another environment: `--new-env FASTQ_FUNCTIONS=1`.
+
 Each checkout runs `.venv/bin/python -m fastq bench SCENARIO --json --repeat 1 …` with FASTQ_HOME of its own, so that
 each has its own embedded server, started before the first round. Odd rounds begin with the other checkout. The ratio
 is the median of the rounds' ratios, new to old: what the machine does meanwhile happens to both.
@@ -37,8 +39,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("new", type=Path, help="another")
     parser.add_argument("--scenario", action="append", choices=sorted(FIGURES), required=True)
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--new-env", action="append", default=[], metavar="NAME=VALUE", help="for the new one alone")
     parser.add_argument("--output", type=Path, help="write <date>-<commit>-in-turn-SCENARIO.json there")
     given, given.rest = parser.parse_known_args()
+    given.new_env = dict(pair.split("=", 1) for pair in given.new_env)
     return given
 
 
@@ -50,13 +54,13 @@ def commit(checkout: Path) -> str:
     return name.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def run(checkout: Path, home: Path, arguments: list[str]) -> str:
+def run(checkout: Path, home: Path, arguments: list[str], extra: dict[str, str]) -> str:
     """Run `python -m fastq ARGUMENTS` of that checkout; return what it printed."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     ran = subprocess.run(
         [checkout.resolve() / ".venv/bin/python", "-m", "fastq", *arguments],
         cwd=checkout,
-        env={**environment, "FASTQ_HOME": str(home)},
+        env={**environment, **extra, "FASTQ_HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
@@ -80,9 +84,9 @@ def in_turn(scenario: str, given: argparse.Namespace, homes: tuple[Path, Path]) 
     arguments = ["bench", scenario, "--json", "--repeat", "1", *given.rest]
     found: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for number in range(given.rounds):
-        sides = [(given.old, homes[0]), (given.new, homes[1])]
+        sides = [(given.old, homes[0], {}), (given.new, homes[1], given.new_env)]
         order = sides if number % 2 == 0 else sides[::-1]
-        said = [json.loads(run(*side, arguments)) for side in order]
+        said = [json.loads(run(checkout, home, arguments, extra)) for checkout, home, extra in order]
         old, new = said if number % 2 == 0 else said[::-1]
         found.append((old, new))
         shown = (f"{name} {old[name]:,} → {new[name]:,}" for name in FIGURES[scenario] if name in old and name in new)
@@ -91,6 +95,7 @@ def in_turn(scenario: str, given: argparse.Namespace, homes: tuple[Path, Path]) 
     print(f"{scenario}: new to old {ratio}", flush=True)
     if given.output is not None:
         kept: dict[str, Any] = {"scenario": f"in-turn-{scenario}", "old": commit(given.old), "new": commit(given.new)}
+        kept |= {"new_env": given.new_env} if given.new_env else {}
         kept |= {"ratio_new_to_old": ratio, "rounds": given.rounds, "command": f"fastq {' '.join(arguments)}"}
         kept |= {name: found[0][1][name] for name in CONDITIONS}
         print(f"wrote {result.save({**kept, 'samples': found}, given.output)}", flush=True)
@@ -104,7 +109,7 @@ def main() -> None:
         homes = Path(directory, "old"), Path(directory, "new")
         for checkout, home in zip((given.old, given.new), homes, strict=True):
             home.mkdir()
-            run(checkout, home, ["migrate"])
+            run(checkout, home, ["migrate"], {})
         for scenario in given.scenario:
             in_turn(scenario, given, homes)
 

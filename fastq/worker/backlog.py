@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from fastq.ends.settlement import LeasedJob
 from fastq.protocol.packed import Row
 from fastq.worker.batch import Batch
 from fastq.worker.batches import Call, calls_of
+from fastq.worker.packet import PacketBatch
 
 Suspect = tuple[Batch, int, Row]
 """A job that ran when a worker died; key and row as slots take them."""
@@ -20,17 +22,23 @@ class Backlog:
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self.sizes = sizes
         self.batches: deque[Batch] = deque()
+        self.threaded: deque[PacketBatch] = deque()
         self.calls: deque[Call] = deque()
         self.suspects: deque[Suspect] = deque()
 
     def __bool__(self) -> bool:
-        return bool(self.suspects or self.batches or self.calls)
+        return bool(self.suspects or self.batches or self.threaded or self.calls)
 
     @property
     def jobs(self) -> int:
         """How many jobs wait."""
         in_calls = sum(len(call.pairs) for call in self.calls) if self.calls else 0
-        return sum(batch.waiting for batch in self.batches) + len(self.suspects) + in_calls
+        in_batches = sum(batch.waiting for batch in chain(self.batches, self.threaded))
+        return in_batches + len(self.suspects) + in_calls
+
+    def add_threaded(self, batch: PacketBatch) -> None:
+        """Queue a packet whose jobs are for threads."""
+        self.threaded.append(batch)
 
     def add(self, batch: Batch) -> None:
         """Queue a batch; suspects, and jobs of batch handlers, are taken out of it."""
@@ -42,14 +50,16 @@ class Backlog:
 
     def served(self, batch: Batch) -> None:
         """Let a batch go of which slots have taken all."""
-        if self.batches and self.batches[0] is batch and not batch.waiting:
-            self.batches.popleft()
+        for batches in (self.batches, self.threaded):
+            if batches and batches[0] is batch and not batch.waiting:
+                batches.popleft()
 
     def take_all(self) -> Iterator[tuple[Batch, LeasedJob]]:
         """Take everything out."""
-        while self.batches:
-            batch = self.batches.popleft()
-            yield from ((batch, job) for job in batch.take_rest())
+        for batches in (self.batches, self.threaded):
+            while batches:
+                batch = batches.popleft()
+                yield from ((batch, job) for job in batch.take_rest())
         while self.suspects:
             batch, key, row = self.suspects.popleft()
             yield batch, batch.job(key, row)

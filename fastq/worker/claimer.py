@@ -125,7 +125,7 @@ class Claimer:
         if standing is Standing.GONE:
             raise Fenced(f"worker {self._worker} was given up by the fleet")
         if standing is Standing.IN_TIME:
-            self._executor.trust()
+            self._executor.resume()
         else:
             await asyncio.sleep(_CONFIRM_AGAIN_S)
 

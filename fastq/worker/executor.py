@@ -12,7 +12,7 @@ import contextvars
 import logging
 import os
 from collections.abc import Callable, Iterator
-from enum import Enum
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -27,8 +27,10 @@ from fastq.worker.attempts import Attempts
 from fastq.worker.backlog import Backlog
 from fastq.worker.batch import Batch
 from fastq.worker.batches import Call, Caller
+from fastq.worker.hops import Hops
 from fastq.worker.known import Known
 from fastq.worker.ledger import Ledger
+from fastq.worker.mode import Mode
 from fastq.worker.packet import PacketBatch
 from fastq.worker.runner import Runner
 from fastq.worker.running import Running
@@ -37,19 +39,6 @@ from fastq.worker.threads import Threads
 from fastq.worker.turn import Turn
 
 log = logging.getLogger("fastq.worker")
-
-
-class Mode(Enum):
-    """What an executor may start.
-
-    OPEN ◄──► APART ◄──► DOUBTED ──► CLOSING ──► FORKED      each may be skipped; nothing comes back from the last two
-    """
-
-    OPEN = "any job"
-    APART = "one suspect, and nothing beside it"
-    DOUBTED = "nothing: this process stood still, and others may have its jobs by now"
-    CLOSING = "nothing: it is about to end"
-    FORKED = "nothing: it is the child of a handler's fork, and no second worker"
 
 
 class Executor:
@@ -68,8 +57,10 @@ class Executor:
         self._ledger = ledger
         self._backlog = Backlog({name: runner.batch for name, runner in runners.items() if runner.batch})
         self._caller = Caller(self._attempts, threads=threads, cell=cell, ledger=ledger)
+        self._hops = Hops(self._attempts, threads=threads, cell=cell, ledger=ledger)
         self.running = Running(cell, ledger=ledger, attempts=self._attempts, caller=self._caller)
         self._slots = Slots(concurrency, self._serve, self.running, self._goes_on)
+        threads.on_more = self._slots.wake_one
         self._turn = Turn()
         self._all_sync = bool(runners) and not any(r.is_async for r in runners.values())
         self.mode = Mode.OPEN
@@ -125,7 +116,10 @@ class Executor:
 
     def feed(self, batch: Batch) -> None:
         """Queue a batch and see to it that a slot looks at it."""
-        self._backlog.add(batch)
+        if isinstance(batch, PacketBatch) and not self._runners[batch.task].is_async:
+            self._backlog.add_threaded(batch)
+        else:
+            self._backlog.add(batch)
         if self._backlog.suspects and self.mode is Mode.OPEN:
             self._become(Mode.APART)
         self._slots.wake_one()
@@ -139,8 +133,8 @@ class Executor:
         if mode is Mode.FORKED or self.mode not in (Mode.CLOSING, Mode.FORKED):
             self.mode = mode
 
-    def _resume(self) -> None:
-        """Start again what may be started."""
+    def resume(self) -> None:
+        """Start again what may be started: the suspect has ended, or what waits here is still ours."""
         self._become(Mode.APART if self._backlog.suspects or self._suspect_runs else Mode.OPEN)
         if self._backlog:
             self._slots.wake_one()
@@ -163,6 +157,9 @@ class Executor:
                         return
                 elif self._backlog.calls:
                     if not await self._serve_call(number, self._backlog.calls.popleft()):
+                        return
+                elif self._backlog.threaded and self._threads.room:
+                    if not await self._serve_hop(number, self._backlog.threaded[0]):
                         return
                 elif self._backlog.batches:
                     batch = self._backlog.batches[0]
@@ -268,6 +265,17 @@ class Executor:
         running[number] = 0
         return True
 
+    async def _serve_hop(self, number: int, batch: PacketBatch) -> bool:
+        """Have a thread run jobs of a packet for a moment; False when this slot must not run another job."""
+        self._slots.wake_one()
+        me = asyncio.current_task()
+        assert me is not None
+        look, goes_on = partial(self.running.of, number), lambda: self.mode is Mode.OPEN
+        await self._hops.run(self._runners[batch.task], number, batch, look, goes_on)
+        self._backlog.served(batch)
+        self.on_room()
+        return not me.cancelling()
+
     async def _serve_call(self, number: int, call: Call) -> bool:
         """Run one call of a batch handler; False when this slot must not run another job."""
         self._slots.wake_one()
@@ -299,16 +307,12 @@ class Executor:
         finally:
             self._suspect_runs = False
             if self.mode is Mode.APART:
-                self._resume()
+                self.resume()
 
     def doubt(self) -> None:
-        """Start nothing more until `trust`: this process stood still, and others may have its jobs by now."""
+        """Start nothing more until `resume`: this process stood still, and others may have its jobs by now."""
         self._become(Mode.DOUBTED)
         self.on_room()
-
-    def trust(self) -> None:
-        """Go on: what is waiting here is still ours."""
-        self._resume()
 
     # -- the end
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Container, Sequence
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -48,18 +50,39 @@ def rows_of(packet: claim.Packet) -> tuple[list[Row], dict[int, str]]:
 class PacketBatch(Batch):
     """The jobs of one lease of a packet, decoded: slots take (key, arguments) pairs from `remaining`."""
 
-    __slots__ = ("_arguments", "_packet", "_payloads", "task")
+    __slots__ = ("_arguments", "_away", "_lock", "_packet", "_payloads", "task")
 
     def __init__(self, lane: Lane, packet: claim.Packet, arguments: Sequence[Any], claimed_at: float) -> None:
         super().__init__(lane, packet.lease, [], claimed_at)
         self._packet = packet
         self._payloads: list[Any] | None = None
+        self._lock = Lock()
+        self._away: set[int] = set()
         self._arguments = list(arguments)
         self.task = packet.task
         self.size = self.left = len(self._arguments)
         self._order = range(self.size)
         self._untaken = iter(self._arguments)
         self.remaining = enumerate(self._untaken, packet.lease << KEY_ORDINAL_BITS)
+
+    def take(self, taken: array[int]) -> tuple[int, Any] | None:
+        """Take one more job, and note it in `taken`; None if none is left. Any thread may: give them `back` then."""
+        with self._lock:
+            pair = next(self.remaining, None)
+            if pair is not None:
+                ordinal = split_key(pair[0])[1]
+                taken.append(ordinal)
+                self._away.add(ordinal)
+        return pair
+
+    def back(self, taken: array[int]) -> None:
+        """Note that a thread has told what became of the jobs that it took."""
+        self._away.difference_update(taken)
+
+    def newly_done(self, running: set[int]) -> list[int]:
+        """As of any batch; nothing is known yet of jobs that a thread has taken."""
+        with self._lock:
+            return [ordinal for ordinal in super().newly_done(running) if ordinal not in self._away]
 
     def row(self, ordinal: int) -> Row:
         """Return the job that stands at an ordinal, as a row."""

@@ -22,8 +22,8 @@ log = logging.getLogger("fastq.worker")
 class Runner:
     """A task made ready to run.
 
-    `fast` tells that the handler is a coroutine function that wants nothing but its payload: no context, no timeout,
-    no middleware. Then ``await fn(*astuple(open(payload)))`` is all there is to a run.
+    `plain` tells that the handler wants nothing but its payload: no context, no timeout, no middleware. Then
+    ``fn(*astuple(open(payload)))`` is all there is to a run, which is awaited if it is `fast`: a coroutine function.
     """
 
     __slots__ = (
@@ -37,6 +37,7 @@ class Runner:
         "keeps",
         "open",
         "open_many",
+        "plain",
         "policy",
         "soft_s",
         "task",
@@ -54,10 +55,11 @@ class Runner:
         for wanted in task.arguments.injected:
             if wanted.type is not Context and state is None:
                 raise UsageError(f"{task.name} wants a {wanted.type.__name__}, but the lifespan yielded nothing")
-        self.fast = task.is_async and task.arguments.by_place and task.timeouts == Timeouts() and not app.middlewares
+        self.plain = task.arguments.by_place and task.timeouts == Timeouts() and not app.middlewares
+        self.fast = self.plain and task.is_async
         self.batch = 0 if task.batching is None else task.batching.size
         self.keeps = task.policy.keep_s is not None
-        self.open_many = task.arguments.many_opener if self.fast else None
+        self.open_many = task.arguments.many_opener if self.plain else None
 
     def context(self, **job: Any) -> Context:
         """Return the context of one run."""

@@ -86,13 +86,19 @@ class Threads:
         self._woken = False
         self._started: list[threading.Thread] = []
         self.busy = 0
+        self.on_more: Callable[[], None] = lambda: None
+
+    @property
+    def room(self) -> bool:
+        """Whether a thread is free, or one job may wait for the next that is: so more threads are seen to be wanted."""
+        return self.busy <= self.limit
 
     @property
     def full(self) -> bool:
         """Whether more jobs wait for a thread than there are threads that take any."""
         return self.busy >= 2 * self.limit
 
-    async def run(self, work: Work, starts: Work) -> Any:
+    async def run(self, work: Work, starts: Work = lambda: None) -> Any:
         """Run `work` in a thread; `starts` is called there just before.
 
         Cancelled before it started, it never starts. A thread cannot be cancelled: after that, it runs to its end.
@@ -132,10 +138,12 @@ class Threads:
             self._meter = None
             return
         demand = self._meter.look([thread.native_id or 0 for thread in self._started])
-        waiting = self.busy > self.limit
+        waiting, before = self.busy > self.limit, self.limit
         self._let(threads_worth(self.limit, demand, waiting=waiting, least=self._least, most=self.size))
         while len(self._started) < min(self.limit, self.busy):
             self._start()
+        if self.limit > before:
+            self.on_more()
         self._loop.call_later(_LOOK_EVERY_S, self._look)
 
     def _let(self, limit: int) -> None:

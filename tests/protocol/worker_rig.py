@@ -40,7 +40,7 @@ class Hands:
         """Start nothing more."""
         self.doubted = True
 
-    def trust(self) -> None:
+    def resume(self) -> None:
         """Go on."""
         self.doubted = False
 
