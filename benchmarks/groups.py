@@ -56,17 +56,29 @@ def options() -> argparse.Namespace:
     parser.add_argument("--each", type=int, default=5, help="jobs per group")
     parser.add_argument("--tenant", type=int, default=500_000, help="jobs of the one big group; 0 leaves this part out")
     parser.add_argument("--lone", type=int, default=20, help="single jobs beside it")
-    parser.add_argument("--lines", type=int, default=500, help="ordered groups")
+    parser.add_argument("--lines", type=int, default=500, help="ordered groups; 0 leaves them out")
     parser.add_argument("--ordered", type=int, default=10_000, help="their jobs in all; one line alone has a twentieth")
+    parser.add_argument("--bulk", choices=("mixed", "sorted"), help="enqueue_many, instead of a row for each job")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-p", "--processes", type=int, default=2)
     parser.add_argument("--output", type=Path, help="write <date>-<commit>-groups.json there")
     return parser.parse_args()
 
 
-def fill(conn: Any, groups: int, each: int, prefix: str) -> None:
-    """Put jobs into a paused queue, the groups' jobs mixed; no prefix: all without a group."""
+def fill(conn: Any, groups: int, each: int, prefix: str, bulk: str | None = None) -> None:
+    """Put jobs into a paused queue, the groups' jobs mixed or sorted; no prefix: all without a group."""
     conn.execute("select fastq.pause(%s)", [QUEUE])
+    if bulk is not None:
+        of = [nothing.options(group_key=prefix and f"{prefix}{g}") for g in range(groups)]
+        jobs = groups * each
+        with fastq.App(conn.info.dsn) as producer:
+            started = time.monotonic()
+            spread = (n % groups if bulk == "mixed" else n // each for n in range(jobs))
+            producer.enqueue_many_sync(of[g].job() for g in spread)
+            print(f"enqueued {jobs / (time.monotonic() - started):,.0f}/s", end="; ", flush=True)
+        conn.execute("vacuum analyze fastq.ready")
+        conn.execute("checkpoint")
+        return
     conn.execute(
         "insert into fastq.ready (segment, shard, queue, group_key, task)"
         " select 0, 0, %s, case when %s = '' then '' else %s || g end, 'groups.nothing'"
@@ -142,10 +154,10 @@ def main() -> None:
             found: dict[str, float] = {}
             for name, prefix in (("plain_per_s", ""), ("groups_per_s", "g")):
                 with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
-                    fill(conn, given.groups, given.each, prefix)
+                    fill(conn, given.groups, given.each, prefix, given.bulk)
                     found[name] = drained_per_s(conn, dsn, given, given.groups * given.each)
             found["share"] = round(found["groups_per_s"] / found["plain_per_s"], 3)
-            for name, lines in (("one_line_per_s", 1), ("lines_per_s", given.lines)):
+            for name, lines in () if not given.lines else (("one_line_per_s", 1), ("lines_per_s", given.lines)):
                 with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
                     each = max(1, given.ordered // given.lines) if lines > 1 else given.ordered // 20
                     fill_lines(conn, dsn, lines, each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.rows import tuple_row
@@ -24,8 +24,7 @@ PACKET_JOBS = 500
 """Nor has it more jobs than this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """One line of jobs: claims take from one lane at a time, in order of position."""
 
     shard: int

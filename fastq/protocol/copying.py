@@ -9,7 +9,7 @@ from fastq.job_ids import JobIds
 from fastq.protocol import ordered, unique
 from fastq.protocol.asking import Copy, Request, Steps, Work
 from fastq.protocol.enqueue import Progress, insert_lines
-from fastq.protocol.packing import BEGINS, ENDS, Packer, blocks_for_chunk, ids_of
+from fastq.protocol.packing import BEGINS, ENDS, Packer, blocks_for_chunk, blocks_of, ids_of
 
 
 def put_jobs(specs: Iterable[JobSpec], packer: Packer, *, shard: int, progress: Progress | None = None) -> Work[JobIds]:
@@ -60,7 +60,7 @@ def _copy(stream: Iterator[JobSpec], packer: Packer, shard: int, progress: Progr
         yield ENDS
 
     while ahead:
-        params = {"shard": shard, "blocks": blocks_for_chunk(chunk)}
+        params = {"shard": shard, "blocks": max(blocks_for_chunk(chunk), blocks_of(ahead))}
         packer.begin(*(yield Request("take_positions", params, lambda rows: rows[0])))
         yield Copy(packer.packets_copy, packets())
         for command, rows in packer.leftovers():

@@ -1,7 +1,8 @@
 """Turns a stream of jobs into what COPY takes: packets, and the rows that stand for them or for single jobs. Pure.
 
-Neighbours of one task, in one lane, with the same options go into one packet. Jobs with something of their own, a
-unique key or an ordered line, need a statement of their own and are kept aside.
+Jobs of one task, in one lane, with the same options go into one packet, if they are near each other: where the stream
+is a mix of many lanes, it is looked at in wider windows. Jobs with something of their own, a unique key or an ordered
+line, need a statement of their own and are kept aside.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ FEW = 256
 
 HELD_BYTES = 4 * 1024 * 1024
 """A chunk ends when so much is held back for its later COPYs."""
+
+WIDEST = 64
+"""A window has at most so many blocks of jobs."""
+
+WINDOW_BYTES = 8 * 1024 * 1024
+"""About so much memory the payloads of a window may take."""
+
+THIN = 64
+"""Where fewer jobs than this go together, the next window is wider."""
 
 COPY_PACKETS = "copy fastq.packet_{} (shard, pos, jobs, payloads) from stdin with (format binary)"
 BEGINS = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -73,6 +83,7 @@ class Packer:
         self._later: list[bytes] = []
         self._places: dict[int, int] = {}
         self._held = 0
+        self._wide = 1
         self._size = self._together = together
         self.ids = JobIds()
         self.begins: set[tuple[str, str]] = set()
@@ -85,9 +96,9 @@ class Packer:
     # -- reading
 
     def read(self, stream: Iterator[JobSpec]) -> list[JobSpec]:
-        """Return the next specs, at most BLOCK."""
+        """Return the next specs: a window of them."""
         self.reading = True
-        specs = list(islice(stream, BLOCK))
+        specs = list(islice(stream, BLOCK * min(self._wide, len(self._blocks) or WIDEST)))
         self.reading = False
         return specs
 
@@ -122,7 +133,7 @@ class Packer:
         return COPY_PACKETS.format(self._head)
 
     def encode(self, specs: list[JobSpec]) -> bytes:
-        """Return the packets of at most BLOCK specs; keep their rows, and all others, for later."""
+        """Return the packets of a window; keep their rows, and all others, for later."""
         try:
             return self._encode(specs)
         except AttributeError:  # most likely something among them is no job, which is not looked for one by one
@@ -131,27 +142,48 @@ class Packer:
             raise
 
     def _encode(self, specs: list[JobSpec]) -> bytes:
-        first = pos = self._blocks.pop(0)
         task, options = specs[0].task, specs[0].options
         packets: list[bytes] = []
         kind = self._kind(task, options)
-        if kind.rows is not self._unique and all(s.options is options and s.task is task for s in specs):
-            self._put(kind, specs, pos, packets)
+        same = kind.rows is not self._unique and all(s.options is options and s.task is task for s in specs)
+        if same and len(specs) <= BLOCK:
+            first = self._blocks.pop(0)
+            self._put(kind, specs, first, packets)
             self.ids.add(range(first, first + len(specs)))
+            self._wide = 1
             return b"".join(packets)
-        ids = array("q", bytes(8 * len(specs)))
-        for kind, places in self._by_lane(specs):
+        ids, runs, held = array("q", bytes(8 * len(specs))), 0, self._held
+        for kind, pos, places in self._placed_by_lane(specs):
             mine = [specs[place] for place in places]
             if kind.rows is self._unique:
                 self._put_apart(kind, mine, pos)
                 self._places.update((pos + n, len(self.ids) + place) for n, place in enumerate(places))
             else:
                 self._put(kind, mine, pos, packets)
-            for place in places:
-                ids[place] = pos
-                pos += 1
-        self.ids.add(ids if list(ids) != list(range(first, pos)) else range(first, pos))
+                runs += 1
+            for id_, place in enumerate(places, pos):
+                ids[place] = id_
+        first = ids[0]
+        self.ids.add(ids if list(ids) != list(range(first, first + len(ids))) else range(first, first + len(ids)))
+        self._widen(len(specs), runs, sum(map(len, packets)) + self._held - held)
         return b"".join(packets)
+
+    def _widen(self, jobs: int, runs: int, size: int) -> None:
+        """Choose how many blocks the next window has, after one of so many jobs in so many runs and bytes."""
+        if jobs < THIN * runs:
+            self._wide = min(4 * self._wide, WIDEST, max(1, WINDOW_BYTES * jobs // max(1, size) // BLOCK))
+
+    def _placed_by_lane(self, specs: Sequence[JobSpec]) -> Iterator[tuple[_Kind, int, list[int]]]:
+        """As _by_lane, with the position of each run's first job; no run goes beyond its block."""
+        pos = left = 0
+        for kind, run in self._by_lane(specs):
+            places = run
+            while places:
+                if not left:
+                    pos, left = self._blocks.pop(0), BLOCK
+                yield kind, pos, places[:left]
+                taken = min(left, len(places))
+                places, pos, left = places[taken:], pos + taken, left - taken
 
     def _by_lane(self, specs: Sequence[JobSpec]) -> Iterator[tuple[_Kind, list[int]]]:
         """Yield runs of jobs that have everything in common, each lane's in their order, with their places."""
@@ -280,6 +312,11 @@ def _escape(text: str) -> str:
 def blocks_for_chunk(chunk: int) -> int:
     """Return how many blocks of positions to take for the n-th chunk: few for a short stream, many for a long one."""
     return min(1 << 2 * chunk, 64)
+
+
+def blocks_of(specs: Sequence[JobSpec]) -> int:
+    """Return how many blocks of positions so many jobs need."""
+    return -(-len(specs) // BLOCK)
 
 
 def ids_of(ids: JobIds, jobs: Iterable[int]) -> JobIds:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -31,6 +30,11 @@ log = logging.getLogger("fastq.worker")
 
 _POLL_FIRST_S = 0.002
 _CONFIRM_AGAIN_S = 0.02
+
+
+def _groups_for(rows: int) -> int:
+    """Return how many groups to ask for so many rows: others may be at some of them, or have emptied them."""
+    return 64 + 4 * rows
 
 
 class Fenced(Exception):
@@ -137,7 +141,8 @@ class Claimer:
         batching = self._executor.batching.get(lane.queue)
         if batching is not None and self._config.max_jobs is None:
             limit = max(limit, batching.size)
-        groups = () if self._limits.one_by_one(lane.queue) else self._lanes.beside(lane)
+        most = _groups_for(self._density.rows(lane.queue, limit))
+        groups = () if self._limits.one_by_one(lane.queue) else self._lanes.beside(lane, most)
         jobs = await (self._claim_groups(groups, limit) if groups else self._claim(lane, low, limit))
         if jobs:
             self._poll_s = _POLL_FIRST_S
@@ -164,7 +169,7 @@ class Claimer:
         rows = self._density.rows(lane.queue, limit)
         share = share_of(rows, len(groups))
         claimed = await self._ask(lane, rows, partial(take, groups=groups, share=share, limit=limit))
-        jobs, reached = self.intake.accept(replace(lane, group_key=""), claimed)
+        jobs, reached = self.intake.accept(lane._replace(group_key=""), claimed)
         self._demand.came(self._density.measure(lane.queue, jobs, claimed))
         self._lanes.took_groups(groups, share, reached, stopped=claimed.rows >= rows or claimed.more)
         return jobs

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -73,7 +72,7 @@ class Intake:
             if len(rows[-1]) > packed.GROUP:
                 reached = [*reached, *((row[packed.GROUP], row[packed.POS], 1) for row in rows)]
         for packet in claimed.packets:
-            self._open(replace(lane, group_key=packet.group_key) if packet.group_key else lane, packet)
+            self._open(lane._replace(group_key=packet.group_key) if packet.group_key else lane, packet)
             jobs += packet.jobs
         return Accepted(jobs, reached)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from heapq import nsmallest
 from operator import itemgetter
 from typing import TypeVar
 
@@ -77,8 +77,8 @@ class Lanes:
         marks = {**self._quiet, **self._low}
         self._low = {lane: _before(first) for lane, first in found}
         if horizon:
-            plain = {replace(lane, segment=0) for lane in (*marks, *self._low) if not lane.group_key}
-            others = (replace(lane, segment=segment) for lane in plain for segment in range(SEGMENTS))
+            plain = {lane._replace(segment=0) for lane in (*marks, *self._low) if not lane.group_key}
+            others = (lane._replace(segment=segment) for lane in plain for segment in range(SEGMENTS))
             marks = {**dict.fromkeys(others, 0), **marks}
         quiet = [(lane, max(mark, horizon)) for lane, mark in marks.items() if lane not in self._low]
         self._quiet = dict(quiet[-MOST_QUIET:])
@@ -100,8 +100,8 @@ class Lanes:
         )
         return lane, self._low[lane]
 
-    def beside(self, lane: Lane) -> Groups:
-        """Return the groups that can be claimed from with this lane, itself included, those least served first."""
+    def beside(self, lane: Lane, most: int) -> Groups:
+        """Return the groups that can be claimed from with this lane, itself included: the `most` least served first."""
         if len(self._low) == 1:
             return ()
         place = (lane.shard, lane.segment, lane.queue, lane.priority)
@@ -111,8 +111,9 @@ class Lanes:
             for other, low in self._low.items()
             if (other.shard, other.segment, other.queue, other.priority) == place
         ]
-        groups.sort(key=itemgetter(0, 1))
-        return [(other, low) for _, low, other in groups] if len(groups) > 1 else ()
+        if len(groups) <= 1:
+            return ()
+        return [(other, low) for _, low, other in nsmallest(most, groups, key=itemgetter(0, 1))]
 
     @property
     def known(self) -> dict[Lane, int]:

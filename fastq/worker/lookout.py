@@ -48,10 +48,15 @@ class Lookout:
     async def if_due(self, picked: tuple[Lane, int] | None) -> None:
         """Look for lanes: at everything, or else beyond what is known, each at its share of the time."""
         now = monotonic()
-        if now >= self._zero_at:
+        if now >= self._zero_at or (picked is None and self._midway):
             await self.from_zero()
         elif now >= self._beyond_at or (picked is None and self.rung):
             await self.beyond(BEYOND_MIN_S if picked is not None and picked[0].group_key else RESCAN_MIN_S)
+
+    @property
+    def _midway(self) -> bool:
+        """Whether the last look found as many lanes as it takes, and the next one goes on behind them."""
+        return not all(window.at_start for window in self._windows)
 
     async def from_zero(self) -> None:
         """Look at the lanes of all shards: at all of them, or where they are many, at the next windowful."""
@@ -59,7 +64,7 @@ class Lookout:
         await self.limits.refresh_if_due(self._link)
         started = monotonic()
         horizon, self._horizon = self._horizon, await self._link.call(discover.read_horizon)
-        behind_start = any(not window.at_start for window in self._windows)
+        behind_start = self._midway
         found = await self._look()
         if not found and behind_start:
             self._windows = [Window() for _ in self._windows]
@@ -79,7 +84,7 @@ class Lookout:
         """
         self.rung = False
         started = now = monotonic()
-        if all(window.at_start for window in self._windows):
+        if not self._midway:
             known, since = self.lanes.known, {}
             if back := now >= self._back_at:
                 self._backs += 1

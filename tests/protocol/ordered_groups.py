@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from scene import LANE, Conn, ask, back, failed, hire, states, take
@@ -27,7 +26,7 @@ async def join(conn: Conn, group: str = "g", **named: Any) -> int:
 
 async def claim(conn: Conn, who: int, group: str = "g") -> Claimed:
     """Claim what a group has ready."""
-    return await take(conn, who, lane=replace(LANE, group_key=group))
+    return await take(conn, who, lane=LANE._replace(group_key=group))
 
 
 def done(claimed: Claimed, ordinal: int = 0, **changes: Any) -> Settlement:

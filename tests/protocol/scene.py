@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -115,7 +114,7 @@ async def take_groups(
     """Claim for a worker from many groups of the usual queue, all from `low` on."""
     return await claim.claim_groups(
         conn,
-        groups=[(replace(LANE, group_key=group), low) for group in groups],
+        groups=[(LANE._replace(group_key=group), low) for group in groups],
         share=share,
         worker=who,
         lease=(await claim.take_lease_ids(conn)).start,

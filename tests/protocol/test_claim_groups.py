@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from scene import LANE, Conn, ask, back, failed, hire, ids_of, jobs_of, later, put, take_groups
 
@@ -18,7 +16,7 @@ pytestmark = pytest.mark.protocol
 
 async def fill(conn: Conn, **counts: int) -> dict[str, list[int]]:
     """Put so many jobs into each group; returns their positions by group."""
-    return {key: await put(conn, *["{}"] * count, lane=replace(LANE, group_key=key)) for key, count in counts.items()}
+    return {key: await put(conn, *["{}"] * count, lane=LANE._replace(group_key=key)) for key, count in counts.items()}
 
 
 async def groups(conn: Conn) -> dict[int, str]:
@@ -53,8 +51,8 @@ async def test_marks_of_groups(conn: Conn) -> None:
 async def test_the_cap_in_bytes(conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch ends before it passes its size, and tells that there were more; its first job always comes along."""
     monkeypatch.setattr(claim, "MAX_BATCH_BYTES", 100)
-    await put(conn, f'"{"x" * 150}"', lane=replace(LANE, group_key="a"))
-    await put(conn, *[f'"{"y" * 40}"'] * 3, lane=replace(LANE, group_key="b"))
+    await put(conn, f'"{"x" * 150}"', lane=LANE._replace(group_key="a"))
+    await put(conn, *[f'"{"y" * 40}"'] * 3, lane=LANE._replace(group_key="b"))
     who = await hire(conn)
     first, second = await take_groups(conn, who, "ab"), await take_groups(conn, who, "ab")
     assert [len(ids_of(got)) for got in (first, second)] == [1, 2]

@@ -101,6 +101,26 @@ async def test_all_kinds_mixed_over_chunks(conn: Conn, way: Any, count: int) -> 
     assert 3500 < low.total_seconds() <= high.total_seconds() <= 3600
 
 
+async def test_lanes_in_turn_share_packets_all_the_same(conn: Conn) -> None:
+    """A stream that takes turns among 300 groups is looked at in windows; ids, order and unique keys are as ever."""
+    kinds = [Options(group_key=f"g{n}") for n in range(300)]
+    apart = {5000, 11_000, 11_001}
+    stream = [
+        JobSpec("t", {"n": n}, Options(unique_key=f"k{n // 10}") if n in apart else kinds[n % 300])
+        for n in range(20_000)
+    ]
+    ids = await carry_out(conn, copying.copy_jobs(iter(stream), text(), shard=0))
+    ((rows,),) = await ask(conn, "select count(*)::int from fastq.ready")
+    assert rows < 20_000 / 8
+    assert ids.duplicates == [11_001]
+    found = await ask(conn, "select id, group_key, (payload->>'n')::int from fastq.job order by group_key, id")
+    at = {n: job for n, job in enumerate(ids) if n != 11_001}
+    assert {(job, stream[n].options.group_key, n) for n, job in at.items()} == set(found)
+    for group in kinds:
+        numbers = [n for _, key, n in found if key == group.group_key]
+        assert numbers == sorted(numbers)
+
+
 async def test_copied_jobs_can_be_claimed(conn: Conn) -> None:
     """What COPY wrote decodes to what was given."""
     ids = await carry_out(conn, copying.copy_jobs(mixed(10), text(), shard=0))

@@ -17,6 +17,8 @@ from fastq.cli.main import cli
 pytestmark = pytest.mark.protocol
 
 LEAST_S = 0.05
+CLOCK_S = 0.002
+"""An event loop counts in milliseconds, from when it last looked at the clock."""
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ async def test_it_is_known_of_every_kind_of_run(app: fastq.App, conn: Conn) -> N
             job = await app.jobs.get(ref.id)
             assert job is not None
             assert job.duration_s is not None
-            assert job.duration_s >= LEAST_S, job.task
+            assert job.duration_s >= LEAST_S - CLOCK_S, job.task
             assert job.started_at is not None
             assert job.finished_at is not None
             assert job.enqueued_at is not None

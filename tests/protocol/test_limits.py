@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -65,10 +64,10 @@ async def test_acks_are_done_although_there_is_no_room(conn: Conn, db: Db) -> No
     """A claim that may take nothing still takes its acks along."""
     limits.set_queue(db, "default", max_running=0)
     limits.set_queue(db, "free")
-    await put(conn, "{}", lane=replace(LANE, queue="free"))
+    await put(conn, "{}", lane=LANE._replace(queue="free"))
     await put(conn)
     who = await hire(conn)
-    held = await take(conn, who, lane=replace(LANE, queue="free"))
+    held = await take(conn, who, lane=LANE._replace(queue="free"))
     done = await bounded(conn, who, acks=(held.lease,))
     assert (count(done), done.claimed.acked) == (0, [held.lease])
 
@@ -76,17 +75,17 @@ async def test_acks_are_done_although_there_is_no_room(conn: Conn, db: Db) -> No
 async def test_other_queues_do_not_count(conn: Conn, db: Db) -> None:
     """What runs of another queue is of no account."""
     limits.set_queue(db, "default", max_running=1)
-    await put(conn, "{}", lane=replace(LANE, queue="mail"))
+    await put(conn, "{}", lane=LANE._replace(queue="mail"))
     await put(conn)
     who = await hire(conn)
-    await take(conn, who, lane=replace(LANE, queue="mail"))
+    await take(conn, who, lane=LANE._replace(queue="mail"))
     assert count(await bounded(conn, who)) == 1
 
 
 async def test_no_more_of_a_group_run_than_the_queue_allows(conn: Conn, db: Db) -> None:
     """One group that is full leaves the others alone; jobs without a group are not counted as one."""
     limits.set_queue(db, "default", max_running_per_group=1)
-    lanes = [replace(LANE, group_key=key) for key in ("a", "b", "")]
+    lanes = [LANE._replace(group_key=key) for key in ("a", "b", "")]
     for lane in lanes:
         await put(conn, "{}", "{}", lane=lane)
     who = await hire(conn)
@@ -97,7 +96,7 @@ async def test_no_more_of_a_group_run_than_the_queue_allows(conn: Conn, db: Db) 
 
 async def test_a_lease_of_many_groups_counts_for_each(conn: Conn, db: Db) -> None:
     """What was claimed together before the limit was set is counted by its own group."""
-    lanes = [replace(LANE, group_key=key) for key in ("a", "b", "c")]
+    lanes = [LANE._replace(group_key=key) for key in ("a", "b", "c")]
     for lane, jobs in zip(lanes, (1, 2, 3), strict=True):
         await put(conn, *["{}"] * jobs, lane=lane)
     who = await hire(conn)
@@ -146,7 +145,7 @@ async def test_a_rate_gives_a_second_at_once_and_then_its_share(conn: Conn, db: 
     """Not more than one second's worth is saved up; a slow rate gives one, and says when the next is due."""
     limits.set_queue(db, "default", rate=5.0)
     limits.set_queue(db, "slow", rate=1 / 3600)
-    slow = replace(LANE, queue="slow")
+    slow = LANE._replace(queue="slow")
     await put(conn, *["{}"] * 9)
     await put(conn, *["{}"] * 9, lane=slow)
     who = await hire(conn)
@@ -196,7 +195,7 @@ async def test_what_a_worker_knows(dsn: str, conn: Conn, db: Db) -> None:
     await known.refresh_if_due(link)
     assert known.weights == {"mail": 7, "other": 3}
     assert (known.one_by_one("slow"), known.one_by_one("mail")) == (True, False)
-    a, b = (replace(LANE, queue="slow", group_key=key) for key in "ab")
+    a, b = (LANE._replace(queue="slow", group_key=key) for key in "ab")
     assert known.within(LANE, claim.claim) is claim.claim
     await put(conn, lane=a)
     who, lease = await hire(conn), (await claim.take_lease_ids(conn)).start
@@ -208,7 +207,7 @@ async def test_what_a_worker_knows(dsn: str, conn: Conn, db: Db) -> None:
     known.rest("other", 60)
     known.ended()
     assert not known.waits(a)
-    assert known.waits(replace(LANE, queue="other", group_key="x"))
+    assert known.waits(LANE._replace(queue="other", group_key="x"))
     assert known.pause_s is not None
     assert 0 < known.pause_s <= 60
     limits.set_queue(db, "mail", weight=None)

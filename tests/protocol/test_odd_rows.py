@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -315,7 +314,7 @@ async def test_a_success_whose_key_or_line_cannot_be_let_go_is_one(conn: Conn, n
         "insert into fastq.ready_0 (id, group_key, task, meta) values (7, 'g', 't', '{\"ordered\":\"skip\"}')"
     )
     who = await hire(conn)
-    (job,) = opened(await take(conn, who, lane=replace(LANE, group_key="g")))
+    (job,) = opened(await take(conn, who, lane=LANE._replace(group_key="g")))
     async with refusing(conn, "ready"):
         assert await settle_each(conn, who, notes, conclude(job, Succeeded())) == 1
     assert await ask(conn, "select id, state from fastq.job") == [(9, "waiting")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from packed_jobs import numbers, pack, packets
 from scene import LANE, Conn, ask, failed, hire, ids_of, jobs_of, later, put, states, take
@@ -109,7 +107,7 @@ async def test_a_stranger_cannot_have_a_packet_deleted(conn: Conn) -> None:
         "insert into fastq.ready_0 (shard, pos, jobs, packet, queue, task) values (0, 7, 3, %s, 'other', 't')", [first]
     )
     who = await hire(conn)
-    forged = await take(conn, who, lane=replace(LANE, queue="other"))
+    forged = await take(conn, who, lane=LANE._replace(queue="other"))
     await ack.ack(conn, shard=0, worker=who, leases=forged.leases)
     assert numbers(jobs_of(await take(conn, who))) == [0, 1, 2]
 

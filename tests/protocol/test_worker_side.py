@@ -36,6 +36,18 @@ async def test_claims_and_acks(rig: Rig, conn: Conn) -> None:
     assert rig.ledger.progress == 2
 
 
+async def test_more_groups_than_one_look_shows(rig: Rig, conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When those that it shows have run dry, the next look goes on behind them at once."""
+    monkeypatch.setattr("fastq.worker.lookout.RESCAN_MIN_S", 3600.0)
+    await conn.execute(
+        "insert into fastq.ready_0 (shard, group_key, task) select 0, 'g' || n, 't' from generate_series(1, 900) n"
+    )
+    rig.hands.free = 10_000
+    while sum(batch.size for batch in rig.hands.fed) < 900:
+        await rig.claimer.step()
+    assert await ask(conn, "select count(*)::int from fastq.ready") == [(0,)]
+
+
 async def test_jobs_behind_the_mark_are_found(rig: Rig, conn: Conn) -> None:
     """A transaction that committed late puts jobs where this worker has claimed already: the next full look sees it."""
     late, early = await put(conn, "{}", "{}")

@@ -145,25 +145,25 @@ def test_the_groups_beside_a_lane() -> None:
     lanes = Lanes({})
     others = [lane("b"), lane(priority=3, group="x"), lane(segment=1, group="x")]
     lanes.learn([(group("b"), 3), (group("a"), 7), (group("c"), 5), *((other, 1) for other in others)])
-    assert lanes.beside(group("a")) == [(group("b"), 2), (group("c"), 4), (group("a"), 6)]
+    assert lanes.beside(group("a"), 100) == [(group("b"), 2), (group("c"), 4), (group("a"), 6)]
     lanes.took(group("b"), 9, 4, dry=False)
-    assert lanes.beside(group("a")) == [(group("c"), 4), (group("a"), 6), (group("b"), 9)]
+    assert lanes.beside(group("a"), 100) == [(group("c"), 4), (group("a"), 6), (group("b"), 9)]
 
 
 def test_a_lane_without_company_is_claimed_alone() -> None:
     """Jobs without groups never meet the claim of many."""
     lanes = Lanes({})
     lanes.learn([(lane(), 3)])
-    assert not lanes.beside(lane())
+    assert not lanes.beside(lane(), 100)
     lanes.learn([(lane(), 3), (lane(priority=5), 4)])
-    assert not lanes.beside(lane())
+    assert not lanes.beside(lane(), 100)
 
 
 def test_a_claim_of_many_groups_that_came_short() -> None:
     """Those that gave less than their share are dry; the others are known up to their last position."""
     lanes = Lanes({})
     lanes.learn([(group(key), 1) for key in "abc"])
-    lanes.took_groups(lanes.beside(group("a")), 2, [("a", 1, 1), ("a", 4, 1), ("c", 3, 1)], stopped=False)
+    lanes.took_groups(lanes.beside(group("a"), 100), 2, [("a", 1, 1), ("a", 4, 1), ("c", 3, 1)], stopped=False)
     assert lanes.pick() == (group("a"), 4)
     assert len(lanes) == 1
     assert lanes.guess() == (group("c"), 3)
@@ -173,8 +173,8 @@ def test_a_claim_of_many_groups_that_stopped() -> None:
     """Where it ended there may be more, and behind that nothing was looked at."""
     lanes = Lanes({})
     lanes.learn([(group(key), 1) for key in "abcd"])
-    lanes.took_groups(lanes.beside(group("a")), 2, [("b", 2, 1), ("b", 3, 1), ("c", 4, 1)], stopped=True)
-    assert dict(lanes.beside(group("b"))) == {group("b"): 3, group("c"): 4, group("d"): 0}
+    lanes.took_groups(lanes.beside(group("a"), 100), 2, [("b", 2, 1), ("b", 3, 1), ("c", 4, 1)], stopped=True)
+    assert dict(lanes.beside(group("b"), 100)) == {group("b"): 3, group("c"): 4, group("d"): 0}
 
 
 def test_a_big_group_and_small_ones_share_each_claim() -> None:
@@ -192,7 +192,7 @@ def test_a_newcomer() -> None:
     serve(lanes, 100, jobs=500)
     lanes.learn_more([(group("new"), 70_000)])
     assert lanes.known == {group("big"): BEYOND_ALL, group("new"): BEYOND_ALL}
-    assert dict(lanes.beside(group("big"))) == {group("big"): 50_000, group("new"): 69_999}
+    assert dict(lanes.beside(group("big"), 100)) == {group("big"): 50_000, group("new"): 69_999}
     assert serve(lanes, 4) == {group("big"): 2, group("new"): 2}
 
 
@@ -215,7 +215,7 @@ def test_quiet_lanes_keep_their_marks() -> None:
     lanes.took(one, 40, 3, dry=True)
     assert lanes.known == {one: 40, other: BEYOND_ALL}
     lanes.learn_more([(one, 44)])
-    assert dict(lanes.beside(one) or [(one, lanes.known[one])]) == {one: BEYOND_ALL}
+    assert dict(lanes.beside(one, 100) or [(one, lanes.known[one])]) == {one: BEYOND_ALL}
     lanes.took(other, 50, 1, dry=True)
     assert lanes.pick() == (one, 43)
     lanes.learn([(one, 7)])
