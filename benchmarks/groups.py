@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from workers import start, stop
+from workers import drained_per_s, start, stop
 
 import fastq
 from fastq import testing
@@ -26,7 +26,6 @@ from fastq.bench import machine, result
 from fastq.postgres import database
 
 QUEUE = "groups"
-PATIENCE_S = 300.0
 
 app = fastq.App()
 
@@ -99,29 +98,6 @@ def fill_lines(conn: Any, dsn: str, lines: int, each: int) -> None:
     conn.execute("checkpoint")
 
 
-def left(conn: Any) -> bool:
-    """Tell whether anything is ready or claimed."""
-    ((some,),) = conn.execute(
-        "select exists (select from fastq.ready where shard = 0) or exists (select from fastq.lease where shard = 0)"
-    ).fetchall()
-    return bool(some)
-
-
-def drained_per_s(conn: Any, dsn: str, given: argparse.Namespace, jobs: int) -> int:
-    """Return how many of the jobs per second are drained."""
-    workers = start(dsn, "groups:app", given.processes, env={})
-    try:
-        started = time.monotonic()
-        conn.execute("select fastq.resume(%s)", [QUEUE])
-        while left(conn):
-            if time.monotonic() > started + PATIENCE_S:
-                sys.exit(f"not drained within {PATIENCE_S:.0f} s")
-            time.sleep(0.005)
-        return round(jobs / (time.monotonic() - started))
-    finally:
-        stop(workers)
-
-
 def lone_jobs(conn: Any, dsn: str, given: argparse.Namespace) -> dict[str, float]:
     """Return how long single jobs waited beside a big tenant's."""
     conn.execute("create table if not exists ran (id int8 primary key, at timestamptz)")
@@ -155,13 +131,15 @@ def main() -> None:
             for name, prefix in (("plain_per_s", ""), ("groups_per_s", "g")):
                 with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
                     fill(conn, given.groups, given.each, prefix, given.bulk)
-                    found[name] = drained_per_s(conn, dsn, given, given.groups * given.each)
+                    found[name] = drained_per_s(
+                        conn, dsn, "groups:app", QUEUE, given.groups * given.each, given.processes
+                    )
             found["share"] = round(found["groups_per_s"] / found["plain_per_s"], 3)
             for name, lines in () if not given.lines else (("one_line_per_s", 1), ("lines_per_s", given.lines)):
                 with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
                     each = max(1, given.ordered // given.lines) if lines > 1 else given.ordered // 20
                     fill_lines(conn, dsn, lines, each)
-                    found[name] = drained_per_s(conn, dsn, given, lines * each)
+                    found[name] = drained_per_s(conn, dsn, "groups:app", QUEUE, lines * each, given.processes)
             if given.tenant:
                 with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
                     found |= lone_jobs(conn, dsn, given)

@@ -7,8 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+PATIENCE_S = 300.0
 
 
 def start(dsn: str, target: str, processes: int, *options: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -34,3 +38,26 @@ def stop(workers: subprocess.Popen[bytes]) -> None:
     """Drain them; the next leader need not wait for this one's lease."""
     workers.send_signal(signal.SIGTERM)
     workers.wait()
+
+
+def left(conn: Any) -> bool:
+    """Tell whether anything is ready or claimed."""
+    ((some,),) = conn.execute(
+        "select exists (select from fastq.ready where shard = 0) or exists (select from fastq.lease where shard = 0)"
+    ).fetchall()
+    return bool(some)
+
+
+def drained_per_s(conn: Any, dsn: str, target: str, queue: str, jobs: int, processes: int) -> int:
+    """Return how many jobs per second of a paused queue are drained, from when it is resumed."""
+    workers = start(dsn, target, processes, env={})
+    try:
+        started = time.monotonic()
+        conn.execute("select fastq.resume(%s)", [queue])
+        while left(conn):
+            if time.monotonic() > started + PATIENCE_S:
+                sys.exit(f"not drained within {PATIENCE_S:.0f} s")
+            time.sleep(0.005)
+        return round(jobs / (time.monotonic() - started))
+    finally:
+        stop(workers)

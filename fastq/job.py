@@ -273,8 +273,7 @@ class JobRef(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults
         return self._results
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A job as the view `fastq.job` shows it, or as a batch handler gets it."""
 
     id: int

@@ -31,8 +31,7 @@ _WAITING = (JobState.READY, JobState.SCHEDULED, JobState.RETRYING, JobState.RESE
 _KEPT = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobInfo(Job):
+class JobInfo(Job, frozen=True, kw_only=True):
     """A job with all that is known of it.
 
     Attributes:

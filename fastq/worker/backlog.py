@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 
 from fastq.ends.settlement import LeasedJob
+from fastq.host.board import split_key
 from fastq.protocol.packed import Row
 from fastq.worker.batch import Batch
 from fastq.worker.batches import Call, calls_of
@@ -32,7 +33,7 @@ class Backlog:
     @property
     def jobs(self) -> int:
         """How many jobs wait."""
-        in_calls = sum(len(call.pairs) for call in self.calls) if self.calls else 0
+        in_calls = sum(len(call.keys) for call in self.calls) if self.calls else 0
         in_batches = sum(batch.waiting for batch in chain(self.batches, self.threaded))
         return in_batches + len(self.suspects) + in_calls
 
@@ -65,4 +66,4 @@ class Backlog:
             yield batch, batch.job(key, row)
         while self.calls:
             call = self.calls.popleft()
-            yield from ((call.batch, call.batch.job(key, row)) for key, row in call.pairs)
+            yield from ((call.batch, call.batch.job_at(split_key(key)[1])) for key in call.keys)

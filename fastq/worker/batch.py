@@ -127,6 +127,10 @@ class Batch:
         """Return the job that stands at an ordinal, as its lease packs it."""
         return self._rows[ordinal]
 
+    def head(self, ordinal: int) -> Row:
+        """Return the job that stands at an ordinal, perhaps without its payload."""
+        return self.row(ordinal)
+
     def job(self, key: int, row: Row) -> LeasedJob:
         """Return a job as the decisions about it want it."""
         return self._leased(split_key(key)[1], row)
@@ -159,7 +163,7 @@ class Batch:
 
     def run_at(self, ordinal: int, *, jobs: int = 1) -> CurrentRun:
         """Return the run of the job at an ordinal, or of a call of so many `jobs` from there on."""
-        row = self.row(ordinal)
+        row = self.head(ordinal)
         return CurrentRun(job_id=id_of(row), task=row[TASK], queue=self.lane.queue, attempt=row[ATTEMPT] + 1, jobs=jobs)
 
     def newly_done(self, running: set[int]) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any
 
-from fastq.batch_item import BatchItem
+from fastq.batch_item import BatchItem, end_of
 from fastq.context import Context
 from fastq.host.board import NO_DEADLINE, Cell, split_key
 from fastq.job import Next, at_ms
@@ -18,12 +18,11 @@ from fastq.states import JobState
 from fastq.worker.attempts import Attempts
 from fastq.worker.batch import Batch, id_of, meta_of
 from fastq.worker.ledger import Ledger
+from fastq.worker.packet import STRUCK, PacketBatch
 from fastq.worker.runner import PayloadMisfit, Runner
 from fastq.worker.threads import Threads
 
 log = logging.getLogger("fastq.worker")
-
-Pair = tuple[int, Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,8 @@ class Call:
     """Jobs of one task that stand side by side in a lease, to be given to its handler together."""
 
     batch: Batch
-    pairs: list[Pair]
+    task: str
+    keys: list[int]
 
 
 def calls_of(batch: Batch, sizes: Mapping[str, int]) -> list[Call]:
@@ -39,60 +39,73 @@ def calls_of(batch: Batch, sizes: Mapping[str, int]) -> list[Call]:
 
     A call holds neighbours only: then one word on the board tells of all of them.
     """
-    ordinals = batch.ordinals_of(sizes.keys())
     calls: list[Call] = []
-    for key, row in batch.skim(ordinals) if ordinals else ():
-        last = calls[-1].pairs[-1] if calls else None
-        full = not last or len(calls[-1].pairs) == sizes[row[TASK]]
-        if full or last is None or last[0] + 1 != key or last[1][TASK] != row[TASK]:
-            calls.append(Call(batch, []))
-        calls[-1].pairs.append((key, row))
+    for key, task in _taken(batch, sizes):
+        last = calls[-1] if calls else None
+        if last is None or last.keys[-1] + 1 != key or last.task != task or len(last.keys) == sizes[task]:
+            calls.append(last := Call(batch, task, []))
+        last.keys.append(key)
     return calls
 
 
+def _taken(batch: Batch, sizes: Mapping[str, int]) -> Iterable[tuple[int, str]]:
+    """Take the jobs of some tasks out of a batch; returns the key and the task of each."""
+    if isinstance(batch, PacketBatch):
+        return [(key, batch.task) for key in batch.take_all()] if batch.task in sizes else ()
+    ordinals = batch.ordinals_of(sizes.keys())
+    return [(key, row[TASK]) for key, row in batch.skim(ordinals)] if ordinals else ()
+
+
 class Caller:
-    """Runs calls. `running` are the jobs that a call has now, by key."""
+    """Runs calls."""
 
     def __init__(self, attempts: Attempts, *, threads: Threads, cell: Cell, ledger: Ledger) -> None:
         self._attempts = attempts
         self._threads = threads
         self._cell = cell
         self._ledger = ledger
-        self.running: dict[int, BatchItem] = {}
+        self._running: dict[int, dict[int, BatchItem]] = {}
+
+    def item(self, key: int) -> BatchItem | None:
+        """Return what a handler that runs has of a job."""
+        return next((items[key] for items in self._running.values() if key in items), None)
 
     async def run(self, runner: Runner, number: int, call: Call) -> None:
         """Call the handler; settle each job by what the handler says of it, else by how the call ended."""
         items = self._items(call)
         if items:
-            pairs = [pair for pair in call.pairs if pair[0] in items]
-            self.running.update(items)
+            batch, first = call.batch, next(iter(items))
+            self._running[first] = items
             try:
-                ctx = self._attempts.context(runner, pairs[0][0], call.batch, pairs[0][1])
-                error = await self._call(runner, number, call.batch, pairs, list(items.values()), ctx)
+                ctx = self._attempts.context(runner, first, batch, batch.head(split_key(first)[1]))
+                error = await self._call(runner, number, batch, items, ctx)
             finally:
-                for key in items:
-                    del self.running[key]
-            self._settle(call.batch, pairs, items, error, ctx.began)
-        call.batch.apart += [split_key(key)[1] for key, _ in call.pairs]
+                del self._running[first]
+            self._settle(batch, runner, items, error, ctx.began)
+        call.batch.apart += [split_key(key)[1] for key in call.keys]
 
     def _items(self, call: Call) -> dict[int, BatchItem]:
         """Return what the handler gets; jobs that were cancelled, or have no arguments, end without it."""
-        items = {}
-        for key, row in call.pairs:
+        items, batch = {}, call.batch
+        if isinstance(batch, PacketBatch):
+            items = _items_of(batch, call.keys)
+        for key in call.keys if len(items) < len(call.keys) else ():
+            row = batch.row(split_key(key)[1])
             if row[TASK] is None:
-                self._attempts.raised(call.batch, key, row, KeyError(), None)
+                self._attempts.raised(batch, key, row, KeyError(), None)
             elif not isinstance(row[PAYLOAD], dict):
                 error = PayloadMisfit(f"Expected `object`, got `{type(row[PAYLOAD]).__name__}`")
-                self._attempts.raised(call.batch, key, row, error, None)
-            else:
-                items[key] = _item(call.batch, row)
+                self._attempts.raised(batch, key, row, error, None)
+            elif key not in items:
+                items[key] = _item(batch, row)
         return items
 
     async def _call(
-        self, runner: Runner, number: int, batch: Batch, pairs: list[Pair], items: list[BatchItem], ctx: Context
+        self, runner: Runner, number: int, batch: Batch, items: Mapping[int, BatchItem], ctx: Context
     ) -> BaseException | None:
         """Return what the handler raised. While it runs, the board names all its jobs."""
-        cell, first = self._cell, pairs[0][0]
+        cell, keys = self._cell, list(items)
+        first = keys[0]
 
         def starts() -> None:
             cell.running[number] = first
@@ -104,13 +117,13 @@ class Caller:
             cell.running[number] = -first
             return await self._threads.run(kept(work), starts)
 
-        cell.spans[number] = pairs[-1][0] - first
+        cell.spans[number] = keys[-1] - first
         try:
-            for key, row in pairs if batch.holds else ():
-                await self._attempts.free_started(batch, key, row)
+            for key in keys if batch.holds else ():
+                await self._attempts.free_started(batch, key, batch.row(split_key(key)[1]))
             if runner.is_async:
                 starts()
-            result = await _run(runner, items, ctx, in_thread)
+            result = await _run(runner, list(items.values()), ctx, in_thread)
             if isinstance(result, Next):
                 text = "%s handles batches: what it returns is no next step"
                 log.error(text, runner.task.name, extra={"per": runner.task.name})
@@ -125,19 +138,20 @@ class Caller:
     def _settle(
         self,
         batch: Batch,
-        pairs: Iterable[Pair],
+        runner: Runner,
         items: Mapping[int, BatchItem],
         error: BaseException | None,
         began: float | None,
     ) -> None:
-        for key, row in pairs:
-            error_of_item = items[key].outcome.error or error
-            if error_of_item is not None:
-                self._attempts.raised(batch, key, row, error_of_item, began)
-            elif self._attempts.returned(batch, key, row, None, began):
-                batch.left -= 1
-                if not batch.left:
-                    self._ledger.finished(batch)
+        done, plain = 0, isinstance(batch, PacketBatch) and not runner.keeps
+        for key, item in items.items():
+            if (wrong := end_of(item) or error) is not None:
+                self._attempts.raised(batch, key, batch.row(split_key(key)[1]), wrong, began)
+            else:
+                done += plain or self._attempts.returned(batch, key, batch.row(split_key(key)[1]), None, began)
+        batch.left -= done
+        if done and not batch.left:
+            self._ledger.finished(batch)
 
 
 async def _run(runner: Runner, items: list[BatchItem], ctx: Context, in_thread: Callable[..., Awaitable[Any]]) -> Any:
@@ -160,3 +174,24 @@ def _item(batch: Batch, row: Row) -> BatchItem:
         errors=tuple(meta.get("errors", ())),
         headers=meta.get("headers"),
     )
+
+
+def _items_of(batch: PacketBatch, keys: list[int]) -> dict[int, BatchItem]:
+    """Return the jobs of a packet that may start."""
+    first = split_key(keys[0])[1]
+    task, queue, priority, enqueued_at = batch.task, batch.lane.queue, batch.lane.priority, at_ms(batch.enqueued_ms)
+    given = enumerate(batch.arguments(range(first, first + len(keys))), batch.first + first)
+    return {
+        key: BatchItem(
+            id=id_,
+            task=task,
+            queue=queue,
+            state=JobState.RUNNING,
+            attempt=1,
+            args=arguments,
+            priority=priority,
+            enqueued_at=enqueued_at,
+        )
+        for key, (id_, arguments) in zip(keys, given, strict=True)
+        if arguments is not STRUCK
+    }

@@ -116,7 +116,7 @@ class Executor:
 
     def feed(self, batch: Batch) -> None:
         """Queue a batch and see to it that a slot looks at it."""
-        if isinstance(batch, PacketBatch) and not self._runners[batch.task].is_async:
+        if isinstance(batch, PacketBatch) and self._runners[batch.task].threaded:
             self._backlog.add_threaded(batch)
         else:
             self._backlog.add(batch)
@@ -282,9 +282,7 @@ class Executor:
         me = asyncio.current_task()
         assert me is not None
         clean = contextvars.copy_context()
-        task = next((row[TASK] for _, row in call.pairs if row[TASK] is not None), None)
-        runner = self._runners[task or next(iter(self._backlog.sizes))]
-        await self._caller.run(runner, number, call)
+        await self._caller.run(self._runners[call.task], number, call)
         self.on_room()
         return contextvars.copy_context() == clean and not me.cancelling()
 
@@ -301,7 +299,7 @@ class Executor:
                 self._attempts.conclude(batch, job, Exhausted(), runner.policy)
                 return True
             if runner and runner.batch:
-                return await self._serve_call(number, Call(batch, [(key, row)]))
+                return await self._serve_call(number, Call(batch, row[TASK], [key]))
             batch.apart.append(split_key(key)[1])
             return await self._serve_batch(number, batch, iter([(key, row)]))
         finally:

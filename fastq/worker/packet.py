@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from threading import Lock
 from typing import Any
 
@@ -14,7 +14,7 @@ from fastq.ends.settlement import LeasedJob
 from fastq.host.board import KEY_ORDINAL_BITS, split_key
 from fastq.protocol import claim, packed
 from fastq.protocol.claim import Lane
-from fastq.protocol.packed import Row
+from fastq.protocol.packed import PAYLOAD, Row
 from fastq.worker.batch import Batch
 
 STRUCK = None
@@ -50,7 +50,7 @@ def rows_of(packet: claim.Packet) -> tuple[list[Row], dict[int, str]]:
 class PacketBatch(Batch):
     """The jobs of one lease of a packet, decoded: slots take (key, arguments) pairs from `remaining`."""
 
-    __slots__ = ("_arguments", "_away", "_lock", "_packet", "_payloads", "task")
+    __slots__ = ("_arguments", "_away", "_lock", "_packet", "_payloads", "enqueued_ms", "first", "task")
 
     def __init__(self, lane: Lane, packet: claim.Packet, arguments: Sequence[Any], claimed_at: float) -> None:
         super().__init__(lane, packet.lease, [], claimed_at)
@@ -59,7 +59,7 @@ class PacketBatch(Batch):
         self._lock = Lock()
         self._away: set[int] = set()
         self._arguments = list(arguments)
-        self.task = packet.task
+        self.task, self.first, self.enqueued_ms = packet.task, packet.first, packet.enqueued_ms
         self.size = self.left = len(self._arguments)
         self._order = range(self.size)
         self._untaken = iter(self._arguments)
@@ -88,10 +88,25 @@ class PacketBatch(Batch):
         """Return the job that stands at an ordinal, as a row."""
         if self._payloads is None:
             self._payloads = packed.decode_payloads(self._packet.payloads or b"[]")[0]
-        packet = self._packet
-        payload = self._payloads[packet.first - packet.start + ordinal]
-        task = packet.task if self._arguments[ordinal] is not STRUCK else None
-        return [packet.first + ordinal, task, 0, packet.enqueued_ms, payload]
+        row = self.head(ordinal)
+        row[PAYLOAD] = self._payloads[self._packet.first - self._packet.start + ordinal]
+        return row
+
+    def head(self, ordinal: int) -> Row:
+        """As of any batch; without the payload."""
+        task = self.task if self._arguments[ordinal] is not STRUCK else None
+        return [self.first + ordinal, task, 0, self.enqueued_ms, None]
+
+    def take_all(self) -> list[int]:
+        """Take all waiting jobs out; returns their keys. Those that are run are to be noted in `apart`."""
+        keys = [key for key, _ in self.remaining]
+        self._order = ()
+        self.remaining = self._untaken = iter(())
+        return keys
+
+    def arguments(self, ordinals: Iterable[int]) -> list[Any]:
+        """Return the arguments of jobs, STRUCK for one that shall not start."""
+        return [self._arguments[ordinal] for ordinal in ordinals]
 
     def skim(self, ordinals: Container[int]) -> list[tuple[int, Row]]:
         """As of any batch; the jobs that are taken out are rows."""
@@ -100,10 +115,6 @@ class PacketBatch(Batch):
     def take_rest(self) -> list[LeasedJob]:
         """Take all waiting jobs out, to be given back."""
         return [self.job_at(split_key(key)[1]) for key, _ in self.remaining]
-
-    def ordinals_of(self, tasks: Container[str]) -> set[int]:
-        """Return the ordinals of all jobs of some tasks."""
-        return set(range(self.size)) if self.task in tasks else set()
 
     def task_of(self, ordinal: int) -> str:  # noqa: ARG002 - all jobs are of one
         """Return the name of the task of the job at an ordinal."""

@@ -19,6 +19,9 @@ from fastq.task import Task, Timeouts
 log = logging.getLogger("fastq.worker")
 
 
+_decode_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
+
+
 class Runner:
     """A task made ready to run.
 
@@ -41,6 +44,7 @@ class Runner:
         "policy",
         "soft_s",
         "task",
+        "threaded",
     )
 
     def __init__(self, task: Task[Any, Any], app: App, state: Any) -> None:
@@ -58,8 +62,9 @@ class Runner:
         self.plain = task.arguments.by_place and task.timeouts == Timeouts() and not app.middlewares
         self.fast = self.plain and task.is_async
         self.batch = 0 if task.batching is None else task.batching.size
+        self.threaded = self.plain and not task.is_async and not self.batch
         self.keeps = task.policy.keep_s is not None
-        self.open_many = task.arguments.many_opener if self.plain else None
+        self.open_many = _decode_objects if self.batch else task.arguments.many_opener if self.plain else None
 
     def context(self, **job: Any) -> Context:
         """Return the context of one run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from fastq import batch_item
 from fastq.host.board import Cell, split_key
 from fastq.observability.runs import CurrentRun
 from fastq.worker.attempts import Attempts
@@ -39,8 +40,9 @@ class Running:
         batch = self._ledger.open.get(lease)
         if batch is None:
             return
-        if (item := self._caller.running.get(key)) is not None:
-            item.outcome.cancelled = self._attempts.cancel(batch, key, None) or item.cancelled
+        if (item := self._caller.item(key)) is not None:
+            if self._attempts.cancel(batch, key, None):
+                batch_item.cancel(item)
             return
         number = next((place for place, running in enumerate(self._cell.running) if abs(running) == key), None)
         if not self._attempts.cancel(batch, key, number):

@@ -26,7 +26,7 @@ def batch(*tasks: str, metas: dict[int, Any] | None = None) -> Batch:
 
 def calls(of: Batch, **sizes: int) -> list[list[int]]:
     """Return the ordinals of each call."""
-    return [[key - running_key(7, 0) for key, _ in call.pairs] for call in calls_of(of, sizes)]
+    return [[key - running_key(7, 0) for key in call.keys] for call in calls_of(of, sizes)]
 
 
 def test_neighbours_of_one_task_come_together() -> None:
