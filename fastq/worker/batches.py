@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any
@@ -31,7 +31,13 @@ class Call:
 
     batch: Batch
     task: str
-    keys: list[int]
+    keys: Sequence[int]
+
+    @property
+    def ordinals(self) -> range:
+        """The places of its jobs in their lease."""
+        first = split_key(self.keys[0])[1]
+        return range(first, first + len(self.keys))
 
 
 def calls_of(batch: Batch, sizes: Mapping[str, int]) -> list[Call]:
@@ -39,21 +45,21 @@ def calls_of(batch: Batch, sizes: Mapping[str, int]) -> list[Call]:
 
     A call holds neighbours only: then one word on the board tells of all of them.
     """
-    calls: list[Call] = []
-    for key, task in _taken(batch, sizes):
-        last = calls[-1] if calls else None
-        if last is None or last.keys[-1] + 1 != key or last.task != task or len(last.keys) == sizes[task]:
-            calls.append(last := Call(batch, task, []))
-        last.keys.append(key)
-    return calls
-
-
-def _taken(batch: Batch, sizes: Mapping[str, int]) -> Iterable[tuple[int, str]]:
-    """Take the jobs of some tasks out of a batch; returns the key and the task of each."""
-    if isinstance(batch, PacketBatch):
-        return [(key, batch.task) for key in batch.take_all()] if batch.task in sizes else ()
-    ordinals = batch.ordinals_of(sizes.keys())
-    return [(key, row[TASK]) for key, row in batch.skim(ordinals)] if ordinals else ()
+    if not isinstance(batch, PacketBatch):
+        ordinals = batch.ordinals_of(sizes.keys())
+        taken = [(key, row[TASK]) for key, row in batch.skim(ordinals)] if ordinals else ()
+    elif (size := sizes.get(batch.task)) is None:
+        return []
+    elif isinstance(keys := batch.take_all(), range):
+        return [Call(batch, batch.task, keys[at : at + size]) for at in range(0, len(keys), size)]
+    else:
+        taken = [(key, batch.task) for key in keys]
+    found: list[tuple[str, list[int]]] = []
+    for key, task in taken:
+        if not found or found[-1][0] != task or found[-1][1][-1] + 1 != key or len(found[-1][1]) == sizes[task]:
+            found.append((task, []))
+        found[-1][1].append(key)
+    return [Call(batch, task, keys) for task, keys in found]
 
 
 class Caller:
@@ -82,13 +88,13 @@ class Caller:
             finally:
                 del self._running[first]
             self._settle(batch, runner, items, error, ctx.began)
-        call.batch.apart += [split_key(key)[1] for key in call.keys]
+        call.batch.apart += call.ordinals
 
     def _items(self, call: Call) -> dict[int, BatchItem]:
         """Return what the handler gets; jobs that were cancelled, or have no arguments, end without it."""
         items, batch = {}, call.batch
         if isinstance(batch, PacketBatch):
-            items = _items_of(batch, call.keys)
+            items = _items_of(batch, call)
         for key in call.keys if len(items) < len(call.keys) else ():
             row = batch.row(split_key(key)[1])
             if row[TASK] is None:
@@ -176,11 +182,11 @@ def _item(batch: Batch, row: Row) -> BatchItem:
     )
 
 
-def _items_of(batch: PacketBatch, keys: list[int]) -> dict[int, BatchItem]:
+def _items_of(batch: PacketBatch, call: Call) -> dict[int, BatchItem]:
     """Return the jobs of a packet that may start."""
-    first = split_key(keys[0])[1]
+    first = call.ordinals.start
     task, queue, priority, enqueued_at = batch.task, batch.lane.queue, batch.lane.priority, at_ms(batch.enqueued_ms)
-    given = enumerate(batch.arguments(range(first, first + len(keys))), batch.first + first)
+    given = enumerate(batch.arguments(first, len(call.keys)), batch.first + first)
     return {
         key: BatchItem(
             id=id_,
@@ -192,6 +198,6 @@ def _items_of(batch: PacketBatch, keys: list[int]) -> dict[int, BatchItem]:
             priority=priority,
             enqueued_at=enqueued_at,
         )
-        for key, (id_, arguments) in zip(keys, given, strict=True)
+        for key, (id_, arguments) in zip(call.keys, given)  # noqa: B905 - of one length
         if arguments is not STRUCK
     }

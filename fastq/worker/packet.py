@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from threading import Lock
 from typing import Any
 
@@ -97,16 +97,18 @@ class PacketBatch(Batch):
         task = self.task if self._arguments[ordinal] is not STRUCK else None
         return [self.first + ordinal, task, 0, self.enqueued_ms, None]
 
-    def take_all(self) -> list[int]:
+    def take_all(self) -> Sequence[int]:
         """Take all waiting jobs out; returns their keys. Those that are run are to be noted in `apart`."""
-        keys = [key for key, _ in self.remaining]
+        base = self.lease << KEY_ORDINAL_BITS
+        untouched = self._order == range(self.size) and self.waiting == self.size
+        keys = range(base, base + self.size) if untouched else [key for key, _ in self.remaining]
         self._order = ()
         self.remaining = self._untaken = iter(())
         return keys
 
-    def arguments(self, ordinals: Iterable[int]) -> list[Any]:
-        """Return the arguments of jobs, STRUCK for one that shall not start."""
-        return [self._arguments[ordinal] for ordinal in ordinals]
+    def arguments(self, first: int, jobs: int) -> list[Any]:
+        """Return the arguments of jobs from an ordinal on, STRUCK for one that shall not start."""
+        return self._arguments[first : first + jobs]
 
     def skim(self, ordinals: Container[int]) -> list[tuple[int, Row]]:
         """As of any batch; the jobs that are taken out are rows."""
