@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from math import inf
 from typing import Any, TypeVar
 
@@ -149,6 +150,31 @@ class Jobs:
         """Delete all jobs that fit and do not run; returns how many. Arguments: `retry_many`."""
         return await self._ask(jobs.delete_many(_filter(state, queue, task, error, everything=everything), limit))
 
+    async def edit(
+        self,
+        job: int,
+        *,
+        args: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        run_at: datetime | None = None,
+    ) -> bool:
+        """Change a job that waits; False when it does not wait (any more).
+
+        Args:
+            job: its id.
+            args: its arguments, all of them, by name.
+            queue: another queue.
+            priority: 0 (first) to 9 (last).
+            run_at: when it runs, an aware datetime; one that is past is now.
+
+        Raises:
+            UsageError: a job cannot be like that, or nothing was given.
+            FastqError: it stands in an ordered group, and keeps its queue and its priority.
+
+        """
+        return await self._ask(jobs.edit(job, args=args, queue=queue, priority=priority, run_at=run_at))
+
     async def result(self, job: int, timeout: float | None = None) -> Any:
         """Wait until a job has ended; return what its handler returned. Its task has to keep its jobs (``keep=…``).
 
@@ -234,6 +260,18 @@ class Jobs:
     ) -> Cancelled:
         """As `cancel_many`."""
         return self._ask_sync(jobs.cancel_many(_filter(state, queue, task, error, everything=everything), limit))
+
+    def edit_sync(
+        self,
+        job: int,
+        *,
+        args: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        run_at: datetime | None = None,
+    ) -> bool:
+        """As `edit`."""
+        return self._ask_sync(jobs.edit(job, args=args, queue=queue, priority=priority, run_at=run_at))
 
     def delete_sync(self, job: int) -> bool:
         """As `delete`."""

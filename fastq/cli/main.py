@@ -21,8 +21,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 COMMANDS = {
     "bench": "measure your own database: throughput, enqueue, latency",
+    "check": "an exit code for probes: does the database answer, do workers run here",
+    "dashboard": "a page to see and steer jobs, queues, schedules and workers",
     "db": "the embedded PostgreSQL: start, stop, status, psql, reset",
     "demo": "see fastq do real work on this machine's own files",
+    "doctor": "what is wrong, why it matters, and what to type",
     "enqueue": "enqueue one job, or millions from a file or a pipe",
     "fleet": "drain the supervisors of all hosts",
     "jobs": "look at jobs; retry, cancel and delete them",

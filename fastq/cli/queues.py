@@ -29,7 +29,7 @@ def list_(dsn: str | None, json: bool) -> None:
     """List the queues that have jobs or settings, and how many jobs stand where; ~ marks an estimate."""
     from fastq.cli.status import as_dict
     from fastq.cli.tables import queue_table
-    from fastq.protocol.survey import survey
+    from fastq.insights.survey import survey
     from fastq.terminal.table import display
 
     with steering(dsn, "queues list") as conn:
@@ -147,7 +147,7 @@ def _note_strangers(conn: Connection[Any], names: tuple[str, ...]) -> None:
     """Say which queues nobody knows of yet. It is no error: a queue may be paused or limited before its first job."""
     from difflib import get_close_matches
 
-    from fastq.protocol.survey import QUEUES_MOST, survey
+    from fastq.insights.survey import QUEUES_MOST, survey
 
     known = {queue.name for queue in survey(conn).queues}
     if len(known) >= QUEUES_MOST:

@@ -14,7 +14,7 @@ from fastq.terminal.speech import answer
 from fastq.terminal.table import Table, display
 
 if TYPE_CHECKING:
-    from fastq.protocol.survey import FleetSurvey, Survey
+    from fastq.insights.survey import FleetSurvey, Survey
 
 
 @click.command()
@@ -31,8 +31,8 @@ def status(dsn: str | None, json: bool) -> None:
     from fastq import codec
     from fastq.config import find_dsn
     from fastq.errors import FastqError
+    from fastq.insights.survey import survey
     from fastq.postgres import database
-    from fastq.protocol.survey import survey
     from fastq.schema import migrator
 
     with database.connect(database.reachable(find_dsn(dsn)), "fastq status") as conn:

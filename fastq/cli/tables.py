@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastq.terminal.table import Column, Table
 
 if TYPE_CHECKING:
-    from fastq.protocol.survey import Count, QueueSurvey, WorkerSurvey
+    from fastq.insights.survey import Count, QueueSurvey, WorkerSurvey
 
 _DURATIONS = ((1, 0.001, "{:.0f} ms"), (120, 1, "{:.0f} s"), (7200, 60, "{:.0f} min"), (172800, 3600, "{:.1f} h"))
 _COUNTERS = ("running", "claimed", "succeeded", "failed", "retried", "returned", "lost")

@@ -22,7 +22,7 @@ def list_(dsn: str | None, json: bool) -> None:
     """List the worker processes: where they are, since when, what remains of their leases, what they have done."""
     from dataclasses import asdict
 
-    from fastq.protocol.survey import survey
+    from fastq.insights.survey import survey
 
     with steering(dsn, "workers list") as conn:
         seen = survey(conn)

@@ -6,7 +6,7 @@ And the marks of running jobs that somebody wants to end, as the steward needs t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, cast
@@ -15,8 +15,9 @@ import orjson
 from psycopg import AsyncConnection
 
 from fastq import codec
+from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE
 from fastq.errors import FastqError, UsageError
-from fastq.job import Job
+from fastq.job import Job, Options
 from fastq.protocol.asking import Request, Row, only
 from fastq.sql import statement
 from fastq.states import JobState
@@ -167,6 +168,31 @@ def delete(job: int) -> Request[bool]:
         return only(rows) is not None
 
     return Request("delete_job", of(job), read)
+
+
+def edit(
+    job: int,
+    *,
+    args: Mapping[str, Any] | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    run_at: datetime | None = None,
+) -> Request[bool]:
+    """Change a job that waits; False when it does not wait (any more).
+
+    Raises:
+        UsageError: a job cannot be like that, or nothing is to be changed.
+
+    """
+    if args is None and queue is None and priority is None and run_at is None:
+        raise UsageError("give what is to be changed: args, queue, priority or run_at")
+    Options(
+        queue=DEFAULT_QUEUE if queue is None else queue,
+        priority=DEFAULT_PRIORITY if priority is None else priority,
+        run_at=run_at,
+    )
+    body = None if args is None else codec.encode(dict(args)).decode()
+    return Request("edit_job", {**of(job), "args": body, "queue": queue, "priority": priority, "run_at": run_at}, only)
 
 
 # -- many jobs

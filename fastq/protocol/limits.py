@@ -59,10 +59,19 @@ def set_queue(conn: Connection[Any], queue: str, **changes: float | None) -> Que
     return QueueSettings(name=name, max_running=max_running, max_running_per_group=per_group, rate=rate, weight=weight)
 
 
-async def read_settings(conn: AsyncConnection[Any]) -> list[QueueSettings]:
+def list_settings(conn: Connection[Any]) -> list[QueueSettings]:
     """Return the settings of all queues that have some."""
+    return [_settings_of(row) for row in conn.execute(statement("list_limits")).fetchall()]
+
+
+async def read_settings(conn: AsyncConnection[Any]) -> list[QueueSettings]:
+    """As `list_settings`."""
     cur = await conn.execute(statement("list_limits"), prepare=True)
-    return [QueueSettings(**dict(zip(("name", *_SETTINGS), row, strict=True))) for row in await cur.fetchall()]
+    return [_settings_of(row) for row in await cur.fetchall()]
+
+
+def _settings_of(row: tuple[Any, ...]) -> QueueSettings:
+    return QueueSettings(**dict(zip(("name", *_SETTINGS), row, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

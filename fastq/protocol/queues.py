@@ -1,4 +1,4 @@
-"""Steering queues: pause, resume, purge. Their numbers are `protocol.survey`'s."""
+"""Steering queues: pause, resume, purge. Their numbers are `insights.survey`'s."""
 
 from __future__ import annotations
 

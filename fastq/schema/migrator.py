@@ -149,9 +149,13 @@ async def check_async(conn: AsyncConnection[Any]) -> None:
 def check_all(conn: Connection[Any]) -> None:
     """Raise SchemaError unless the version and all functions and views are those of this code."""
     check(conn)
-    other = differing(_state(conn))
-    if other:
+    if other := other_functions(conn):
         raise SchemaError(f"the database has other functions than this code ({', '.join(other)}): run `fastq migrate`")
+
+
+def other_functions(conn: Connection[Any]) -> list[str]:
+    """Return the names of the files of functions and views that the database has otherwise than this code."""
+    return differing(_state(conn))
 
 
 def _judge(found: int | None) -> None:

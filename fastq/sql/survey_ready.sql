@@ -2,7 +2,7 @@
 -- Exact up to a cap for each queue: `cap` shared between the queues found, but at least `floor`; `capped` says where it
 -- stopped. Age: of the jobs at the front of each priority, which with few groups are the oldest.
 -- Run over all segments at once: `over_segments`. A loose index scan finds the queues.
--- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.survey.
+-- Locks: none. Index: ready_{segment}_pkey. Caller: insights.survey, protocol.history.
 select q.queue, c.jobs, c.rows > q.cap as capped, a.oldest_s
 from (
   with recursive walk as (

@@ -1,5 +1,5 @@
 -- Count the claimed jobs by queue: those that run, and those that wait in a worker's memory for a free place.
--- Locks: none. Index: lease scan (a few leases per worker). Caller: protocol.survey.
+-- Locks: none. Index: lease scan (a few leases per worker). Caller: insights.survey, protocol.history.
 select l.queue, sum(fastq.jobs_left(l))::int8 as jobs
 from fastq.lease l
 group by l.queue

@@ -1,6 +1,6 @@
 -- Estimate what is too much to count: the jobs by state and queue, from about `pages` pages of each table.
 -- Off by a few percent where a queue has many jobs; a small queue may be missing, its exact count is known otherwise.
--- Locks: none. Index: none (a sample of pages, so the cost does not grow with the tables). Caller: protocol.survey.
+-- Locks: none. Index: none (a sample of pages, so the cost does not grow with the tables). Caller: insights.survey.
 with size as materialized (
   select c.oid, least(100.0, 100.0 * %(pages)s / greatest(1, pg_relation_size(c.oid) / current_setting('block_size')::int8))::float8
     as percent

@@ -27,6 +27,7 @@ from fastq.steward.cron import Cron
 from fastq.steward.drain import Drainer
 from fastq.steward.duty import Duties, Endless
 from fastq.steward.heartbeat import Heartbeat
+from fastq.steward.historian import Depths, Historian
 from fastq.steward.leader import Leader
 from fastq.steward.lines import OrderedLines
 from fastq.steward.listener import Listener
@@ -97,6 +98,7 @@ class Steward:
         self._leader = leader = Leader(leads, holder=f"{socket.gethostname()}:{self._parent}")
         self._canceller = Canceller(self._board, beats, leader, lease_s=cfg.lease_s, shards=cfg.shards)
         self._drainer = Drainer(self._board, beats, supervisor=self._parent, lease_s=cfg.lease_s)
+        self._historian = Historian(self._board, totals, beats)
         self._kept_up = Duties()
         pages = Pages(self._board, totals, self._heartbeat, leader, self._kept_up, lease_s=cfg.lease_s)
         self._servers = pages.servers(metrics_addr=cfg.metrics_addr, health_addr=cfg.health_addr)
@@ -115,6 +117,8 @@ class Steward:
             Rotator(turns, leader, shards=cfg.shards),
             Pruner(leads, leader, shards=cfg.shards),
             Reservations(leads, leader, shards=cfg.shards),
+            Depths(leads, leader, shards=cfg.shards),
+            self._historian,
             pages,
             *self._servers,
         ]
@@ -144,7 +148,8 @@ class Steward:
             for server in self._servers:
                 await server.close()
             await asyncio.wait({*tasks, ending}, timeout=_RESIGN_S)
-            await asyncio.wait({asyncio.create_task(self._leader.resign())}, timeout=_RESIGN_S)
+            last = (self._leader.resign(), self._historian.step())
+            await asyncio.wait({asyncio.create_task(each) for each in last}, timeout=_RESIGN_S)
             for link in self._links:
                 await link.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from fastq.protocol.survey import Count, QueueSurvey, survey
+from fastq.insights.survey import Count, QueueSurvey, survey
 from fastq.schema.files import newest
 
 pytestmark = pytest.mark.e2e

@@ -25,6 +25,7 @@ LAYERS: list[set[str]] = [
     {"schema"},
     {"postgres"},
     {"protocol"},
+    {"insights"},
     {"client", "producer", "jobs"},
     {"context", "task", "app"},
     {"worker", "steward", "supervisor"},

@@ -1,0 +1,91 @@
+"""Charts as SVG: drawn by the server, so that they need no script and can be read without one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT = 640, 140
+_LEFT, _BOTTOM, _TOP = 44, 18, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line: a value for each time, None where nothing is known. `kind` names its colour in the style sheet."""
+
+    name: str
+    kind: str
+    values: Sequence[float | None]
+
+
+def chart(title: str, times: Sequence[datetime], series: Sequence[Series]) -> Markup:
+    """Return a chart of some lines over the same times."""
+    most = max((value for one in series for value in one.values if value is not None), default=0)
+    top = _nice(most)
+    if not times:
+        return Markup('<p class="empty">Nothing has been written down yet: workers do it every ten seconds.</p>')
+    lines = Markup("").join(_line(one, top) for one in series)
+    legend = Markup(" ").join(Markup('<span class="key {}">{}</span>').format(one.kind, one.name) for one in series)
+    rules = Markup("").join(_rule(top * share, top) for share in (0, 0.5, 1))
+    marks = Markup('<text x="{}" y="{}">{}</text><text x="{}" y="{}" class="end">{}</text>').format(
+        _LEFT, HEIGHT - 4, f"{times[0]:%H:%M}", WIDTH, HEIGHT - 4, f"{times[-1]:%H:%M}"
+    )
+    return Markup(
+        '<figure class="chart"><figcaption>{} {}</figcaption>'
+        '<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg></figure>'
+    ).format(title, legend, WIDTH, HEIGHT, title, rules, marks, lines)
+
+
+def _line(one: Series, top: float) -> Markup:
+    """Draw a line; where values are missing it is interrupted."""
+    step = (WIDTH - _LEFT) / max(1, len(one.values) - 1)
+    parts, pen = [], "M"
+    for place, value in enumerate(one.values):
+        if value is None:
+            pen = "M"
+            continue
+        parts.append(f"{pen}{_LEFT + place * step:.1f} {_y(value, top):.1f}")
+        pen = "L"
+    if len(parts) == 1:
+        parts.append("h2")
+    return Markup('<path class="{}" d="{}"/>').format(one.kind, " ".join(parts))
+
+
+def _rule(value: float, top: float) -> Markup:
+    y = _y(value, top)
+    return Markup(
+        '<line x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/><text x="{}" y="{:.1f}" class="end">{}</text>'
+    ).format(_LEFT, y, WIDTH, y, _LEFT - 4, y + 4, short(value))
+
+
+def _y(value: float, top: float) -> float:
+    return HEIGHT - _BOTTOM - (HEIGHT - _BOTTOM - _TOP) * min(1.0, value / top)
+
+
+def _nice(most: float) -> float:
+    """Return a round number that is no less."""
+    size = 1.0
+    while size * 10 < most:
+        size *= 10
+    return next(size * step for step in (1, 2, 5, 10) if size * step >= most)
+
+
+def short(value: float) -> str:
+    """Return a number as people say it: 1.2 M, 340 k, 7."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def sparkline(values: Sequence[float]) -> Markup:
+    """Return a small line without a scale, for a table."""
+    top = max(values, default=0) or 1
+    step = 80 / max(1, len(values) - 1)
+    points = " ".join(f"{place * step:.1f},{20 - 18 * value / top:.1f}" for place, value in enumerate(values))
+    return Markup('<svg class="spark" viewBox="0 0 80 22" aria-hidden="true"><polyline points="{}"/></svg>').format(
+        escape(points)
+    )

@@ -1,0 +1,65 @@
+"""Keeps the history: each host adds what its workers counted, the leader notes the queues' depths and folds the old."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from time import monotonic
+
+from fastq.host.board import Board
+from fastq.observability.totals import Totals
+from fastq.postgres.link import Link
+from fastq.protocol import history
+from fastq.steward.duty import LeadersDuty
+from fastq.steward.leader import Leader
+
+_EVERY_S = 10.0
+_FOLD_EVERY_S = 600.0
+
+
+class Historian:
+    """Adds this host's counters to the fleet's minutes: a row that all hosts share, whatever the number of jobs."""
+
+    def __init__(self, board: Board, totals: Totals, link: Link) -> None:
+        self._board = board
+        self._totals = totals
+        self._link = link
+        self._written = self._counts()
+
+    def _counts(self) -> dict[str, int]:
+        self._totals.observe([*self._board.cells, self._board.house])
+        return {word.name.lower(): count for word, count in self._totals.sum().items()}
+
+    async def run(self) -> None:
+        """Write every ten seconds until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            await self.step()
+
+    async def step(self) -> None:
+        """Write what was counted since the last time, if anything was."""
+        counts = self._counts()
+        fresh = {name: count - self._written.get(name, 0) for name, count in counts.items()}
+        if any(fresh.get(name) for name in history.COUNTED):
+            await self._link.call(partial(history.record_counts, counts=fresh))
+        self._written = counts
+
+
+class Depths(LeadersDuty):
+    """Notes how many jobs stand in each queue, and folds old minutes into hours."""
+
+    every_s = 20.0
+
+    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
+        super().__init__(link, leader, shards=shards)
+        self._fold_at = 0.0
+
+    async def step(self) -> float:
+        """Look and write."""
+        depths = await self._link.call(partial(history.look, shards=len(self._shards)))
+        if depths:
+            await self._link.call(partial(history.record_depths, depths=depths))
+        if monotonic() >= self._fold_at:
+            await self._link.call(history.fold)
+            self._fold_at = monotonic() + _FOLD_EVERY_S
+        return self.every_s
