@@ -1,5 +1,5 @@
--- What the fleet did in each minute, and later in each hour. The row with the queue '' has what all workers counted; the row of
--- a queue has how many jobs stood in it: those that were ready last, the most that ran, and the longest wait.
+-- What the fleet did in each minute, and later in each hour. Of each queue, and under the name '' of all of them: how many jobs
+-- were ready last, the most that ran, and the longest wait. What the workers counted is in the row '' alone.
 create table fastq.history (
   at        timestamptz not null,
   span_s    int4 not null default 60 check (span_s in (60, 3600)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import orjson
@@ -178,8 +179,8 @@ def _limits(form: Form) -> dict[str, float | None]:
         given["rate"] = float(rate) if rate else None
     except ValueError:
         raise UsageError(f"rate must be a number of jobs per second, not {rate!r:.20}") from None
-    if (given["rate"] or 0.0) < 0 or given["rate"] in (float("inf"),) or given["rate"] != given["rate"]:
-        raise UsageError("rate must be 0 or more")
+    if not 0 <= (given["rate"] or 0.0) < inf:
+        raise UsageError(f"rate must be 0 or more, not {rate}")
     return given
 
 

@@ -1,9 +1,10 @@
-"""Asks the database for the pages: in threads, over a few connections, and the same question once for all who ask it."""
+"""Asks the database for the pages: in threads, over a few connections, the same question once for all who ask it."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -20,7 +21,7 @@ T = TypeVar("T")
 Question = Callable[[Connection[Any]], T]
 
 AT_ONCE = 4
-FRESH_S = 4.0
+FRESH_S = 9.0
 """For so long an answer serves everybody who asks the same."""
 
 _KEPT = 200
@@ -42,6 +43,8 @@ class Asker:
         self._idle: deque[database.Connection] = deque()
         self._threads = threading.Semaphore(AT_ONCE)
         self._answers: dict[Hashable, _Answer] = {}
+        self.close = weakref.finalize(self, _close, self._idle)
+        """Close what is idle; of itself when nobody uses this any more, as inside another application that ends."""
 
     async def ask(self, question: Question[T]) -> T:
         """Return the answer to a question.
@@ -83,7 +86,7 @@ class Asker:
                 else:
                     self._idle.append(conn)
 
-    def close(self) -> None:
-        """Close what is idle."""
-        while self._idle:
-            self._idle.pop().close()
+
+def _close(idle: deque[database.Connection]) -> None:
+    while idle:
+        idle.pop().close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+DAY_S = 86_400.0
 WIDTH, HEIGHT = 640, 140
 _LEFT, _BOTTOM, _TOP = 44, 18, 8
 
@@ -21,17 +22,20 @@ class Series:
     values: Sequence[float | None]
 
 
-def chart(title: str, times: Sequence[datetime], series: Sequence[Series]) -> Markup:
-    """Return a chart of some lines over the same times."""
-    most = max((value for one in series for value in one.values if value is not None), default=0)
-    top = _nice(most)
+def chart(title: str, times: Sequence[datetime], series: Sequence[Series], *, seconds: float) -> Markup:
+    """Return a chart of some lines over the last so many seconds before the last of the times."""
     if not times:
         return Markup('<p class="empty">Nothing has been written down yet: workers do it every ten seconds.</p>')
-    lines = Markup("").join(_line(one, top) for one in series)
+    top = _nice(max((value for one in series for value in one.values if value is not None), default=0))
+    begin = times[-1] - timedelta(seconds=seconds)
+    places = [_LEFT + (WIDTH - _LEFT) * ((at - begin).total_seconds() / seconds) for at in times]
+    gap = 3 * (WIDTH - _LEFT) * (60 if seconds <= DAY_S else 3600) / seconds
+    lines = Markup("").join(_line(one, places, top, gap) for one in series)
     legend = Markup(" ").join(Markup('<span class="key {}">{}</span>').format(one.kind, one.name) for one in series)
     rules = Markup("").join(_rule(top * share, top) for share in (0, 0.5, 1))
+    shown = "%H:%M" if seconds <= DAY_S else "%a %H:%M"
     marks = Markup('<text x="{}" y="{}">{}</text><text x="{}" y="{}" class="end">{}</text>').format(
-        _LEFT, HEIGHT - 4, f"{times[0]:%H:%M}", WIDTH, HEIGHT - 4, f"{times[-1]:%H:%M}"
+        _LEFT, HEIGHT - 4, f"{begin:{shown}}", WIDTH, HEIGHT - 4, f"{times[-1]:{shown}} UTC"
     )
     return Markup(
         '<figure class="chart"><figcaption>{} {}</figcaption>'
@@ -39,18 +43,17 @@ def chart(title: str, times: Sequence[datetime], series: Sequence[Series]) -> Ma
     ).format(title, legend, WIDTH, HEIGHT, title, rules, marks, lines)
 
 
-def _line(one: Series, top: float) -> Markup:
-    """Draw a line; where values are missing it is interrupted."""
-    step = (WIDTH - _LEFT) / max(1, len(one.values) - 1)
-    parts, pen = [], "M"
-    for place, value in enumerate(one.values):
+def _line(one: Series, places: Sequence[float], top: float, gap: float) -> Markup:
+    """Draw a line; where values are missing it is interrupted, and one that stands alone is a dash."""
+    parts: list[str] = []
+    before = None
+    for x, value in zip(places, one.values, strict=True):
         if value is None:
-            pen = "M"
             continue
-        parts.append(f"{pen}{_LEFT + place * step:.1f} {_y(value, top):.1f}")
-        pen = "L"
-    if len(parts) == 1:
-        parts.append("h2")
+        joined = before is not None and x - before <= gap
+        y = _y(value, top)
+        parts.append(f"L{x:.1f} {y:.1f}" if joined else f"M{x - 1:.1f} {y:.1f}h1")
+        before = x
     return Markup('<path class="{}" d="{}"/>').format(one.kind, " ".join(parts))
 
 
@@ -79,13 +82,3 @@ def short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
-
-
-def sparkline(values: Sequence[float]) -> Markup:
-    """Return a small line without a scale, for a table."""
-    top = max(values, default=0) or 1
-    step = 80 / max(1, len(values) - 1)
-    points = " ".join(f"{place * step:.1f},{20 - 18 * value / top:.1f}" for place, value in enumerate(values))
-    return Markup('<svg class="spark" viewBox="0 0 80 22" aria-hidden="true"><polyline points="{}"/></svg>').format(
-        escape(points)
-    )

@@ -65,10 +65,9 @@ def overview(conn: Connection[Any], query: Query) -> dict[str, Any]:
     seconds = SPANS.get(span, 3600.0)
     seen = facts.look(conn)
     counted = history.counts(conn, seconds=seconds)
-    stood = history.depths(conn, seconds=seconds)
     return {
         "fleet": _overview(seen.survey),
-        "findings": doctor.diagnose(seen),
+        "findings": [found for found in doctor.diagnose(seen) if found.level is not doctor.Level.NOTE],
         "span": span,
         "spans": list(SPANS),
         "rates": chart(
@@ -79,14 +78,16 @@ def overview(conn: Connection[Any], query: Query) -> dict[str, Any]:
                 Series("failed", "bad", [row.failed / row.span_s for row in counted]),
                 Series("retried", "again", [row.retried / row.span_s for row in counted]),
             ],
+            seconds=seconds,
         ),
         "depths": chart(
             "Jobs",
-            [row.at for row in stood],
+            [row.at for row in counted],
             [
-                Series("ready", "wait", [row.ready for row in stood]),
-                Series("running", "run", [row.running for row in stood]),
+                Series("ready", "wait", [row.ready for row in counted]),
+                Series("running", "run", [row.running for row in counted]),
             ],
+            seconds=seconds,
         ),
     }
 
@@ -116,8 +117,9 @@ def job_list(conn: Connection[Any], query: Query) -> dict[str, Any]:
     try:
         found = search.run(conn, search.parse(text, states=state or None), limit=PER_PAGE)
     except UsageError as exc:
-        return {**shown, "error": str(exc), "jobs": [], "cut": False, "scan": search.SCAN}
-    return {**shown, "jobs": found.jobs, "cut": found.cut, "scan": search.SCAN}
+        return {**shown, "error": str(exc), "rows": [], "cut": False, "scan": search.SCAN}
+    rows = [(each, hidden(each.args, query.get("redact", ""))) for each in found.jobs]
+    return {**shown, "rows": rows, "cut": found.cut, "scan": search.SCAN}
 
 
 def job(conn: Connection[Any], query: Query) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from fastq.postgres import database
 from fastq.protocol import audit
 
 HERE = Path(__file__).parent
-EVERY_S = 5.0
+EVERY_S = 10.0
 """So often a page that somebody looks at is made anew; once for all who look at the same."""
 
 _CHOSEN_MOST = 1000
@@ -68,6 +69,7 @@ def asgi(
         authorize = Token(token) if token else everybody
     site = _Site(find_dsn(dsn), authorize, read_only=read_only, redact=redact)
     return Starlette(
+        lifespan=site.lifespan,
         routes=[
             *(Route(path, site.page, methods=["GET"]) for path in pages.PAGES),
             *(Route(path, site.act, methods=["POST"]) for path in ACTIONS),
@@ -95,6 +97,12 @@ class _Site:
         )
         self._templates.filters |= {"ago": ago, "short": short, "moment": moment, "span": span}
 
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """Close the connections at the end. Where it is mounted nobody calls this, and they close by themselves."""
+        yield
+        self._asker.close()
+
     # -- rights
 
     async def _right(self, request: Request) -> Right:
@@ -104,12 +112,12 @@ class _Site:
 
     async def _refused(self, request: Request, *, write: bool = False) -> Response | None:
         """Return the answer to a request that may not do what it asks for."""
-        if isinstance(self._authorize, Token) and (given := request.query_params.get("token")):
-            if self._authorize.is_it(given):
-                rest = [(name, value) for name, value in request.query_params.items() if name != "token"]
-                answer = RedirectResponse(f"{request.url.path}?{urlencode(rest)}", 303)
-                answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=request.url.scheme == "https")
-                return answer
+        given = request.query_params.get("token")
+        if given and isinstance(self._authorize, Token) and self._authorize.is_it(given):
+            rest = [(name, value) for name, value in request.query_params.items() if name != "token"]
+            answer = RedirectResponse(f"{request.url.path}?{urlencode(rest)}", 303)
+            answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+            return answer
         right = await self._right(request)
         if right is Right.NONE:
             return self._message(request, 401, "You may not see this: show the token, or sign in.")
@@ -140,7 +148,7 @@ class _Site:
         asked = {**query, "redact": self._redact}
         shown = await self._asker.shared((path, tuple(sorted(asked.items()))), partial(_show, page.show, asked))
         return self._templates.get_template(page.template).render(
-            **shown, base=_base(request), may_write=right is Right.WRITE, query=query, masses=self._masses.last
+            **shown, base=_base(request), may_write=right is Right.WRITE, query=query, masses=list(self._masses.last)
         )
 
     def _whole(

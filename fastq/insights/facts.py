@@ -81,19 +81,19 @@ class Facts:
 def look(conn: Connection[Any]) -> Facts:
     """Look at everything; the schema has to fit."""
     began = time.time()
-    server = Server(*_rows(conn, "examine_server")[0])
+    server = Server(*_rows(conn, "survey_server")[0])
     clock_s = (began + time.time()) / 2 - server.now_s
     return Facts(
         survey=survey(conn),
         server=server,
-        holders=[Holder(*row) for row in _rows(conn, "examine_horizon", old_s=OLD_S)],
-        tables=[TableFacts(*row) for row in _rows(conn, "examine_tables")],
-        settings=[(of, setting) for of, setting in _rows(conn, "examine_settings")],
-        unreadable=[row[0] for row in _rows(conn, "examine_rights")],
+        holders=[Holder(*row) for row in _rows(conn, "survey_horizon", old_s=OLD_S)],
+        tables=[TableFacts(*row) for row in _rows(conn, "survey_tables")],
+        settings=[(of, setting) for of, setting in _rows(conn, "survey_settings")],
+        unreadable=[row[0] for row in _rows(conn, "survey_rights")],
         schedules=list_schedules(conn),
         limits=list_settings(conn),
         other_functions=migrator.other_functions(conn),
-        failures=_rows(conn, "count_recent_failures", cap=FAILURES_MOST)[0][0],
+        failures=_rows(conn, "survey_failures", cap=FAILURES_MOST)[0][0],
         pooled=getattr(conn, "session").pooled if hasattr(conn, "session") else False,  # noqa: B009 - any connection
         clock_s=clock_s,
     )

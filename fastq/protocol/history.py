@@ -33,7 +33,7 @@ async def record_counts(conn: AsyncConnection[Any], counts: Mapping[str, int]) -
 
 
 async def look(conn: AsyncConnection[Any], *, shards: int) -> dict[str, Depth]:
-    """Return how many jobs stand in each queue."""
+    """Return how many jobs stand in each queue, and in all of them under the name ""."""
     found: defaultdict[str, Depth] = defaultdict(Depth)
     for shard in range(shards):
         params = {"shard": shard, "cap": _COUNT_MOST, "floor": _COUNT_LEAST, "queues": _QUEUES_MOST}
@@ -44,6 +44,11 @@ async def look(conn: AsyncConnection[Any], *, shards: int) -> dict[str, Depth]:
             depth.oldest_s = max(filter(None, (depth.oldest_s, oldest_s)), default=None)
     for queue, jobs in await (await conn.execute(statement("survey_running"))).fetchall():
         found[queue].running += jobs
+    found[""] = Depth(
+        ready=sum(depth.ready for depth in found.values()),
+        running=sum(depth.running for depth in found.values()),
+        oldest_s=max((depth.oldest_s for depth in found.values() if depth.oldest_s is not None), default=None),
+    )
     return dict(found)
 
 

@@ -57,8 +57,7 @@ class Depths(LeadersDuty):
     async def step(self) -> float:
         """Look and write."""
         depths = await self._link.call(partial(history.look, shards=len(self._shards)))
-        if depths:
-            await self._link.call(partial(history.record_depths, depths=depths))
+        await self._link.call(partial(history.record_depths, depths=depths))
         if monotonic() >= self._fold_at:
             await self._link.call(history.fold)
             self._fold_at = monotonic() + _FOLD_EVERY_S

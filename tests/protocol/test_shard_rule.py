@@ -196,6 +196,13 @@ VALUES = {
     "to_groups": "'{h}'",
     "highs": "'{9}'",
     "share": "5",
+    **dict.fromkeys(("claimed", "succeeded", "failed", "retried", "returned", "lost", "jobs"), "1"),
+    "seconds": "60",
+    "span_s": "60",
+    "keep_days": "90",
+    "ready": "'{1}'",
+    "running": "'{1}'",
+    "oldest_s": "'{1}'",
 }
 ONE_JOB = {"lease": "1", "ord": "0::int2"}
 OF_ONE_JOB = (
@@ -210,6 +217,7 @@ OF_ONE_JOB = (
 )
 SINGLE = dict.fromkeys(OF_ONE_JOB, ONE_JOB)
 SINGLE["fail_due_job"] = {"meta": "'{}'"}
+SINGLE["edit_job"] = {"run_at": "now()", "args": "'{}'"}
 SINGLE["reserve_job"] = {"delay_s": "0", "run_at": "now()", "payload": "'{}'", "meta": "'{}'"}
 EVERY_SLOT = {"register_worker"}
 

@@ -1,0 +1,106 @@
+"""Takes the pictures of the dashboard that the documentation shows: python docs/images/make.py (needs chromium).
+
+A database of its own, an app whose jobs succeed, fail and wait, a worker for a minute and a half, and a browser.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from fastq import testing
+
+HERE = Path(__file__).parent
+PORT = 8097
+FEED_S = 90
+APP = """
+import asyncio, random, sys
+import fastq
+
+app = fastq.App()
+
+@app.task(queue="mail", retries=1, backoff=2)
+async def send_mail(user_id: int, template: str):
+    await asyncio.sleep(random.random() / 20)
+    if random.random() < 0.03:
+        raise ConnectionError("smtp.example.com refused the connection")
+
+@app.task(queue="images")
+async def resize(path: str, width: int):
+    await asyncio.sleep(random.random() / 5)
+
+@app.task(queue="reports", keep=600)
+async def report(month: str) -> dict:
+    await asyncio.sleep(3)
+    return {"rows": 120}
+
+@app.cron("*/5 * * * *")
+async def tidy(): ...
+
+async def feed(seconds: int):
+    async with app:
+        for second in range(seconds):
+            many = 60 + 40 * (second // 20 % 2)
+            mails = (send_mail.job(user_id=random.randrange(9999), template="welcome") for _ in range(many))
+            await app.enqueue_many(mails)
+            await app.enqueue_many(resize.job(path=f"/{second}/{n}.png", width=800) for n in range(20))
+            await report.enqueue(month="2026-11")
+            await resize.options(delay=3600).enqueue(path="/later.png", width=100)
+            await asyncio.sleep(1)
+
+if __name__ == "__main__":
+    asyncio.run(feed(int(sys.argv[1])))
+"""
+PAGES = {"overview": "/", "jobs": "/jobs?state=failed", "job": "", "queues": "/queues", "workers": "/workers"}
+
+
+def shoot(url: str, name: str, *more: str, width: int = 1440, height: int = 900) -> None:
+    """Take one picture."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome") or sys.exit("chromium is missing")
+    command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *more]
+    command += [f"--window-size={width},{height}", f"--screenshot={HERE / name}", url]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    sys.stdout.write(f"{name}\n")
+
+
+def main() -> None:
+    """Fill a database, serve it, take the pictures."""
+    with (
+        testing.server(None) as server,
+        testing.template(server) as template,
+        testing.database(server, template) as dsn,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        Path(folder, "shop.py").write_text(APP)
+        env = {**os.environ, "FASTQ_DSN": dsn}
+        fastq = [sys.executable, "-m", "fastq"]
+        worker = subprocess.Popen([*fastq, "worker", "shop:app", "-p", "2"], cwd=folder, env=env)
+        page = subprocess.Popen([*fastq, "dashboard", "--port", str(PORT)], cwd=folder, env=env)
+        try:
+            subprocess.run([sys.executable, "shop.py", str(FEED_S)], cwd=folder, env=env, check=True)
+            time.sleep(12)  # until the counters are written
+            pictures(f"http://127.0.0.1:{PORT}")
+        finally:
+            for process in (page, worker):
+                process.terminate()
+                process.wait()
+
+
+def pictures(site: str) -> None:
+    """Take all pictures: each page, and the first one in the dark and on a telephone."""
+    with urllib.request.urlopen(f"{site}/jobs?state=failed") as answer:
+        first = answer.read().decode().partition("/job?id=")[2].partition('"')[0]
+    for name, path in PAGES.items():
+        shoot(site + (path or f"/job?id={first}"), f"dashboard-{name}.png")
+    shoot(site, "dashboard-dark.png", "--blink-settings=preferredColorScheme=0")
+    shoot(site, "dashboard-telephone.png", width=390, height=1200)
+
+
+if __name__ == "__main__":
+    main()
