@@ -46,7 +46,7 @@ _COLUMNS = (
 
 def as_dict(job: JobInfo) -> dict[str, Any]:
     """Return a job for machines."""
-    from dataclasses import asdict
+    from msgspec.structs import asdict
 
     return asdict(job)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from fastq.insights.survey import Survey, survey
+from fastq.insights.survey import COUNT_MOST, Survey, survey
 from fastq.protocol.limits import QueueSettings, list_settings
 from fastq.protocol.schedules import ScheduleRow, list_schedules
 from fastq.schema import migrator
@@ -78,13 +78,13 @@ class Facts:
     host: str = field(default_factory=socket.gethostname)
 
 
-def look(conn: Connection[Any]) -> Facts:
-    """Look at everything; the schema has to fit."""
+def look(conn: Connection[Any], *, count_most: int = COUNT_MOST) -> Facts:
+    """Look at everything; the schema has to fit. `count_most`: as of `survey`."""
     began = time.time()
     server = Server(*_rows(conn, "survey_server")[0])
     clock_s = (began + time.time()) / 2 - server.now_s
     return Facts(
-        survey=survey(conn),
+        survey=survey(conn, count_most=count_most),
         server=server,
         holders=[Holder(*row) for row in _rows(conn, "survey_horizon", old_s=OLD_S)],
         tables=[TableFacts(*row) for row in _rows(conn, "survey_tables")],

@@ -173,6 +173,11 @@ def _ready(conn: Connection[Any], tally: _Tally, shard: int, cap: int) -> None:
             tally.oldest[queue] = max(oldest_s, tally.oldest.get(queue, 0.0))
 
 
+def workers(conn: Connection[Any]) -> tuple[tuple[WorkerSurvey, ...], FleetSurvey]:
+    """Look at the workers and the fleet alone, which takes no time at all."""
+    return _workers(conn), _fleet(conn)
+
+
 def _workers(conn: Connection[Any]) -> tuple[WorkerSurvey, ...]:
     rows = conn.execute(statement("survey_workers"), {"limit": _WORKERS_MOST}).fetchall()
     return tuple(
