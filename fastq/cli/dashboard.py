@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fastq.cli.options import dsn_option
+from fastq.terminal.speech import say
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -34,5 +35,18 @@ def dashboard(
         from fastq.dashboard import asgi
     except ImportError as exc:
         raise UsageError(f"{exc.name} is missing: pip install 'fastq-pg[dashboard]'") from None
-    site = asgi(dsn, token=token, read_only=read_only, redact=redact)
-    uvicorn.run(site, host=host, port=port, root_path=prefix.rstrip("/"), log_level="warning", access_log=False)
+    site = asgi(dsn, token=token, read_only=read_only, redact=redact, hosts=() if token else _LOCAL)
+    say(
+        f"http://{f'[{host}]' if ':' in host else host}:{port}{prefix.rstrip('/')}/"
+        if port
+        else "listening on any port"
+    )
+    uvicorn.run(
+        site,
+        host=host,
+        port=port,
+        root_path=prefix.rstrip("/"),
+        log_level="warning" if port else "info",
+        access_log=False,
+        timeout_graceful_shutdown=1,  # whoever looks at a page has a stream open
+    )

@@ -31,7 +31,7 @@ COMMANDS = {
     "jobs": "look at jobs; retry, cancel and delete them",
     "migrate": "bring the schema up to date, or check or print it",
     "queues": "look at queues; pause, resume and purge them",
-    "schedules": "look at recurring jobs; pause, resume and remove them",
+    "schedules": "look at recurring jobs; pause, resume, run and remove them",
     "status": "how many jobs are in which state, and the workers",
     "worker": "run the supervisor and its workers",
     "workers": "look at the workers of all hosts",

@@ -24,7 +24,7 @@ _NAMES = click.argument("names", metavar="SCHEDULE…", type=Text(), nargs=-1, r
 
 @click.group()
 def schedules() -> None:
-    """Look at recurring jobs; pause, resume and remove them."""
+    """Look at recurring jobs; pause, resume, run and remove them."""
 
 
 @schedules.command("list")
@@ -97,6 +97,23 @@ def resume(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
         return
     for name, at in next_at.items():
         say(f"resumed {name}, next at {moment(at)}" if at else f"{name} was not paused")
+
+
+@schedules.command()
+@_NAMES
+@dsn_option
+@json_option
+def run(names: tuple[str, ...], dsn: str | None, json: bool) -> None:
+    """Enqueue a job of a schedule now, beside its occurrences."""
+    from fastq.protocol.schedules import run
+
+    with steering(dsn, "schedules run") as conn:
+        jobs = {name: run(conn, name) for name in names}
+    if json:
+        write({"schedules": [{"name": name, "job": job} for name, job in jobs.items()]})
+        return
+    for name, job in jobs.items():
+        say(f"enqueued job {job} of {name}")
 
 
 @schedules.command()

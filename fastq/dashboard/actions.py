@@ -192,6 +192,8 @@ def change_schedule(conn: Connection[Any], form: Form) -> Done:
             schedules.pause(conn, name)
         case "resume":
             schedules.resume(conn, name)
+        case "run":
+            schedules.run(conn, name)
         case "remove":
             schedules.remove(conn, name)
         case other:

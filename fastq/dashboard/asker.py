@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
+import psycopg
 from psycopg import Connection
 
 from fastq.jobs import as_our_errors
@@ -72,10 +73,7 @@ class Asker:
 
     def _ask(self, question: Question[T]) -> T:
         with self._threads:
-            try:
-                conn = self._idle.pop()
-            except IndexError:
-                conn = database.connect(self._dsn(), "fastq dashboard")
+            conn = self._connection()
             try:
                 with as_our_errors(), database.as_ours_sync(conn), database.answering(conn):
                     return question(conn)
@@ -85,6 +83,15 @@ class Asker:
                         conn.close()
                 else:
                     self._idle.append(conn)
+
+    def _connection(self) -> database.Connection:
+        """Return an idle connection that still answers, or a new one."""
+        while self._idle:
+            with suppress(IndexError, psycopg.Error):
+                conn = self._idle.pop()
+                conn.execute("select 1")
+                return conn
+        return database.connect(self._dsn(), "fastq dashboard")
 
 
 def _close(idle: deque[database.Connection]) -> None:

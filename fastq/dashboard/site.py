@@ -52,6 +52,7 @@ def asgi(
     token: str | None = None,
     read_only: bool = False,
     redact: Sequence[str] = (),
+    hosts: Sequence[str] = (),
 ) -> Starlette:
     """Return the dashboard as an ASGI application.
 
@@ -63,11 +64,13 @@ def asgi(
         token: let in whoever shows this token: as a bearer, or once as ``?token=…``, which sets a cookie.
         read_only: nobody may change anything.
         redact: names of arguments that are not shown.
+        hosts: answer only to these names of this server. Without a token this keeps out a page on another site whose name
+            has been made to lead here.
 
     """
     if authorize is None:
         authorize = Token(token) if token else everybody
-    site = _Site(find_dsn(dsn), authorize, read_only=read_only, redact=redact)
+    site = _Site(find_dsn(dsn), authorize, read_only=read_only, redact=redact, hosts=hosts)
     return Starlette(
         lifespan=site.lifespan,
         routes=[
@@ -83,8 +86,11 @@ def asgi(
 class _Site:
     """What the routes do."""
 
-    def __init__(self, dsn: Dsn, authorize: Authorize, *, read_only: bool, redact: Sequence[str]) -> None:
+    def __init__(
+        self, dsn: Dsn, authorize: Authorize, *, read_only: bool, redact: Sequence[str], hosts: Sequence[str]
+    ) -> None:
         self._authorize = authorize
+        self._hosts = frozenset(hosts)
         self._read_only = read_only
         self._redact = ",".join(redact)
         self._asker = Asker(partial(database.reachable, dsn))
@@ -112,6 +118,8 @@ class _Site:
 
     async def _refused(self, request: Request, *, write: bool = False) -> Response | None:
         """Return the answer to a request that may not do what it asks for."""
+        if self._hosts and request.url.hostname not in self._hosts:
+            return self._message(request, 421, "This server has no such name.")
         given = request.query_params.get("token")
         if given and isinstance(self._authorize, Token) and self._authorize.is_it(given):
             rest = [(name, value) for name, value in request.query_params.items() if name != "token"]
@@ -208,8 +216,7 @@ class _Site:
         """Do what a form asks for, note it, and go back to where it came from."""
         if (refused := await self._refused(request, write=True)) is not None:
             return refused
-        path, back = _path(request), f"{_base(request)}{_path(request)}"
-        form, values = await _form(request), {}
+        path, form = _path(request), await _form(request)
         try:
             done = await self._asker.ask(partial(_do, ACTIONS[path], form, _who(request)))
             said = done.action if done.jobs is None else f"{done.action}: {done.jobs:,}"
@@ -217,7 +224,7 @@ class _Site:
             said = str(exc)
         self._asker.forget()
         values = {name: form.fields[name] for name in ("q", "state", "id") if form.fields.get(name)}
-        return RedirectResponse(f"{back}?{urlencode({**values, 'said': said})}", 303)
+        return RedirectResponse(f"{_base(request)}{path}?{urlencode({**values, 'said': said})}", 303)
 
     async def act_on_all(self, request: Request) -> Response:
         """Ask whether something is really to be done to all jobs that fit; then begin with it."""

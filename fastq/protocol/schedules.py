@@ -99,6 +99,20 @@ def resume(conn: Connection[Any], name: str) -> datetime | None:
     return None
 
 
+def run(conn: Connection[Any], name: str) -> int:
+    """Enqueue a job of a schedule now, beside its occurrences; returns the job's id.
+
+    Raises:
+        UsageError: there is none of that name.
+
+    """
+    row = conn.execute(statement("run_schedule"), {"name": name}).fetchone()
+    if row is None:
+        _find(conn, name)
+        raise AssertionError("a schedule that is there has been run")
+    return int(row[0])
+
+
 def remove(conn: Connection[Any], name: str) -> None:
     """Delete a schedule that no worker declares.
 

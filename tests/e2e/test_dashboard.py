@@ -284,6 +284,23 @@ def test_another_site_changes_nothing(site: TestClient, headers: dict[str, str],
     assert site.post("/queues", data=form, headers=headers, follow_redirects=False).status_code == status
 
 
+def test_a_name_that_leads_here_is_not_enough(dsn: str) -> None:
+    """A page of another site, whose name has been pointed at this host, is the same origin to its browser."""
+    with TestClient(fastq.dashboard.asgi(dsn, hosts=["127.0.0.1", "localhost"])) as site:
+        for host, status in (("evil.example", 421), ("127.0.0.1:8080", 200), ("localhost", 200)):
+            assert site.get("/", headers={"host": host}).status_code == status
+        form = {"queue": "q", "action": "pause"}
+        headers = {"host": "evil.example", "sec-fetch-site": "same-origin"}
+        assert site.post("/queues", data=form, headers=headers).status_code == 421
+
+
+def test_connections_that_the_server_has_ended_are_replaced(site: TestClient, db: Db) -> None:
+    """After a restart of the server, the next page is there."""
+    assert site.get("/queues").status_code == 200
+    db.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'fastq dashboard'")
+    assert site.get("/workers").status_code == 200
+
+
 def test_it_can_be_mounted(dsn: str, db: Db) -> None:
     """Under a path: links, forms, files and redirects stay below it."""
     fail(db, 1)
