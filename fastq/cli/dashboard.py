@@ -36,11 +36,8 @@ def dashboard(
     except ImportError as exc:
         raise UsageError(f"{exc.name} is missing: pip install 'fastq-pg[dashboard]'") from None
     site = asgi(dsn, token=token, read_only=read_only, redact=redact, hosts=() if token else _LOCAL)
-    say(
-        f"http://{f'[{host}]' if ':' in host else host}:{port}{prefix.rstrip('/')}/"
-        if port
-        else "listening on any port"
-    )
+    name = f"[{host}]" if ":" in host else host
+    say(f"http://{name}:{port}{prefix.rstrip('/')}/" if port else "on a free port:")
     uvicorn.run(
         site,
         host=host,

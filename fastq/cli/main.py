@@ -33,6 +33,7 @@ COMMANDS = {
     "queues": "look at queues; pause, resume and purge them",
     "schedules": "look at recurring jobs; pause, resume, run and remove them",
     "status": "how many jobs are in which state, and the workers",
+    "top": "watch queues, workers and jobs in a terminal",
     "worker": "run the supervisor and its workers",
     "workers": "look at the workers of all hosts",
 }

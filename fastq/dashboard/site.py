@@ -64,8 +64,8 @@ def asgi(
         token: let in whoever shows this token: as a bearer, or once as ``?token=…``, which sets a cookie.
         read_only: nobody may change anything.
         redact: names of arguments that are not shown.
-        hosts: answer only to these names of this server. Without a token this keeps out a page on another site whose name
-            has been made to lead here.
+        hosts: answer only to these names of this server. Without a token this keeps out the page of another site whose
+            name has been made to lead here.
 
     """
     if authorize is None:

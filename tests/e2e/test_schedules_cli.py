@@ -51,6 +51,16 @@ def states(db: Db) -> dict[str, str]:
     return {row["name"]: row["state"] for row in json.loads(fastq("list", "--json").stdout)["schedules"]}
 
 
+def test_run_enqueues_a_job_now(db: Db) -> None:
+    """Of its task, into its queue, with its priority; its next occurrence stays; what is not there is said."""
+    before = db.execute("select next_at from fastq.cron where name = 'a.one'").fetchall()
+    (told,) = json.loads(fastq("run", "a.one", "--json").stdout)["schedules"]
+    found = db.execute("select id, task, queue, priority from fastq.job").fetchall()
+    assert found == [(told["job"], "a.one", "q", 3)]
+    assert db.execute("select next_at from fastq.cron where name = 'a.one'").fetchall() == before
+    assert "there is no schedule" in fastq("run", "a.three", code=2).stderr
+
+
 def test_list_shows_when_and_whose(db: Db) -> None:
     """One line each, with the app that declares it; orphans and ended ones are told apart."""
     header, first, _ = fastq("list").stdout.splitlines()

@@ -29,7 +29,7 @@ LAYERS: list[set[str]] = [
     {"client", "producer", "jobs"},
     {"context", "task", "app"},
     {"worker", "steward", "supervisor"},
-    {"demo", "bench", "dashboard", "testing"},
+    {"demo", "bench", "dashboard", "top", "testing"},
     {"cli"},
 ]
 SIBLINGS = {"worker", "steward", "supervisor"}
