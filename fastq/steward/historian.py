@@ -54,6 +54,11 @@ class Depths(LeadersDuty):
         super().__init__(link, leader, shards=shards)
         self._fold_at = 0.0
 
+    async def run(self) -> None:
+        """Begin after a while: whoever has just started has jobs to run."""
+        await asyncio.sleep(self.every_s)
+        await super().run()
+
     async def step(self) -> float:
         """Look and write."""
         depths = await self._link.call(partial(history.look, shards=len(self._shards)))
