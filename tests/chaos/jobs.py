@@ -58,6 +58,13 @@ async def instant(number: int) -> None:
 
 
 @app.task(retries=1000, backoff=0.05)
+def hopped(number: int) -> None:
+    """Do nothing in a thread, without a context: threads take such jobs out of their packet themselves."""
+    note("S", number)
+    note("E", number)
+
+
+@app.task(retries=1000, backoff=0.05)
 async def nap(number: int, ctx: fastq.Context) -> None:
     """Sleep a few milliseconds."""
     _began(ctx, number)
@@ -180,5 +187,5 @@ async def stranger(tag: int, ctx: fastq.Context, value: Any = None) -> None:
     note("E", STRANGE + tag)
 
 
-TASKS = {"instant": instant, "nap": nap, "threaded": threaded, "booked": booked, "stumble": stumble}
+TASKS = {"instant": instant, "hopped": hopped, "nap": nap, "threaded": threaded, "booked": booked, "stumble": stumble}
 RULED = {"ordered": ordered, "unique": unique, "limited": limited, "batched": batched, "reserved": reserved}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-KINDS = (("instant", 50), ("nap", 20), ("threaded", 10), ("booked", 12), ("stumble", 8))
-LIGHT_KINDS = (("instant", 92), ("nap", 2), ("threaded", 2), ("booked", 2), ("stumble", 2))
+KINDS = (("instant", 35), ("hopped", 15), ("nap", 20), ("threaded", 10), ("booked", 12), ("stumble", 8))
+LIGHT_KINDS = (("instant", 82), ("hopped", 10), ("nap", 2), ("threaded", 2), ("booked", 2), ("stumble", 2))
 LIGHT = 10**12
 """Numbers from here on are mostly instant jobs."""
 
