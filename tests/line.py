@@ -256,7 +256,8 @@ class Line:
 
     async def _end(self) -> None:
         self._listener.close()
-        await asyncio.sleep(0)  # those who were let in just now have begun
+        for _ in range(3):  # from being let in to having begun: a task, its start, and what it calls soon
+            await asyncio.sleep(0)
         for talk in list(self.talking):
             await talk.ended()
 

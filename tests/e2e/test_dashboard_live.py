@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import shutil
 import subprocess
@@ -42,6 +43,10 @@ async def serving(dsn: str, **options: Any) -> AsyncIterator[str]:
     finally:
         server.should_exit = True
         await serve
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()  # type: ignore[union-attr]
+        await asyncio.sleep(0)
+        gc.collect()  # what is left open shows here, and not in somebody else's test
 
 
 async def test_whoever_looks_at_the_same_shares_the_questions(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
