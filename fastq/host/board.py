@@ -28,7 +28,8 @@ class Word(IntEnum):
     """The words of a cell; the letter box and the tables of running jobs, of their deadlines and spans follow them.
 
     OVERDUE is the key of the job for which the steward killed the worker. IDLE says that the worker waits for jobs: 2
-    if it runs none meanwhile, else 1. WOKEN counts how often it has been woken.
+    if it runs none meanwhile, else 1. WOKEN counts how often it has been woken. STEWARDS, in the house's cell, counts
+    the stewards that this host has had.
     """
 
     STATE = 0
@@ -48,6 +49,7 @@ class Word(IntEnum):
     IDLE = 14
     WOKEN = 15
     REFUSED = 16
+    STEWARDS = 17
 
 
 _HEAD_WORDS = len(Word)
