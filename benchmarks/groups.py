@@ -151,7 +151,10 @@ def main() -> None:
             with testing.database(server, template) as dsn, database.connect(dsn, "fastq groups bench") as conn:
                 conditions = machine.describe(conn)
             jobs = given.groups * given.each
-            command = f"python benchmarks/groups.py --groups {given.groups} --each {given.each} --rounds {given.rounds}"
+            bulk = f" --bulk {given.bulk}" if given.bulk else ""
+            command = (
+                f"python benchmarks/groups.py --groups {given.groups} --each {given.each} --rounds {given.rounds}{bulk}"
+            )
             whole = {"scenario": "groups", "jobs": jobs, **medians, "samples": rounds, **conditions, "command": command}
             print(f"wrote {result.save(whole, given.output)}")
 
