@@ -10,11 +10,9 @@ import click
 from fastq.cli.options import dsn_option
 from fastq.terminal.speech import say
 
-_PATIENCE_S = 5
 _LOOK = """
-select (select max(m.version) from fastq.migration m),
-       (select count(*) from fastq.worker w where w.shard = 0 and w.host = %(host)s),
-       (select count(*) from fastq.worker w where w.shard = 0 and w.host = %(host)s and w.expires_at > now())
+select count(*), count(*) filter (where w.expires_at > now()) from fastq.worker w
+where w.shard = 0 and w.host = %(host)s
 """
 
 
@@ -30,33 +28,25 @@ def check(dsn: str | None, ready: bool, live: bool) -> int:
     \b
     exit: 0 well, 1 not, 3 database unreachable, 4 schema missing or wrong
     """
-    import psycopg
+    from fastq.config import find_dsn
+    from fastq.errors import DatabaseUnreachable
+    from fastq.jobs import as_our_errors
+    from fastq.postgres import database
+    from fastq.schema import migrator
 
-    from fastq.config import DsnSource, find_dsn
-    from fastq.errors import DatabaseUnreachable, SchemaError
-    from fastq.schema.files import newest
-
-    found = find_dsn(dsn)
-    value = found.value
-    if found.source is DsnSource.EMBEDDED:
-        from fastq import embedded
-
-        value = embedded.ensure()
     try:
-        with psycopg.connect(value, connect_timeout=_PATIENCE_S, application_name="fastq check") as conn:
+        with database.connect(database.server(find_dsn(dsn)), "fastq check") as conn, as_our_errors():
+            if not live:
+                migrator.check(conn)
             row: Any = conn.execute(_LOOK, {"host": socket.gethostname()}).fetchone()
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        raise SchemaError("the database has no fastq schema: run `fastq migrate`") from None
-    except psycopg.OperationalError as exc:
-        if live:
-            say("the database does not answer, which is not this host's fault")
-            return 0
-        raise DatabaseUnreachable(f"cannot connect to PostgreSQL: {' '.join(str(exc).split())}") from None
-    version, workers, alive = row
+    except DatabaseUnreachable:
+        if not live:
+            raise
+        say("the database does not answer, which is not this host's fault")
+        return 0
+    workers, alive = row
     if live:
         return _verdict(not workers or alive > 0, f"{alive} of this host's {workers} workers renew their leases")
-    if version != newest():
-        raise SchemaError(f"the database has fastq schema {version}, this code needs {newest()}")
     if ready:
         return _verdict(alive > 0, f"{alive} workers of this host run")
     return _verdict(well=True, said="the database answers and its schema fits")

@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from fastq.errors import FastqError, UsageError
 from fastq.insights import search
+from fastq.insights.words import number
 from fastq.protocol import jobs, queues, schedules, worker
 from fastq.protocol.asking import Request, carry_out_sync
 from fastq.protocol.jobs import JobFilter
@@ -147,10 +148,10 @@ def some_of(conn: Connection[Any], action: str, fit: JobFilter) -> int:
 
 
 def _whole(form: Form, name: str) -> int:
-    value = form.text(name)
-    if not value.isdigit():
+    found = number(value := form.text(name))
+    if found is None:
         raise UsageError(f"{name} must be a number, not {value!r:.20}")
-    return int(value)
+    return found
 
 
 def change_queue(conn: Connection[Any], form: Form) -> Done:

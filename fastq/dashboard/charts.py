@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
+from fastq.insights.words import short
+
 DAY_S = 86_400.0
 WIDTH, HEIGHT = 640, 140
 _LEFT, _BOTTOM, _TOP = 44, 18, 8
@@ -74,11 +76,3 @@ def _nice(most: float) -> float:
     while size * 10 < most:
         size *= 10
     return next(size * step for step in (1, 2, 5, 10) if size * step >= most)
-
-
-def short(value: float) -> str:
-    """Return a number as people say it: 1.2 M, 340 k, 7."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"

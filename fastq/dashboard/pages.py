@@ -12,7 +12,8 @@ from fastq import codec
 from fastq.dashboard.charts import Series, chart
 from fastq.errors import FastqError, UsageError
 from fastq.insights import doctor, facts, history, search
-from fastq.insights.survey import Survey, survey, workers
+from fastq.insights.survey import GLANCE, Survey, survey, workers
+from fastq.insights.words import number
 from fastq.protocol import audit, jobs
 from fastq.protocol.asking import carry_out_sync
 from fastq.protocol.jobs import JobInfo
@@ -21,9 +22,6 @@ from fastq.protocol.schedules import list_schedules
 from fastq.states import JobState
 
 PER_PAGE = 50
-COUNT_MOST = 20_000
-"""Beyond so many, jobs are estimated: a page is made in less than a tenth of a second."""
-
 SPANS = {"1h": 3600.0, "6h": 6 * 3600.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
 
 Query = Mapping[str, str]
@@ -65,7 +63,7 @@ def overview(conn: Connection[Any], query: Query) -> dict[str, Any]:
     """Rates, depths, what is wrong."""
     span = query.get("span", "1h")
     seconds = SPANS.get(span, 3600.0)
-    seen = facts.look(conn, count_most=COUNT_MOST)
+    seen = facts.look(conn, count_most=GLANCE)
     counted = history.counts(conn, seconds=seconds)
     return {
         "fleet": _overview(seen.survey),
@@ -126,10 +124,10 @@ def job_list(conn: Connection[Any], query: Query) -> dict[str, Any]:
 
 def job(conn: Connection[Any], query: Query) -> dict[str, Any]:
     """One job and all that is known of it."""
-    number = query.get("id", "")
-    found = carry_out_sync(conn, jobs.find(int(number))) if number.isdigit() and 0 < int(number) < 2**63 else None
+    wanted = number(query.get("id", ""))
+    found = carry_out_sync(conn, jobs.find(wanted)) if wanted is not None and 0 < wanted < 2**63 else None
     if found is None:
-        raise NotThere(f"job {number} is gone: it succeeded, was deleted, or never was")
+        raise NotThere(f"job {query.get('id', '')} is gone: it succeeded, was deleted, or never was")
     return {
         "job": found,
         "args": pretty(hidden(found.args, query.get("redact", ""))),
@@ -177,7 +175,7 @@ def call_of(found: JobInfo) -> str:
 def queue_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages
     """Queues with their numbers and limits."""
     limits = {each.name: each for each in list_settings(conn)}
-    return {"queues": survey(conn, count_most=COUNT_MOST).queues, "limits": limits}
+    return {"queues": survey(conn, count_most=GLANCE).queues, "limits": limits}
 
 
 def schedule_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages
@@ -196,7 +194,7 @@ def worker_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa:
 
 def findings(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages
     """What is wrong, why, and what to type."""
-    return {"findings": doctor.diagnose(facts.look(conn, count_most=COUNT_MOST))}
+    return {"findings": doctor.diagnose(facts.look(conn, count_most=GLANCE))}
 
 
 def audit_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -24,10 +24,10 @@ from fastq.config import Dsn, find_dsn
 from fastq.dashboard import actions, pages
 from fastq.dashboard.actions import ACTIONS, Done, Form
 from fastq.dashboard.asker import Asker
-from fastq.dashboard.charts import short
 from fastq.dashboard.masses import Mass, Masses
 from fastq.dashboard.rights import COOKIE, Authorize, Right, Token, everybody, is_cross_site
 from fastq.errors import DatabaseUnreachable, FastqError, UsageError
+from fastq.insights.words import number, short, span
 from fastq.postgres import database
 from fastq.protocol import audit
 
@@ -277,7 +277,7 @@ def _note(done: Done, who: str, conn: Any) -> None:
 async def _form(request: Request) -> Form:
     """Return the fields of a form, and the jobs that were chosen in it."""
     given = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
-    ids = [int(value) for name, value in given if name == "id" and value.isdigit()]
+    ids = [job for name, value in given if name == "id" and (job := number(value)) is not None]
     return Form(dict(given), ids[:_CHOSEN_MOST])
 
 
@@ -299,18 +299,6 @@ def _path(request: Request) -> str:
 
 
 # -- how values are written
-
-Filter = Callable[[Any], str]
-
-
-def span(seconds: float | None) -> str:
-    """Return a time span as people say it."""
-    if seconds is None:
-        return "-"
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if abs(seconds) >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s" if abs(seconds) >= 1 or seconds == 0 else f"{seconds * 1000:.0f} ms"
 
 
 def ago(at: datetime | None) -> str:

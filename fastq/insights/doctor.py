@@ -146,7 +146,9 @@ def _fleet(facts: Facts) -> Iterator[Finding]:
     waiting = sum(queue.ready.jobs for queue in seen.queues if not queue.paused)
     if waiting and not alive:
         why = "nobody runs them"
-        yield Finding("F140", Level.ERROR, f"{waiting:,} jobs wait and no worker runs", why, "fastq worker MODULE:app")
+        yield Finding(
+            "F140", Level.ERROR, f"{_count(waiting)} waiting, and no worker runs", why, "fastq worker MODULE:app"
+        )
     for worker in seen.workers:
         if worker.left_s <= 0:
             why = "it is stopped, or its host is gone: its jobs go to others as soon as a steward has reaped it"
@@ -168,7 +170,7 @@ def _queues(facts: Facts) -> Iterator[Finding]:
     for queue in facts.survey.queues:
         if queue.paused and queue.ready.jobs:
             why = "they wait until the queue is resumed"
-            what = f"the queue {queue.name} is paused and has {queue.ready.jobs:,} jobs"
+            what = f"the queue {queue.name} is paused and has {_count(queue.ready.jobs)}"
             yield Finding("F150", Level.WARNING, what, why, f"fastq queues resume {queue.name}")
         elif alive and queue.oldest_s is not None and queue.oldest_s > LATE_S:
             why = "no worker takes this queue or this task, a limit holds them back, or there are too few workers"
@@ -186,7 +188,7 @@ def _queues(facts: Facts) -> Iterator[Finding]:
 def _jobs(facts: Facts) -> Iterator[Finding]:
     if facts.failures:
         why = "they will not run again by themselves"
-        what = f"{facts.failures:,} jobs failed for good within the last hour"
+        what = f"{_count(facts.failures)} failed for good within the last hour"
         yield Finding("F160", Level.WARNING, what, why, "fastq jobs list --state failed")
     for row in facts.schedules:
         if row.standing in (ScheduleStanding.ORPHAN, ScheduleStanding.ENDED):
@@ -199,6 +201,10 @@ def _jobs(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "F162", Level.NOTE, f"the schedule {row.name} is paused", why, f"fastq schedules resume {row.name}"
             )
+
+
+def _count(jobs: int) -> str:
+    return f"{jobs:,} job{'s' * (jobs != 1)}"
 
 
 CHECKS: tuple[Check, ...] = (_schema, _server, _vacuum, _settings, _fleet, _queues, _jobs)

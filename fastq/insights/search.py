@@ -16,6 +16,7 @@ from typing import Any
 from psycopg import Connection
 
 from fastq.errors import UsageError
+from fastq.insights.words import number
 from fastq.protocol import jobs
 from fastq.protocol.asking import carry_out_sync
 from fastq.protocol.jobs import JobFilter, JobInfo, states_of
@@ -83,8 +84,8 @@ def _words(text: str) -> Iterator[tuple[str, str]]:
 
 def _with(found: Search, name: str, value: str, now: datetime) -> Search:
     """Add one condition."""
-    if value.isdigit() and name in ("", "id"):
-        return replace(found, id=int(value))
+    if name in ("", "id") and (job := number(value)) is not None:
+        return replace(found, id=job)
     if name in ("", "state", "queue", "task", "error"):
         return replace(found, wanted=_narrower(found.wanted, name, value))
     if name == "group":

@@ -21,6 +21,9 @@ from fastq.states import JobState
 COUNT_MOST = 100_000
 """So many ready jobs of a segment, and so many waiting or failed ones, are counted one by one: about 10 ms."""
 
+GLANCE = 20_000
+"""As COUNT_MOST, for what is looked at again and again."""
+
 _COUNTED = (JobState.READY, JobState.RUNNING, JobState.SCHEDULED, JobState.RETRYING, JobState.WAITING)
 KEPT = "kept"
 """What the jobs that ended otherwise than by failing, and are kept, are counted as together."""

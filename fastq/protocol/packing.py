@@ -146,11 +146,12 @@ class Packer:
         packets: list[bytes] = []
         kind = self._kind(task, options)
         same = kind.rows is not self._unique and all(s.options is options and s.task is task for s in specs)
+        if same:
+            self._wide = 1
         if same and len(specs) <= BLOCK:
             first = self._blocks.pop(0)
             self._put(kind, specs, first, packets)
             self.ids.add(range(first, first + len(specs)))
-            self._wide = 1
             return b"".join(packets)
         ids, runs, held = array("q", bytes(8 * len(specs))), 0, self._held
         for kind, pos, places in self._placed_by_lane(specs):

@@ -36,8 +36,9 @@ BY_FUNCTION = os.environ.get("FASTQ_FUNCTIONS") == "1"
 _OWN = ("segment", "table", "of")
 
 
-def _lines(path: str) -> list[str]:
-    return files(__package__).joinpath(path).read_text("utf-8").splitlines()
+@cache
+def _lines(path: str) -> tuple[str, ...]:
+    return tuple(files(__package__).joinpath(path).read_text("utf-8").splitlines())
 
 
 def _text(path: str) -> str:

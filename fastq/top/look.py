@@ -9,9 +9,7 @@ from typing import Any
 from psycopg import Connection
 
 from fastq.insights import history
-from fastq.insights.survey import QueueSurvey, WorkerSurvey, survey
-
-COUNT_MOST = 20_000
+from fastq.insights.survey import GLANCE, QueueSurvey, WorkerSurvey, survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +39,7 @@ class Seen:
 
 def look(conn: Connection[Any]) -> Seen:
     """Look at the queues, the workers and the last hour."""
-    seen = survey(conn, count_most=COUNT_MOST)
+    seen = survey(conn, count_most=GLANCE)
     counted = history.counts(conn, seconds=history.HOUR_S)
     return Seen(
         queues=seen.queues,
@@ -49,21 +47,3 @@ def look(conn: Connection[Any]) -> Seen:
         leader=seen.fleet.leader,
         rates=[row.succeeded / row.span_s for row in counted],
     )
-
-
-def short(value: float) -> str:
-    """Return a number in few letters: 1.2M, 340k, 7."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
-def span(seconds: float | None) -> str:
-    """Return a time span in few letters."""
-    if seconds is None:
-        return "-"
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
-        if abs(seconds) >= 2 * size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"

@@ -14,11 +14,12 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Header, Sparkline, Static
 
 from fastq.errors import FastqError
+from fastq.insights.words import short, span
 from fastq.protocol import jobs, queues
 from fastq.protocol.asking import Request, carry_out_sync
 from fastq.protocol.jobs import JobFilter, JobInfo
 from fastq.terminal.safe import safe_line
-from fastq.top.look import Seen, look, short, span
+from fastq.top.look import Seen, look
 
 T = TypeVar("T")
 Ask = Callable[[Callable[[Connection[Any]], T]], T]

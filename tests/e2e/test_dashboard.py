@@ -27,13 +27,6 @@ HERE = Path(fastq.dashboard.__file__).parent
 
 
 @pytest.fixture
-def db(dsn: str) -> Iterator[Db]:
-    """Give a connection."""
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        yield conn
-
-
-@pytest.fixture
 def site(dsn: str) -> Iterator[TestClient]:
     """Give a client of the dashboard."""
     with TestClient(fastq.dashboard.asgi(dsn)) as client:
@@ -100,7 +93,7 @@ def test_a_job(site: TestClient, db: Db) -> None:
     text = site.get(f"/job?id={failed}").text
     assert "Attempt 1: ValueError" in text
     assert "line 1" in text
-    for gone in (job + 10_000, "x", 1 << 70):
+    for gone in (job + 10_000, "x", "²", 1 << 70, "9" * 5000):
         answer = site.get(f"/job?id={gone}")
         assert (answer.status_code, "is gone" in answer.text) == (404, True)
 
@@ -206,6 +199,7 @@ def test_a_queue_is_steered(site: TestClient, db: Db) -> None:
     act(site, "/queues", action="limits", queue="mail", max_running="3", rate="0.5", weight="")
     assert db.execute("select paused, max_running, rate, weight from fastq.queue").fetchall() == [(False, 3, 0.5, None)]
     assert "must be a number" in act(site, "/queues", action="limits", queue="mail", rate="nan!")
+    assert "must be a number" in act(site, "/queues", action="limits", queue="mail", weight="²")
     assert "0 or more" in act(site, "/queues", action="limits", queue="mail", rate="nan")
     assert act(site, "/queues", action="purge", queue="mail") == "queue: purge: 1"
 

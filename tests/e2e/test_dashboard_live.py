@@ -137,7 +137,7 @@ def test_doctor(dsn: str) -> None:
         conn.execute("select fastq.enqueue('t'), fastq.pause('default')")
     ran = run(dsn, "doctor")
     assert ran.returncode == 1
-    assert "F150 the queue default is paused and has 1 jobs" in ran.stdout
+    assert "F150 the queue default is paused and has 1 job" in ran.stdout
     assert "fastq queues resume default" in ran.stdout
     found = json.loads(run(dsn, "doctor", "--json").stdout)["findings"]
     assert "F150" in [each["code"] for each in found]
@@ -162,5 +162,7 @@ def test_check(dsn: str, tmp_path: Any) -> None:
         assert [run(dsn, "check", option).returncode for option in ("--ready", "--live")] == [1, 1]
         conn.execute("delete from fastq.migration where version = (select max(version) from fastq.migration)")
         assert run(dsn, "check").returncode == 4
+    wrong = run("nonsense", "check")
+    assert (wrong.returncode, "neither a postgresql:// URL" in wrong.stderr) == (2, True)
     away = f"host={tmp_path} dbname=x"
     assert [run(away, "check", *option).returncode for option in ((), ("--ready",), ("--live",))] == [3, 3, 0]

@@ -11,21 +11,14 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
+from fastq.insights.words import short, span
 from fastq.postgres import database
-from fastq.top.look import short, span
 from fastq.top.screen import Jobs, Top
 
 pytestmark = pytest.mark.e2e
 
 Db = psycopg.Connection[Any]
 PATIENCE = 500
-
-
-@pytest.fixture
-def db(dsn: str) -> Iterator[Db]:
-    """Give a connection."""
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        yield conn
 
 
 @pytest.fixture

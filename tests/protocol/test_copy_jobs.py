@@ -121,6 +121,16 @@ async def test_lanes_in_turn_share_packets_all_the_same(conn: Conn) -> None:
         assert numbers == sorted(numbers)
 
 
+async def test_a_stream_that_is_of_one_kind_at_last_is_read_in_blocks_again(conn: Conn) -> None:
+    """Wide windows end with the mix that they are for."""
+    kinds = [Options(group_key=f"g{n}") for n in range(300)]
+    packer = text()
+    mix = (JobSpec("t", {"n": n}, kinds[n % 300]) for n in range(6000))
+    await carry_out(conn, copying.copy_jobs(chain(mix, specs(90_000)), packer, shard=0))
+    assert packer._wide == 1
+    assert await ask(conn, "select count(*)::int from fastq.job") == [(96_000,)]
+
+
 async def test_copied_jobs_can_be_claimed(conn: Conn) -> None:
     """What COPY wrote decodes to what was given."""
     ids = await carry_out(conn, copying.copy_jobs(mixed(10), text(), shard=0))

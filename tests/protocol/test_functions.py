@@ -53,13 +53,6 @@ ACTIONS = {
 CLAIM = {"limit": 10, "most": 10, "rows": 10, "acks": [], "max_bytes": 1 << 22, "packet_bytes": 1 << 16}
 
 
-@pytest.fixture
-def db(dsn: str) -> Any:
-    """Give a connection that is not asynchronous."""
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        yield conn
-
-
 def call(db: Db, function: str, **params: Any) -> list[dict[str, Any]]:
     """Call a function with named parameters, as any client in any language can."""
     named = sql.SQL(", ").join(
