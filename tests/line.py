@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -34,10 +36,10 @@ class _End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; from the client's end, with the connection to the server."""
+        """Begin, with what the other end has said by then."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self._talk.opened(self)
+        self._talk.other(self).flush()
 
     def data_received(self, data: bytes) -> None:
         """Hold it for its time."""
@@ -90,37 +92,23 @@ class _End(asyncio.Protocol):
 class Conversation:
     """One client's connection, from its `port`, and the server's behind it."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, client: socket.socket, port: int) -> None:
         self.line = line
         self.deaf = False
-        self.port = 0
+        self.port = port
         self._client = _End(self)
         self._server = _End(self)
         self._lost: set[_End] = set()
-        self._opening: asyncio.Task[None] | None = None
+        self._opening = asyncio.create_task(self._open(client))
         self._gone = asyncio.Event()
-
-    @property
-    def client(self) -> asyncio.Protocol:
-        """The end that the listener makes."""
-        return self._client
 
     def other(self, end: _End) -> _End:
         """Return the end across."""
         return self._server if end is self._client else self._client
 
-    def opened(self, end: _End) -> None:
-        """Connect the server when the client has come; hand on what the client has said by then."""
-        if end is self._client and end.transport is not None:
-            self.port = end.transport.get_extra_info("peername")[1]
-            self.line.talking.add(self)
-            self._opening = asyncio.create_task(self._open())
-        else:
-            self._client.flush()
-
-    async def _open(self) -> None:
-        assert self._client.transport is not None
+    async def _open(self, client: socket.socket) -> None:
         loop, there = asyncio.get_running_loop(), self.line.server
+        transport, _ = await loop.connect_accepted_socket(lambda: self._client, client)
         try:
             while True:
                 try:
@@ -132,8 +120,8 @@ class Conversation:
                 except BlockingIOError:  # others are connecting: the server's queue is full for a moment
                     await asyncio.sleep(0.01)
         except OSError:
-            self._lost.add(self._server)
-            self._client.transport.abort()
+            transport.abort()
+            self.lost(self._server)
 
     def may_pass(self, end: _End, data: bytes) -> bool:
         """Tell whether what came may be handed on: an answer that may not ends the conversation."""
@@ -148,6 +136,10 @@ class Conversation:
         if len(self._lost) == 2:
             self.line.talking.discard(self)
             self._gone.set()
+
+    async def opened(self) -> None:
+        """Wait until both ends are there, or it is known that the server's will not be."""
+        await self._opening
 
     def hang_up(self) -> None:
         """Close both ends, after what was said."""
@@ -169,8 +161,7 @@ class Conversation:
 
     async def ended(self) -> None:
         """End it, and wait until its connections are given back."""
-        if self._opening is not None:
-            await self._opening
+        await self.opened()
         self.cut()
         await self._gone.wait()
 
@@ -194,9 +185,11 @@ class Line:
 
     def open(self) -> Self:
         """Start listening."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        self._loop.add_reader(self._listener, self._let_in)
         self._thread.start()
-        self._listener = self._wait(self._listen())
-        self.port = self._listener.sockets[0].getsockname()[1]
         return self
 
     def __enter__(self) -> Self:
@@ -237,8 +230,9 @@ class Line:
         """Hang up everywhere, and let nobody in any more."""
 
         async def end() -> None:
-            self._listener.close()
+            self._let_nobody_in()
             for talk in list(self.talking):
+                await talk.opened()
                 talk.hang_up()
 
         self._wait(end())
@@ -251,13 +245,18 @@ class Line:
             self._thread.join(10)
             self._loop.close()
 
-    async def _listen(self) -> asyncio.Server:
-        return await self._loop.create_server(lambda: Conversation(self).client, "127.0.0.1", 0)
+    def _let_in(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # who called has hung up
+            client, address = self._listener.accept()
+            self.talking.add(Conversation(self, client, port=address[1]))
+
+    def _let_nobody_in(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
 
     async def _end(self) -> None:
-        self._listener.close()
-        for _ in range(3):  # from being let in to having begun: a task, its start, and what it calls soon
-            await asyncio.sleep(0)
+        self._let_nobody_in()
         for talk in list(self.talking):
             await talk.ended()
 
