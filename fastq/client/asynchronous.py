@@ -80,14 +80,14 @@ class AsyncClient(Writing):
 
     # -- single jobs
 
-    async def enqueue(self, spec: JobSpec) -> int:
-        """Enqueue one job together with those of other coroutines; returns its id after their common commit."""
+    def enqueue(self, spec: JobSpec) -> asyncio.Future[int]:
+        """Enqueue one job together with those of other coroutines; gives its id after their common commit."""
         line = self._line(spec)
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiting.append((line, future, self._loop.time() + self._retry_s if self._retry_s else 0.0))
         if self._flushing is None:
             self._flushing = self._loop.create_task(self._flush(), name="fastq-enqueue")
-        return await future
+        return future
 
     async def _flush(self) -> None:
         """Send what waits, one statement and one commit at a time, until nothing waits.
@@ -207,20 +207,23 @@ class AsyncClient(Writing):
         """Stream jobs through COPY, all or none."""
         packer = self._packer(theirs=conn is not None)
         if conn is not None:
-            ids = await _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress))
-            await carry_out(conn, upkeep.RING)
+            ids = await _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress, ring=True))
+            if not packer.rung:
+                await carry_out(conn, upkeep.RING)
             return ids
         async with AsyncExitStack() as stack:
             own = await self._in_time(lambda: stack.enter_async_context(self._pool.connection(Use.HELD)))
             stack.enter_context(answering(own))
             try:
                 async with as_ours(own):
-                    ids = await carry_out(own, copying.put_jobs(specs, packer, shard=0, progress=progress))
+                    putting = copying.put_jobs(specs, packer, shard=0, progress=progress, ring=self._may_ring())
+                    ids = await carry_out(own, putting)
             except psycopg.Error as exc:
                 if packer.reading:  # it is not ours: the iterable raised it
                     raise
                 raise fate.of(exc, committing=packer.whole) from None
-        self.wake()
+        if not packer.rung:
+            self.wake()
         return ids
 
     # -- waking the fleet

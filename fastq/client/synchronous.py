@@ -102,20 +102,23 @@ class SyncClient(Writing):
         """Stream jobs through COPY, all or none."""
         packer = self._packer(theirs=conn is not None)
         if conn is not None:
-            ids = _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress))
-            carry_out_sync(conn, upkeep.RING)
+            ids = _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress, ring=True))
+            if not packer.rung:
+                carry_out_sync(conn, upkeep.RING)
             return ids
         with ExitStack() as stack:
             own = self._in_time(lambda: stack.enter_context(self._pool.connection(Use.HELD)))
             stack.enter_context(answering(own))
             try:
                 with as_ours_sync(own):
-                    ids = carry_out_sync(own, copying.put_jobs(specs, packer, shard=0, progress=progress))
+                    putting = copying.put_jobs(specs, packer, shard=0, progress=progress, ring=True)
+                    ids = carry_out_sync(own, putting)
             except psycopg.Error as exc:
                 if packer.reading:  # it is not ours: the iterable raised it
                     raise
                 raise fate.of(exc, committing=packer.whole) from None
-            self._notify(own, always=True)
+            if not packer.rung:
+                self._notify(own, always=True)
         return ids
 
     def _in_time(self, attempt: Callable[[], T]) -> T:

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 
 from fastq.job import JobSpec
 from fastq.job_ids import JobIds
 from fastq.protocol import ordered, unique
 from fastq.protocol.asking import Copy, Request, Steps, Work
-from fastq.protocol.enqueue import Progress, insert_lines
-from fastq.protocol.packing import BEGINS, ENDS, Packer, blocks_for_chunk, blocks_of, ids_of
+from fastq.protocol.enqueue import Progress, insert_lines, insert_packs
+from fastq.protocol.packing import BEGINS, ENDS, Packer, blocks_for_chunk, blocks_of
 
 
-def put_jobs(specs: Iterable[JobSpec], packer: Packer, *, shard: int, progress: Progress | None = None) -> Work[JobIds]:
+def put_jobs(
+    specs: Iterable[JobSpec], packer: Packer, *, shard: int, progress: Progress | None = None, ring: bool = False
+) -> Work[JobIds]:
     """Enqueue a stream of jobs, all or none, by whichever way is cheaper. It can be done once.
+
+    `ring`: wake the fleet with the same commit, if that is no matter of its own; `packer.rung` tells.
 
     Raises:
         ArgumentError, PayloadTooLarge: a job cannot be enqueued; then none of them is.
 
     """
-    lines, stream = packer.few(iter(specs))
-    if not lines:
+    brief, stream = packer.brief(iter(specs))
+    if brief is None:
         return copy_jobs(stream, packer, shard=shard, progress=progress)
-    packer.whole = True
-    inserting = insert_lines(lines, shard=shard)
+    packer.whole, packer.rung = True, ring
+    singly = insert_lines(brief.lines, shard=shard, ring=ring)
 
     def steps() -> Steps[JobIds]:
-        ids = ids_of(packer.ids, (yield from inserting.steps()))
+        if brief.packs:
+            packer.add_placed((yield insert_packs(brief.packs, shard=shard, ring=ring)), brief.places)
+        else:
+            packer.add_ids(array("q", (yield from singly.steps())))
         if progress is not None:
-            progress(len(ids))
-        return ids
+            progress(len(packer.ids))
+        return packer.ids
 
-    return Work(steps, whole=inserting.whole)
+    return Work(steps, whole=singly.whole)
 
 
 def copy_jobs(

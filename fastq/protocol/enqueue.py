@@ -70,11 +70,7 @@ class Line:
     __slots__ = ("body", "prefix", "waits")
 
     def __init__(self, spec: JobSpec, limit_bytes: int) -> None:
-        options = spec.options
-        kept = _prefixes.get((spec.task, id(options)))
-        if kept is None or kept[0] is not options:
-            kept = _keep_prefix(spec.task, options)
-        _, self.waits, self.prefix = kept
+        _, self.waits, self.prefix = _prefix(spec)
         self.body = _written(spec, limit_bytes).decode()
         if "null" in self.body:
             check_numbers(spec)
@@ -82,6 +78,19 @@ class Line:
 
 _Prefix = tuple[Options, bool, str]
 _prefixes: dict[tuple[str, int], _Prefix] = {}
+
+
+def _prefix(spec: JobSpec) -> _Prefix:
+    kept = _prefixes.get((spec.task, id(spec.options)))
+    if kept is None or kept[0] is not spec.options:
+        kept = _keep_prefix(spec.task, spec.options)
+    return kept
+
+
+def pack_line(spec: JobSpec, jobs: int, array: bytes) -> str:
+    """Return the line that insert_packets takes for so many jobs like `spec`, from the array of their arguments."""
+    body = array.decode()
+    return f"{jobs}\t{_prefix(spec)[2]}{body if jobs > 1 else body[1:-1]}"
 
 
 def _keep_prefix(task: str, options: Options) -> _Prefix:
@@ -167,6 +176,11 @@ def insert_lines(lines: list[Line], *, shard: int = 0, gathered: bool = False, r
         return _scatter(lines, inserted)
 
     return Work(steps, whole=len(statements) > 1)
+
+
+def insert_packs(packs: list[str], *, shard: int = 0, ring: bool = False) -> Request[int]:
+    """Insert at most 1024 jobs that may run now, as the lines of `pack_line`; gives the first id, the others follow."""
+    return Request("insert_packets", {"shard": shard, "lines": "\n".join(packs), "ring": ring}, only)
 
 
 def _scatter(lines: list[Line], inserted: list[tuple[int, list[int]]]) -> list[int]:

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import NamedTuple
 
-from fastq import codec
-from fastq.errors import ArgumentError
 from fastq.job import JobSpec, Options, check_spec
 from fastq.job_ids import JobIds
 from fastq.protocol import unique
-from fastq.protocol.claim import PACKET_BYTES, PACKET_JOBS
-from fastq.protocol.enqueue import BLOCK, LINES_MOST, Line, check_numbers, payload
+from fastq.protocol.claim import PACKET_JOBS
+from fastq.protocol.cutting import Cutter
+from fastq.protocol.enqueue import BLOCK, LINES_MOST, Line, pack_line, payload
 from fastq.protocol.unique import Placed
 
 FEW = 256
-"""Up to so many jobs one statement costs less than COPYs and all that belongs to them."""
+"""Up to so many jobs with a time to wait for, one statement costs less than COPYs and all that belongs to them."""
 
 HELD_BYTES = 4 * 1024 * 1024
 """A chunk ends when so much is held back for its later COPYs."""
@@ -63,6 +62,14 @@ class _Kind(NamedTuple):
     ends: bytes
 
 
+class Brief(NamedTuple):
+    """A short stream: lines of one job each, or the texts of packs and the places of their jobs."""
+
+    lines: list[Line]
+    packs: list[str]
+    places: Sequence[int]
+
+
 class Packer:
     """Writes one stream, in chunks: each takes positions, sends its packets as they come, and then its rows."""
 
@@ -84,7 +91,7 @@ class Packer:
         self._places: dict[int, int] = {}
         self._held = 0
         self._wide = 1
-        self._size = self._together = together
+        self._cutter = Cutter(limit_bytes, together)
         self.ids = JobIds()
         self.begins: set[tuple[str, str]] = set()
         """The lines that ordered jobs were put into, to be begun at the end."""
@@ -92,6 +99,8 @@ class Packer:
         """Whether the caller's iterable is being asked for more."""
         self.whole = False
         """Whether all was sent, so that only the commit is missing."""
+        self.rung = False
+        """Whether the fleet is woken by the same commit."""
 
     # -- reading
 
@@ -102,16 +111,31 @@ class Packer:
         self.reading = False
         return specs
 
-    def few(self, stream: Iterator[JobSpec]) -> tuple[list[Line], Iterator[JobSpec]]:
-        """Return a stream's jobs as lines if they are few and no statement of their own is needed; and the stream."""
+    def brief(self, stream: Iterator[JobSpec]) -> tuple[Brief | None, Iterator[JobSpec]]:
+        """Return what one statement takes, if a stream is as short as that; and the stream."""
         self.reading = True
-        first = list(islice(stream, FEW + 1))
+        first = list(islice(stream, LINES_MOST + 1))
         self.reading = False
-        for spec in first:
-            check_spec(spec)
-        if len(first) > FEW or any(spec.options.apart for spec in first):
-            return [], chain(first, stream)
-        return [Line(spec, self._limit_bytes) for spec in first], stream
+        if 0 < len(first) <= LINES_MOST:
+            try:
+                return self._brief(first), chain(first, stream)
+            except AttributeError:
+                _check_specs(first)
+                raise
+        return None, chain(first, stream)
+
+    def _brief(self, specs: list[JobSpec]) -> Brief | None:
+        runs = list(self._by_lane(specs))
+        if all(kind.rows is self._ready for kind, _ in runs) and len(specs) > 1:
+            packs = [pack for _, places in runs for pack in self._packs(_those(specs, places))]
+            return Brief([], packs, runs[0][1] if len(runs) == 1 else [place for _, places in runs for place in places])
+        if len(specs) <= FEW and all(kind.rows is not self._unique for kind, _ in runs):
+            return Brief([Line(spec, self._limit_bytes) for spec in specs], [], [])
+        return None
+
+    def _packs(self, specs: Sequence[JobSpec]) -> Iterator[str]:
+        for jobs, body in self._cutter.cut(specs):
+            yield pack_line(specs[0], jobs, body)
 
     # -- a chunk
 
@@ -137,15 +161,13 @@ class Packer:
         try:
             return self._encode(specs)
         except AttributeError:  # most likely something among them is no job, which is not looked for one by one
-            for spec in specs:
-                check_spec(spec)
+            _check_specs(specs)
             raise
 
     def _encode(self, specs: list[JobSpec]) -> bytes:
-        task, options = specs[0].task, specs[0].options
         packets: list[bytes] = []
-        kind = self._kind(task, options)
-        same = kind.rows is not self._unique and all(s.options is options and s.task is task for s in specs)
+        kind = self._kind(specs[0].task, specs[0].options)
+        same = kind.rows is not self._unique and _alike(specs)
         if same:
             self._wide = 1
         if same and len(specs) <= BLOCK:
@@ -155,7 +177,7 @@ class Packer:
             return b"".join(packets)
         ids, runs, held = array("q", bytes(8 * len(specs))), 0, self._held
         for kind, pos, places in self._placed_by_lane(specs):
-            mine = [specs[place] for place in places]
+            mine = _those(specs, places)
             if kind.rows is self._unique:
                 self._put_apart(kind, mine, pos)
                 self._places.update((pos + n, len(self.ids) + place) for n, place in enumerate(places))
@@ -164,17 +186,31 @@ class Packer:
                 runs += 1
             for id_, place in enumerate(places, pos):
                 ids[place] = id_
-        first = ids[0]
-        self.ids.add(ids if list(ids) != list(range(first, first + len(ids))) else range(first, first + len(ids)))
+        self.add_ids(ids)
         self._widen(len(specs), runs, sum(map(len, packets)) + self._held - held)
         return b"".join(packets)
+
+    def add_ids(self, ids: array[int]) -> None:
+        """Append the ids of some jobs, as a range where they are one."""
+        run = range(ids[0], ids[0] + len(ids))
+        self.ids.add(run if array("q", run) == ids else ids)
+
+    def add_placed(self, base: int, places: Sequence[int]) -> None:
+        """Append the ids of jobs at those places, which follow each other from `base` on."""
+        if isinstance(places, range):
+            self.ids.add(range(base, base + len(places)))
+            return
+        ids = array("q", bytes(8 * len(places)))
+        for job, place in enumerate(places, base):
+            ids[place] = job
+        self.add_ids(ids)
 
     def _widen(self, jobs: int, runs: int, size: int) -> None:
         """Choose how many blocks the next window has, after one of so many jobs in so many runs and bytes."""
         if jobs < THIN * runs:
             self._wide = min(4 * self._wide, WIDEST, max(1, WINDOW_BYTES * jobs // max(1, size) // BLOCK))
 
-    def _placed_by_lane(self, specs: Sequence[JobSpec]) -> Iterator[tuple[_Kind, int, list[int]]]:
+    def _placed_by_lane(self, specs: Sequence[JobSpec]) -> Iterator[tuple[_Kind, int, Sequence[int]]]:
         """As _by_lane, with the position of each run's first job; no run goes beyond its block."""
         pos = left = 0
         for kind, run in self._by_lane(specs):
@@ -186,8 +222,11 @@ class Packer:
                 taken = min(left, len(places))
                 places, pos, left = places[taken:], pos + taken, left - taken
 
-    def _by_lane(self, specs: Sequence[JobSpec]) -> Iterator[tuple[_Kind, list[int]]]:
+    def _by_lane(self, specs: Sequence[JobSpec]) -> Iterator[tuple[_Kind, Sequence[int]]]:
         """Yield runs of jobs that have everything in common, each lane's in their order, with their places."""
+        if _alike(specs):
+            yield self._kind(specs[0].task, specs[0].options), range(len(specs))
+            return
         lanes: dict[tuple[object, ...], list[tuple[_Kind, int]]] = {}
         for place, spec in enumerate(specs):
             kind = self._kind(spec.task, spec.options)
@@ -198,14 +237,7 @@ class Packer:
 
     def _put(self, kind: _Kind, specs: Sequence[JobSpec], pos: int, packets: list[bytes]) -> None:
         """Write jobs of one kind, from a position on: those that go together as packets, one alone as a row."""
-        at = 0
-        while at < len(specs):
-            some = specs[at : at + self._size]
-            body = self._array(some)
-            jobs = len(some)
-            if len(body) > PACKET_BYTES and jobs > 1:
-                self._size = max(1, jobs * PACKET_BYTES * 9 // 10 // len(body))
-                continue
+        for jobs, body in self._cutter.cut(specs):
             if jobs == 1:
                 row = b"%d%b\t\\N\t\\N\t%b%b\n" % (pos, kind.fields, kind.ends, body[1:-1].replace(b"\\", b"\\\\"))
             else:
@@ -215,24 +247,7 @@ class Packer:
                 self._held += 0 if kind.segment is None else len(packet)
             kind.rows.append(row)
             self._held += len(row)
-            at += jobs
             pos += jobs
-            if self._size < self._together:
-                self._size = min(self._together, max(self._size, jobs * PACKET_BYTES * 9 // 10 // len(body)) + 1)
-
-    def _array(self, specs: Sequence[JobSpec]) -> bytes:
-        """Return the payloads of some jobs as one JSON array."""
-        try:
-            body = codec.encode([spec.args for spec in specs])
-        except ArgumentError:
-            body = b"[" + b",".join(payload(spec, self._limit_bytes) for spec in specs) + b"]"
-        if len(body) - 2 > self._limit_bytes:
-            for spec in specs:
-                payload(spec, self._limit_bytes)
-        if b"null" in body:
-            for spec in specs:
-                check_numbers(spec)
-        return body
 
     def _put_apart(self, kind: _Kind, specs: Sequence[JobSpec], pos: int) -> None:
         for place, spec in enumerate(specs, pos):
@@ -295,6 +310,21 @@ class Packer:
         return datetime.fromtimestamp(self._now_ms / 1000 + (options.delay_s or 0), UTC)
 
 
+def _alike(specs: Sequence[JobSpec]) -> bool:
+    """Tell whether jobs are all of one task with the very same options."""
+    task, options = specs[0].task, specs[0].options
+    return all(spec.options is options and spec.task is task for spec in specs)
+
+
+def _those(specs: Sequence[JobSpec], places: Sequence[int]) -> Sequence[JobSpec]:
+    return specs if len(places) == len(specs) else [specs[place] for place in places]
+
+
+def _check_specs(specs: list[JobSpec]) -> None:
+    for spec in specs:
+        check_spec(spec)
+
+
 def _take(rows: list[bytes]) -> bytes:
     text = b"".join(rows)
     rows.clear()
@@ -318,10 +348,3 @@ def blocks_for_chunk(chunk: int) -> int:
 def blocks_of(specs: Sequence[JobSpec]) -> int:
     """Return how many blocks of positions so many jobs need."""
     return -(-len(specs) // BLOCK)
-
-
-def ids_of(ids: JobIds, jobs: Iterable[int]) -> JobIds:
-    """Return the ids with those of some jobs appended."""
-    for job in jobs:
-        ids.add(range(job, job + 1))
-    return ids

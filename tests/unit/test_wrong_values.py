@@ -165,7 +165,7 @@ def test_only_jobs_are_enqueued_among_many(thing: Any, jobs: int) -> None:
     text = Packer(shard=0, limit_bytes=1000)
 
     def act() -> None:
-        _, rest = text.few(iter(stream))
+        _, rest = text.brief(iter(stream))
         text.begin([1], 0, 0)
         text.encode(list(rest))
 

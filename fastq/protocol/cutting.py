@@ -1,0 +1,48 @@
+"""Cuts jobs that go together into the JSON arrays of packets. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fastq import codec
+from fastq.errors import ArgumentError
+from fastq.job import JobSpec
+from fastq.protocol.claim import PACKET_BYTES, PACKET_JOBS
+from fastq.protocol.enqueue import check_numbers, payload
+
+
+class Cutter:
+    """Cuts into packets of at most `together` jobs and PACKET_BYTES, by the size of those that it cut before."""
+
+    def __init__(self, limit_bytes: int, together: int = PACKET_JOBS) -> None:
+        self._limit_bytes = limit_bytes
+        self._size = self._together = together
+
+    def cut(self, specs: Sequence[JobSpec]) -> Iterator[tuple[int, bytes]]:
+        """Yield (jobs, array of their arguments) for jobs of one kind, in their order."""
+        at = 0
+        while at < len(specs):
+            some = specs[at : at + self._size]
+            body, jobs = self._array(some), len(some)
+            fitting = jobs * PACKET_BYTES * 9 // 10 // len(body)
+            if len(body) > PACKET_BYTES and jobs > 1:
+                self._size = max(1, fitting)
+                continue
+            yield jobs, body
+            at += jobs
+            if self._size < self._together:
+                self._size = min(self._together, max(self._size, fitting) + 1)
+
+    def _array(self, specs: Sequence[JobSpec]) -> bytes:
+        """Return the arguments of some jobs as one JSON array."""
+        try:
+            body = codec.encode([spec.args for spec in specs])
+        except ArgumentError:
+            body = b"[" + b",".join(payload(spec, self._limit_bytes) for spec in specs) + b"]"
+        if len(body) - 2 > self._limit_bytes:
+            for spec in specs:
+                payload(spec, self._limit_bytes)
+        if b"null" in body:
+            for spec in specs:
+                check_numbers(spec)
+        return body
