@@ -2,14 +2,13 @@
 -- payloads are one packet, which nobody touches until the last of them has ended.
 
 -- The payloads of some jobs of one task, as a JSON array in UTF-8: that of job `pos` first, then `pos` + 1 …
--- `cut`: its jobs do not go together any more, and it is looked for whether any is left (sweep_packets); else it goes with
--- the ack of its only lease. Packets of ready jobs are in the segments of the ring, those of scheduled ones in segment 4.
+-- Packets of ready jobs are in the segments of the ring, and go with their segment when no row of it names one any more;
+-- those of scheduled jobs are in segment 4, which is swept.
 create table fastq.packet (
   segment  int2 not null,
   shard    int4 not null,
   pos      int8 not null check (pos between 0 and (1::int8 << 62)),  -- and so it is for what follows: nothing added to it overflows
   jobs     int2 not null check (jobs between 1 and 1024),
-  cut      boolean not null default false,
   payloads bytea not null
 ) partition by list (segment);
 
@@ -24,7 +23,6 @@ begin
             toast.autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off, toast.vacuum_truncate = off)', k, k);
     execute format('alter table fastq.packet_%s alter column segment set default %s', k, k);
     execute format('alter table fastq.packet_%s add primary key (shard, pos)', k);
-    execute format('create index on fastq.packet_%s (shard, pos) where cut', k);
     begin
       execute format('alter table fastq.packet_%s alter column payloads set compression lz4', k);
     exception when others then  -- this server was built without lz4: plain storage is faster than pglz

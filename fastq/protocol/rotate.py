@@ -1,12 +1,13 @@
 """The ring of segments: where new jobs go, and how space is given back although vacuum cannot run.
 
-The leases of a segment's jobs stand in a table of the same number; it, too, is given back when it is empty.
+The leases of a segment's jobs stand in a table of the same number; it, too, is given back when it is empty. So is that
+of its packets when no row names one any more: nobody deletes them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
@@ -15,6 +16,12 @@ from fastq.sql import statement
 
 HEAD_BYTES = 32 * 1024 * 1024
 """A head of this size is left for the next segment."""
+
+SWEPT_BYTES = 256 * 1024 * 1024
+"""A head with so many packets, one that cannot go on, has those deleted that nobody needs any more."""
+
+SWEPT_PACKETS = 1000
+"""At most so many are deleted by one statement."""
 
 READERS_MS, HURRIED_MS = 50, 1
 """So long readers are waited for, and kept waiting in their turn."""
@@ -40,6 +47,26 @@ async def truncatable(conn: AsyncConnection[Any]) -> list[Emptied]:
     return [Emptied(*row) for row in await (await conn.execute(statement("list_truncatable_tables"), {})).fetchall()]
 
 
+async def sweepable(conn: AsyncConnection[Any], *, shard: int, swept_bytes: int = SWEPT_BYTES) -> list[int]:
+    """Return the segments whose packets are to be swept one by one."""
+    params = {"shard": shard, "bytes": swept_bytes}
+    found = await conn.execute(statement("list_sweepable_segments"), params)
+    return [segment for (segment,) in await found.fetchall()]
+
+
+async def sweep(conn: AsyncConnection[Any], *, shard: int, segment: int, limit: int = SWEPT_PACKETS) -> int:
+    """Delete up to `limit` packets of a segment that no row names any more; returns how many."""
+    params = {"shard": shard, "segment": segment, "limit": limit}
+    row = await (await conn.execute(statement("sweep_packets"), params)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _check_of(emptied: Emptied) -> LiteralString:
+    if emptied.table.startswith("packet_"):
+        return statement("check_packets_unneeded", emptied.segment)
+    return statement("check_table_empty", table=emptied.table)
+
+
 async def truncate(conn: AsyncConnection[Any], emptied: Emptied, *, readers_ms: int = READERS_MS) -> bool:
     """Truncate a table if nobody uses it and it is empty; False otherwise. Waits for no writer, hardly for readers."""
     table = emptied.table
@@ -50,7 +77,7 @@ async def truncate(conn: AsyncConnection[Any], emptied: Emptied, *, readers_ms: 
             await conn.execute(statement("limit_lock_wait"), {"ms": readers_ms})
             await conn.execute(statement("lock_out_everybody", table=table))
             # A new statement has a new snapshot: everything that committed before we got the lock is visible now.
-            look = await conn.execute(statement("check_table_empty", table=table), {"segment": emptied.segment})
+            look = await conn.execute(_check_of(emptied), {"segment": emptied.segment})
             if await look.fetchone() != (True,):
                 return False
             await conn.execute(statement("truncate_table", table=table))

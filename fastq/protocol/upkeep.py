@@ -53,12 +53,6 @@ async def _promote(conn: AsyncConnection[Any], *, shard: int, limit: int, since:
     return Promoted(row[0], row[1], row[2])
 
 
-async def sweep_packets(conn: AsyncConnection[Any], *, shard: int) -> int:
-    """Delete packets that were cut and of which no job is left; returns how many."""
-    row = await (await conn.execute(statement("sweep_packets"), {"shard": shard}, prepare=True)).fetchone()
-    return 0 if row is None else int(row[0])
-
-
 async def prune(conn: AsyncConnection[Any], *, shard: int, limit: int = 5000) -> int:
     """Delete kept jobs whose time is over; returns how many."""
     return (await conn.execute(statement("prune_finished_jobs"), {"shard": shard, "limit": limit})).rowcount

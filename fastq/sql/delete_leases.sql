@@ -2,10 +2,7 @@
 -- Function: delete_leases(shard int4, worker int8, stuck int8[]) returns (id int8).
 -- Locks: lease and progress rows by delete. Index: lease scan, progress_pkey. Caller: protocol.reap.
 with gone as (
-  delete from fastq.lease l where l.shard = %(shard)s and l.worker = %(worker)s and l.id <> all (%(stuck)s::int8[]) returning l.id, l.packet
-), parted as (  -- no lease has them any more: the steward looks after them
-  update fastq.packet k set cut = true
-  where k.shard = %(shard)s and k.pos = any (array(select g.packet from gone g where g.packet is not null)) and not k.cut
+  delete from fastq.lease l where l.shard = %(shard)s and l.worker = %(worker)s and l.id <> all (%(stuck)s::int8[]) returning l.id
 ), forgotten as (
   delete from fastq.progress p using gone g where p.shard = %(shard)s and p.lease = g.id
 )

@@ -11,9 +11,6 @@ with due as materialized (
 moved as (
   delete from fastq.scheduled s using due d where s.shard = %(shard)s and s.id = d.id
   returning s.id, s.priority, s.attempt, s.enqueued_ms, s.queue, s.group_key, s.task, s.payload, s.jobs, s.packet
-),
-parted as (
-  update fastq.packet p set cut = true from moved m where p.shard = %(shard)s and p.pos = m.packet
 )
 insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
 select %(shard)s,

@@ -19,10 +19,6 @@ moved as (
   delete from fastq.scheduled s where s.shard = %(shard)s and s.ctid = any (array(select d.place from due d))
   returning s.id, s.run_at, s.priority, s.attempt, s.enqueued_ms, s.queue, s.group_key, s.task, s.payload, s.meta, s.jobs, s.packet
 ),
-parted as (  -- acks look after the packets of their segment alone: the sweep looks after these
-  update fastq.packet_4 k set cut = true
-  where k.shard = %(shard)s and k.pos = any (array(select m.packet from moved m where m.packet is not null)) and not k.cut
-),
 put as (
   insert into fastq.ready (segment, shard, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta, jobs, packet)
   select coalesce((select r.head from fastq.ring r where r.shard = %(shard)s), 0), %(shard)s, m.priority, m.attempt, m.id, m.enqueued_ms, m.queue, m.group_key, m.task, m.payload, m.meta, m.jobs,

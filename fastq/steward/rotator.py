@@ -1,4 +1,4 @@
-"""Keeps the ring turning: new jobs go to the next segment, emptied ones are given back."""
+"""Keeps the ring turning: new jobs go to the next segment, emptied ones are given back; what does not turn is swept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from time import monotonic
 
 from fastq.postgres.link import Link
-from fastq.protocol import rotate, upkeep
+from fastq.protocol import rotate
 from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
@@ -16,6 +16,9 @@ log = logging.getLogger("fastq.steward")
 _LOOK_SHARE = 0.5
 """The part of the time that may go into looking whether segments are empty. With a tenth, one late look made the next
 one dearer and later, for good: a segment grows while it waits, and a look walks over all that was in it."""
+
+_SWEEP_EVERY_S, _SWEEP_SHARE = 5.0, 0.05
+"""At most so often is a segment swept, and for this part of the time: a sweep looks at all its packets."""
 
 _HURRY_S = 10.0
 """So long readers of a table are not waited for after they were in vain: it may be a pg_dump."""
@@ -29,23 +32,33 @@ class Rotator(LeadersDuty):
     def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         super().__init__(link, leader, shards=shards)
         self._look_at = 0.0
+        self._sweep_at = 0.0
         self._hurry_until: dict[str, float] = {}
 
     async def step(self) -> float:
-        """Move the head on, sweep, and look for emptied segments if it is time."""
+        """Move the head on, and if it is time look for emptied segments, or sweep."""
         await self._advance()
-        for shard in self._shards:
-            await self._link.call(partial(upkeep.sweep_packets, shard=shard))
         if (started := monotonic()) >= self._look_at:
             await self._truncate()
             await self._advance()
             self._look_at = monotonic() + (monotonic() - started) / _LOOK_SHARE
+        if (started := monotonic()) >= self._sweep_at:
+            for shard in self._shards:
+                await self._sweep(shard)
+            self._sweep_at = monotonic() + max(_SWEEP_EVERY_S, (monotonic() - started) / _SWEEP_SHARE)
         return self.every_s
 
     async def _advance(self) -> None:
         """Move the head on where it has grown."""
         for shard in self._shards:
             await self._link.call(partial(rotate.advance, shard=shard))
+
+    async def _sweep(self, shard: int) -> None:
+        """Delete the packets that nobody needs, where they are not truncated."""
+        for segment in await self._link.call(partial(rotate.sweepable, shard=shard)):
+            swept = partial(rotate.sweep, shard=shard, segment=segment)
+            while await self._link.call(swept) == rotate.SWEPT_PACKETS:
+                pass
 
     async def _truncate(self) -> None:
         """Give emptied segments back."""

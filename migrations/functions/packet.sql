@@ -66,7 +66,6 @@ begin
     insert into fastq.ready (segment, shard, priority, pos, id, jobs, packet, enqueued_ms, queue, group_key, task, meta)
     values (r.segment, r.shard, r.priority, r.pos + at, r.id + at, r.jobs - at, r.packet, r.enqueued_ms, r.queue, r.group_key,
             r.task, r.meta);
-    update fastq.packet p set cut = true where p.shard = r.shard and p.pos = r.packet and not p.cut;
   end if;
 end $$;
 
@@ -76,7 +75,6 @@ begin
     update fastq.scheduled x set jobs = at where x.shard = w.shard and x.id = w.id;
     insert into fastq.scheduled (shard, id, run_at, priority, jobs, packet, enqueued_ms, queue, group_key, task, meta)
     values (w.shard, w.id + at, w.run_at, w.priority, w.jobs - at, w.packet, w.enqueued_ms, w.queue, w.group_key, w.task, w.meta);
-    update fastq.packet p set cut = true where p.shard = w.shard and p.pos = w.packet and not p.cut;
   end if;
 end $$;
 
@@ -99,7 +97,6 @@ begin
     from fastq.payloads(s, single_out.packet, single_out.job, 1::int2) p
     where q.segment = r.segment and q.shard = s and q.queue = r.queue and q.priority = r.priority
       and q.group_key = r.group_key and q.pos = r.pos + r.jobs - 1;
-    update fastq.packet p set cut = true where p.shard = s and p.pos = single_out.packet and not p.cut;
     return true;
   end if;
   select q.* into w from fastq.scheduled q
@@ -112,7 +109,6 @@ begin
     update fastq.scheduled q set jobs = null, packet = null, payload = p.payload
     from fastq.payloads(s, single_out.packet, single_out.job, 1::int2) p
     where q.shard = s and q.id = job;
-    update fastq.packet p set cut = true where p.shard = s and p.pos = single_out.packet and not p.cut;
     return true;
   end if;
   return false;

@@ -48,9 +48,6 @@ begin
           where r.segment = k and r.shard = s and r.ctid = any (array(select f.place from fit f))
           returning coalesce(r.id, r.pos) as id, r.jobs, r.packet, r.priority, r.attempt, r.enqueued_ms, r.queue, r.group_key,
                     r.task, r.payload, r.meta
-        ), parted as (
-          update fastq.packet p set cut = true
-          where p.shard = s and p.pos = any (array(select g.packet from gone g where g.packet is not null)) and not p.cut
         )
         select e.job, g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task, e.args, g.meta
         from gone g cross join lateral fastq.each(s, g.id, g.jobs, g.packet, g.payload) e;
@@ -74,9 +71,6 @@ begin
     ), gone as (
       delete from fastq.scheduled w where w.shard = s and w.ctid = any (array(select f.place from fit f))
       returning w.id, w.jobs, w.packet, w.priority, w.attempt, w.enqueued_ms, w.queue, w.group_key, w.task, w.payload, w.meta
-    ), parted as (
-      update fastq.packet p set cut = true
-      where p.shard = s and p.pos = any (array(select g.packet from gone g where g.packet is not null)) and not p.cut
     )
     select e.job, g.priority, g.attempt, g.enqueued_ms, g.queue, g.group_key, g.task, e.args, g.meta
     from gone g cross join lateral fastq.each(s, g.id, g.jobs, g.packet, g.payload) e;

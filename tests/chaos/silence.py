@@ -26,7 +26,8 @@ OURS = """task like 'chaos.jobs.%' and task not in ('chaos.jobs.tick', 'chaos.jo
 
 TO_DO = f"""
 select (select count(*) from fastq.ready where {OURS}) + (select count(*) from fastq.scheduled where {OURS})
-  + (select count(*) from fastq.packet p where cut and not exists (select from fastq.ready r where r.packet = p.pos)
+  + (select count(*) from fastq.packet p where segment = 4
+     and not exists (select from fastq.ready r where r.packet = p.pos)
      and not exists (select from fastq.lease l where l.packet = p.pos)
      and not exists (select from fastq.scheduled s where s.packet = p.pos))
   + (select count(*) from fastq.lease l join fastq.worker w on w.shard = l.shard and w.id = l.worker
@@ -34,6 +35,9 @@ select (select count(*) from fastq.ready where {OURS}) + (select count(*) from f
   array(select pid from fastq.worker)
 """
 TABLES = ("packet", "ready", "scheduled", "lease", "worker", "progress", "unique_key", "leader")
+PACKETS = " where segment = 4"
+"""Those of the ring go with their segment, when it is full."""
+
 STRANGERS_MAY_KEEP = ("packet", "lease", "worker", "progress", "unique_key")
 """They insert rows there themselves, with no work behind them."""
 
@@ -104,7 +108,7 @@ def _rows(stage: Stage, left: Remains) -> None:
     tables = [t for t in TABLES if stage.crowd is None or t not in STRANGERS_MAY_KEEP]
     with stage.admin() as conn:
         for table in tables:
-            which = f" where {OURS}" if table in ("ready", "scheduled") else ""
+            which = {"ready": f" where {OURS}", "scheduled": f" where {OURS}", "packet": PACKETS}.get(table, "")
             count = conn.execute(f"select count(*) from fastq.{table}{which}".encode()).fetchone()
             left.rows[table] = count[0] if count else -1
         for table in set(tables) & {"lease", "worker", "progress"}:

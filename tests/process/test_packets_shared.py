@@ -30,7 +30,6 @@ def test_one_packet_of_long_jobs_is_shared_by_all_workers(dsn: str, db: Db) -> N
         assert len(fleet.workers(db)) == 4
         db.execute("insert into gate default values")
         wait_empty(db)
-        until("the packet to be swept", lambda: packets(db) == [])
 
 
 def test_each_job_of_a_packet_has_its_own_end(dsn: str, db: Db) -> None:
@@ -55,7 +54,6 @@ def test_what_a_killed_worker_had_of_a_packet_runs_again(dsn: str, db: Db) -> No
         os.kill(worker, signal.SIGKILL)
         db.execute("insert into gate default values")
         wait_empty(db)
-        until("the packet to be swept", lambda: packets(db) == [])
     assert set(map(int, told(db, "started"))) == set(range(20))
 
 

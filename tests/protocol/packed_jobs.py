@@ -7,6 +7,8 @@ from typing import Any
 
 from scene import Conn, ask
 
+from fastq.protocol import rotate
+
 PACKET = "insert into fastq.packet (segment, shard, pos, jobs, payloads) values (%s, 0, %s, %s, %s)"
 
 
@@ -24,6 +26,11 @@ async def pack(conn: Conn, jobs: int) -> int:
     row = "insert into fastq.ready_0 (shard, pos, jobs, packet, task) values (0, %s, %s, %s, 't')"
     await conn.execute(row, [first, jobs, first])
     return first
+
+
+async def sweep(conn: Conn) -> int:
+    """Delete the packets that nobody needs, in all segments; returns how many."""
+    return sum([await rotate.sweep(conn, shard=0, segment=segment) for segment in range(5)])
 
 
 async def packets(conn: Conn) -> int:

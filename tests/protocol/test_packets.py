@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from packed_jobs import numbers, pack, packets
+from packed_jobs import numbers, pack, packets, sweep
 from scene import LANE, Conn, ask, failed, hire, ids_of, jobs_of, later, put, states, take
 
 from fastq.ends.ending import Died
 from fastq.ends.outcome import conclude
-from fastq.protocol import ack, reap, settle, upkeep
+from fastq.protocol import ack, reap, settle
 
 pytestmark = pytest.mark.protocol
 
 
-async def test_a_whole_packet_is_claimed_and_goes_with_its_ack(conn: Conn) -> None:
-    """Its jobs have ids that follow each other, and nothing of it is left."""
+async def test_a_whole_packet_is_claimed_and_acknowledged(conn: Conn) -> None:
+    """Its jobs have ids that follow each other; nobody needs its payloads any more."""
     first = await pack(conn, 5)
     who = await hire(conn)
     got = await take(conn, who, limit=5)
@@ -22,17 +22,8 @@ async def test_a_whole_packet_is_claimed_and_goes_with_its_ack(conn: Conn) -> No
     assert numbers(jobs_of(got)) == [0, 1, 2, 3, 4]
     assert (got.hi, got.more, got.rows) == (first + 4, False, 1)
     assert await ack.ack(conn, shard=0, worker=who, leases=got.leases) == set(got.leases)
-    assert await packets(conn) == 0
     assert await states(conn) == {}
-
-
-async def test_an_ack_on_the_way_takes_the_packet_along(conn: Conn) -> None:
-    """As an ack alone does."""
-    await pack(conn, 5)
-    who = await hire(conn)
-    got = await take(conn, who, limit=5)
-    assert (await take(conn, who, acks=got.leases)).acked == got.leases
-    assert await packets(conn) == 0
+    assert await sweep(conn) == 1
 
 
 async def test_a_part_of_a_packet(conn: Conn) -> None:
@@ -50,22 +41,22 @@ async def test_a_part_of_a_packet(conn: Conn) -> None:
     assert [numbers(jobs_of(x)) for x in (a, b, c)] == [[0, 1, 2], [3, 4, 5, 6], [7, 8, 9]]
     assert (a.more, a.hi, c.more) == (True, first + 2, False)
     for who, claims in ((one, [*a.leases, *c.leases]), (other, b.leases)):
-        assert await packets(conn) == 1
+        assert await sweep(conn) == 0
         await ack.ack(conn, shard=0, worker=who, leases=claims)
-    assert await upkeep.sweep_packets(conn, shard=0) == 1
+    assert await sweep(conn) == 1
     assert await packets(conn) == 0
 
 
-async def test_nothing_is_swept_that_waits_runs_or_was_never_cut(conn: Conn) -> None:
+async def test_nothing_is_swept_that_waits_or_runs(conn: Conn) -> None:
     """The steward deletes what nobody can need."""
     await pack(conn, 4)
     who = await hire(conn)
     await take(conn, who, limit=2)
-    assert await upkeep.sweep_packets(conn, shard=0) == 0
+    assert await sweep(conn) == 0
     rest = await take(conn, who, limit=2)
-    assert await upkeep.sweep_packets(conn, shard=0) == 0
+    assert await sweep(conn) == 0
     await ack.ack(conn, shard=0, worker=who, leases=rest.leases)
-    assert await upkeep.sweep_packets(conn, shard=0) == 0
+    assert await sweep(conn) == 0
 
 
 async def test_the_rest_of_a_packet_that_waits_alone_is_not_swept(conn: Conn) -> None:
@@ -74,7 +65,7 @@ async def test_the_rest_of_a_packet_that_waits_alone_is_not_swept(conn: Conn) ->
     who = await hire(conn)
     part = await take(conn, who, limit=3)
     await ack.ack(conn, shard=0, worker=who, leases=part.leases)
-    assert await upkeep.sweep_packets(conn, shard=0) == 0
+    assert await sweep(conn) == 0
     assert numbers(jobs_of(await take(conn, who, low=part.hi))) == list(range(3, 9))
 
 
@@ -109,6 +100,7 @@ async def test_a_stranger_cannot_have_a_packet_deleted(conn: Conn) -> None:
     who = await hire(conn)
     forged = await take(conn, who, lane=LANE._replace(queue="other"))
     await ack.ack(conn, shard=0, worker=who, leases=forged.leases)
+    assert await sweep(conn) == 0
     assert numbers(jobs_of(await take(conn, who))) == [0, 1, 2]
 
 
@@ -159,6 +151,6 @@ async def test_what_a_dead_worker_held_of_a_packet_comes_back(conn: Conn) -> Non
     end = Died(ran=False, cause="SIGKILL")
     assert await reap.reap(conn, shard=0, worker=who, verdict=lambda job: conclude(job, end)) == 3
     assert await states(conn) == dict.fromkeys([first, first + 1, first + 3], "ready")
-    assert await upkeep.sweep_packets(conn, shard=0) == 1
+    assert await sweep(conn) == 1
     other = await hire(conn)
     assert numbers(jobs_of(await take(conn, other))) == [0, 1, 3]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from packed_jobs import numbers, pack, packets, payloads
+from packed_jobs import numbers, pack, packets, payloads, sweep
 from scene import Conn, ask, hire, ids_of, jobs_of, put, states, take
 
 from fastq.protocol import ack, rotate, upkeep
@@ -80,7 +80,7 @@ async def test_so_many_jobs_as_asked_for_are_taken_out(conn: Conn, does: str, mo
     if does == "cancel_jobs":
         assert len(await states(conn)) == 10
     await ask(conn, f"select * from fastq.{does}(states => array['ready', 'scheduled'])")
-    await upkeep.sweep_packets(conn, shard=0)
+    await sweep(conn)
     assert await packets(conn) == 0
 
 
@@ -101,12 +101,52 @@ async def test_packets_turn_the_ring_and_are_truncated(conn: Conn) -> None:
         await pack(conn, 500)
     assert await rotate.advance(conn, shard=0, head_bytes=200_000) == 1
     who = await hire(conn)
-    await ack.ack(conn, shard=0, worker=who, leases=(await take(conn, who, limit=20_000)).leases)
-    tables = {emptied.table for emptied in await rotate.truncatable(conn)}
-    assert {"ready_0", "packet_0"} <= tables
+    for _ in range(39):
+        await ack.ack(conn, shard=0, worker=who, leases=(await take(conn, who, limit=500)).leases)
+    assert "packet_0" not in {emptied.table for emptied in await rotate.truncatable(conn)}  # one waits
+    got = await take(conn, who, limit=500)
+    assert [emptied.table for emptied in await rotate.truncatable(conn)] == ["ready_0"]  # one runs
+    assert not await rotate.truncate(conn, rotate.Emptied("packet_0", 0))
+    assert len(numbers(jobs_of(got))) == 500
+    await ack.ack(conn, shard=0, worker=who, leases=got.leases)
+    assert [emptied.table for emptied in await rotate.truncatable(conn)] == ["packet_0", "ready_0", "lease_0"]
     for emptied in await rotate.truncatable(conn):
         assert await rotate.truncate(conn, emptied, readers_ms=10_000)
     assert await ask(conn, "select pg_total_relation_size('fastq.packet_0') < 50000") == [(True,)]
+
+
+async def test_packets_are_not_truncated_beside_whom_has_written_one(conn: Conn, other: Conn) -> None:
+    """A producer's transaction is not waited for; what it commits between the look and the lock is seen."""
+    await pack(conn, 500)
+    await rotate.advance(conn, shard=0, head_bytes=1)
+    who = await hire(conn)
+    await ack.ack(conn, shard=0, worker=who, leases=(await take(conn, who, limit=500)).leases)
+    emptied = rotate.Emptied("packet_0", 0)
+    async with other.transaction():
+        first = await pack(other, 3)
+        assert emptied in await rotate.truncatable(conn)
+        assert not await rotate.truncate(conn, emptied)
+    assert not await rotate.truncate(conn, emptied)
+    assert ids_of(await take(conn, who)) == [first, first + 1, first + 2]
+
+
+async def test_a_head_that_cannot_go_on_is_swept(conn: Conn) -> None:
+    """As soon as it is large; the segment of scheduled jobs in any case, unless it is empty."""
+    await pack(conn, 500)
+    assert await rotate.sweepable(conn, shard=0) == []
+    assert await rotate.sweepable(conn, shard=0, swept_bytes=1) == [0]
+    await later_pack(conn, 3)
+    assert await rotate.sweepable(conn, shard=0) == [4]
+
+
+async def test_a_sweep_deletes_so_many_at_once(conn: Conn) -> None:
+    """And those that are needed stay."""
+    for _ in range(5):
+        await pack(conn, 2)
+    who = await hire(conn)
+    await ack.ack(conn, shard=0, worker=who, leases=(await take(conn, who, limit=6)).leases)
+    swept = [await rotate.sweep(conn, shard=0, segment=0, limit=2) for _ in range(3)]
+    assert (swept, await packets(conn)) == ([2, 1, 0], 2)
 
 
 async def test_counts_are_of_jobs(conn: Conn) -> None:

@@ -26,6 +26,7 @@ from doomed import cut
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from packed_jobs import sweep
 from scene import Conn, ask, expire, hire, ids_of, jobs_of, states, take, until_blocked
 
 from fastq.ends.ending import Died
@@ -534,7 +535,7 @@ class Fleet(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         """The leader sweeps packets of which no job is left: all of them, when nothing is."""
-        self.run(upkeep.sweep_packets(self.conn, shard=0))
+        self.run(sweep(self.conn))
         if not self.leases and not {"ready", "scheduled"} & {*self.places.values()}:
             assert self.run(ask(self.conn, "select pos from fastq.packet")) == []
 

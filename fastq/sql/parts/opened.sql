@@ -6,10 +6,6 @@ rest as (
          p.enqueued_ms, p.meta
   from packed p where p.take < p.jobs
 ),
-parted as (
-  update fastq.packet{of} k set cut = true
-  where k.shard = %(shard)s and k.pos = any (array(select p.packet from packed p where p.take < p.jobs)) and not k.cut
-),
 opened as (
   insert into fastq.lease{of} (shard, id, worker, queue, priority, group_key, packet, first, jobs, task, enqueued_ms, meta)
   select %(shard)s, %(lease)s + p.n, %(worker)s, %(queue)s, %(priority)s, p.group_key, p.packet, coalesce(p.id, p.pos), p.take,
