@@ -17,8 +17,9 @@ _LOOK_SHARE = 0.5
 """The part of the time that may go into looking whether segments are empty. With a tenth, one late look made the next
 one dearer and later, for good: a segment grows while it waits, and a look walks over all that was in it."""
 
-_SWEEP_EVERY_S, _SWEEP_SHARE = 5.0, 0.05
-"""At most so often is a segment swept, and for this part of the time: a sweep looks at all its packets."""
+_SWEEP_EVERY_S, _SWEEP_AT_LAST_S, _SWEEP_SHARE = 5.0, 30.0, 0.05
+"""At most so often and at least so often it is swept, in between for this part of the time: a sweep looks at all packets of
+a segment, and its link may wait for a server that is away."""
 
 _HURRY_S = 10.0
 """So long readers of a table are not waited for after they were in vain: it may be a pg_dump."""
@@ -45,7 +46,8 @@ class Rotator(LeadersDuty):
         if (started := monotonic()) >= self._sweep_at:
             for shard in self._shards:
                 await self._sweep(shard)
-            self._sweep_at = monotonic() + max(_SWEEP_EVERY_S, (monotonic() - started) / _SWEEP_SHARE)
+            rest_s = (monotonic() - started) / _SWEEP_SHARE
+            self._sweep_at = monotonic() + min(max(_SWEEP_EVERY_S, rest_s), _SWEEP_AT_LAST_S)
         return self.every_s
 
     async def _advance(self) -> None:
