@@ -20,6 +20,8 @@ LIMIT_MOST_BYTES = 256 * 1024 * 1024
 """PostgreSQL keeps no value of a gigabyte, and needs several times a value's size to write it."""
 
 RETRIES_MOST = 10_000
+PACKET_JOBS, PACKET_JOBS_MOST = 500, 1000
+PACKET_BYTES, PACKET_BYTES_MOST = 256 * 1024, 4 * 1024 * 1024
 DELAY_MOST_S = 100 * 365.25 * 86400.0
 MOST_BATCH = 10_000
 CONNECTIONS_LEAST = 3
@@ -81,11 +83,28 @@ class PoolConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PacketConfig:
+    """How many jobs go into a packet, and how many bytes of their arguments as JSON."""
+
+    jobs: int = PACKET_JOBS
+    size_bytes: int = PACKET_BYTES
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, in one sentence."""
+        jobs, size = self.jobs, self.size_bytes
+        if isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= PACKET_JOBS_MOST:
+            raise UsageError(f"packet_jobs must be 1 to {PACKET_JOBS_MOST:,}, not {jobs!r:.80}")
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= PACKET_BYTES_MOST:
+            raise UsageError(f"packet_bytes must be 1 to {PACKET_BYTES_MOST:,}, not {size!r:.80}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProducerConfig:
-    """How an app enqueues: the largest payload, for how long an enqueue is tried again, and its connections."""
+    """How an app enqueues: the largest payload, how long an enqueue is tried again, its packets, its connections."""
 
     payload_limit_bytes: int = PAYLOAD_LIMIT_BYTES
     enqueue_retry_s: float = 0.0
+    packet: PacketConfig = field(default_factory=PacketConfig)
     pool: PoolConfig = field(default_factory=PoolConfig)
 
     def __post_init__(self) -> None:

@@ -15,9 +15,12 @@ from fastq.config import (
     CHECKPOINT_LIMIT_BYTES,
     CONNECTION_IDLE_S,
     CONNECTIONS_MOST,
+    PACKET_BYTES,
+    PACKET_JOBS,
     PAYLOAD_LIMIT_BYTES,
     RESULT_LIMIT_BYTES,
     KeptConfig,
+    PacketConfig,
     PoolConfig,
     ProducerConfig,
 )
@@ -44,6 +47,8 @@ class App(Registry, Enqueueing):
             synchronous calls and in each event loop for asynchronous ones; see docs/pooler.md.
         checkpoint_limit_bytes: the largest JSON of a checkpoint.
         result_limit_bytes: the largest JSON of a result, where results are kept; see docs/retention.md.
+        packet_jobs: how many jobs that are enqueued together are stored as one row; see docs/packets.md.
+        packet_bytes: how large the JSON of their arguments may be in all.
         connection_idle_s: for how many seconds one that nobody wants stays open. An app that was opened by `async with`
             or `with` keeps one all the same, a worker none.
 
@@ -65,12 +70,17 @@ class App(Registry, Enqueueing):
         connection_idle_s: float = CONNECTION_IDLE_S,
         checkpoint_limit_bytes: int = CHECKPOINT_LIMIT_BYTES,
         result_limit_bytes: int = RESULT_LIMIT_BYTES,
+        packet_jobs: int = PACKET_JOBS,
+        packet_bytes: int = PACKET_BYTES,
     ) -> None:
         if dsn is not None and not isinstance(dsn, str):
             raise UsageError(f"dsn must be a connection string or None, not {type(dsn).__name__}")
         Registry.__init__(self, lifespan)
         pool = PoolConfig(most=max_connections, idle_s=connection_idle_s)
-        producer = ProducerConfig(payload_limit_bytes=payload_limit_bytes, enqueue_retry_s=enqueue_retry_s, pool=pool)
+        packet = PacketConfig(jobs=packet_jobs, size_bytes=packet_bytes)
+        producer = ProducerConfig(
+            payload_limit_bytes=payload_limit_bytes, enqueue_retry_s=enqueue_retry_s, packet=packet, pool=pool
+        )
         Enqueueing.__init__(self, dsn, producer)
         self.kept = KeptConfig(checkpoint_limit_bytes=checkpoint_limit_bytes, result_limit_bytes=result_limit_bytes)
 

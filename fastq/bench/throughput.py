@@ -13,6 +13,7 @@ from fastq.bench.jobs import MAKERS, QUEUE, app, email_for
 from fastq.bench.meter import Spent, between
 from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
+from fastq.config import PacketConfig
 from fastq.job_ids import JobIds
 from fastq.protocol import copying
 from fastq.protocol.asking import carry_out_sync
@@ -91,7 +92,7 @@ def _fill(bench: Bench, jobs: int, place: str) -> tuple[JobIds, Spent]:
     before = bench.meter.read()
     specs = (make(i, email) for i in range(jobs))
     if bench.plan.singles:
-        packer = Packer(shard=0, limit_bytes=app.payload_limit_bytes, together=1)
+        packer = Packer(shard=0, limit_bytes=app.payload_limit_bytes, packet=PacketConfig(jobs=1))
         ids = carry_out_sync(bench.ground.conn, copying.copy_jobs(specs, packer, shard=0, progress=count))
     else:
         with app:

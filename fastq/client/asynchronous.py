@@ -123,7 +123,8 @@ class AsyncClient(Writing):
         try:
             lines = [line for line, _, _ in batch]
             ring = self._may_ring()
-            ids = await self._on(Use.BRIEF, enqueue.insert_lines(lines, gathered=True, ring=ring))
+            inserting = enqueue.insert_lines(lines, gathered=True, ring=ring, packet=self._packet)
+            ids = await self._on(Use.BRIEF, inserting)
         except DatabaseUnreachable as exc:
             await self._try_later(batch, exc, failures + 1)
             return failures + 1

@@ -20,6 +20,7 @@ class Writing:
     def __init__(self, config: ProducerConfig) -> None:
         self._limit_bytes = config.payload_limit_bytes
         self._retry_s = config.enqueue_retry_s
+        self._packet = config.packet
 
     def _line(self, spec: JobSpec) -> Line:
         return Line(spec, self._limit_bytes)
@@ -32,7 +33,7 @@ class Writing:
         return reserve.reserve(spec, body, expires_s=expires_s, patience=_patience(theirs=theirs))
 
     def _packer(self, *, theirs: bool) -> Packer:
-        return Packer(shard=0, limit_bytes=self._limit_bytes, patience=_patience(theirs=theirs))
+        return Packer(shard=0, limit_bytes=self._limit_bytes, patience=_patience(theirs=theirs), packet=self._packet)
 
 
 def _patience(*, theirs: bool) -> str | None:

@@ -16,12 +16,8 @@ LEASE_IDS = 65536
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """A claimed batch ends before it passes this size, as payloads lie on disk."""
 
-
 PACKET_BYTES = 64 * 1024
-"""A packet ends before it passes this size."""
-
-PACKET_JOBS = 500
-"""Nor has it more jobs than this."""
+"""For so much a packet counts in that: how large it is stands beside its payloads alone."""
 
 
 class Lane(NamedTuple):

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fastq import codec
+from fastq.config import PacketConfig
 from fastq.errors import ArgumentError
 from fastq.job import JobSpec
-from fastq.protocol.claim import PACKET_BYTES, PACKET_JOBS
 from fastq.protocol.enqueue import check_numbers, payload
 
 
 class Cutter:
-    """Cuts into packets of at most `together` jobs and PACKET_BYTES, by the size of those that it cut before."""
+    """Cuts into packets of a size, guided by those that it cut before."""
 
-    def __init__(self, limit_bytes: int, together: int = PACKET_JOBS) -> None:
+    def __init__(self, limit_bytes: int, packet: PacketConfig) -> None:
         self._limit_bytes = limit_bytes
-        self._size = self._together = together
+        self._size_bytes = packet.size_bytes
+        self._size = self._together = packet.jobs
 
     def cut(self, specs: Sequence[JobSpec]) -> Iterator[tuple[int, bytes]]:
         """Yield (jobs, array of their arguments) for jobs of one kind, in their order."""
@@ -24,8 +25,8 @@ class Cutter:
         while at < len(specs):
             some = specs[at : at + self._size]
             body, jobs = self._array(some), len(some)
-            fitting = jobs * PACKET_BYTES * 9 // 10 // len(body)
-            if len(body) > PACKET_BYTES and jobs > 1:
+            fitting = jobs * self._size_bytes * 9 // 10 // len(body)
+            if len(body) > self._size_bytes and jobs > 1:
                 self._size = max(1, fitting)
                 continue
             yield jobs, body

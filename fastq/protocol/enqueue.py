@@ -10,17 +10,18 @@ from itertools import groupby
 from typing import Any
 
 from fastq import codec
+from fastq.config import PacketConfig
 from fastq.errors import ArgumentError, PayloadTooLarge
 from fastq.job import JobSpec, Options
 from fastq.protocol import ordered, unique, upkeep
 from fastq.protocol.asking import Request, Steps, Work, only
-from fastq.protocol.claim import PACKET_BYTES, PACKET_JOBS
 from fastq.protocol.unique import Placed
 
 BLOCK = 1024
 """Positions that one nextval('fastq.pos') stands for."""
 
 LINES_MOST = BLOCK
+PACKET = PacketConfig()
 Progress = Callable[[int], None]
 
 
@@ -110,7 +111,7 @@ def _keep_prefix(task: str, options: Options) -> _Prefix:
 
 
 def line_statements(
-    lines: list[Line], shard: int, *, gathered: bool, ring: bool
+    lines: list[Line], shard: int, *, gathered: bool, ring: bool, packet: PacketConfig
 ) -> Iterator[tuple[str, dict[str, Any], list[int]]]:
     """Yield (statement, parameters, places in `lines`) for at most 1024 lines; ids follow each other in that order."""
     if len(lines) > LINES_MOST:
@@ -124,11 +125,11 @@ def line_statements(
         line = lines[ready[0]]
         yield "insert_jobs", {"shard": shard, "lines": line.prefix + line.body, "ring": ring}, ready
     elif ready:
-        text, places = _packets(lines, ready, gathered=gathered)
+        text, places = _packets(lines, ready, packet, gathered=gathered)
         yield "insert_packets", {"shard": shard, "lines": text, "ring": ring}, places
 
 
-def _packets(lines: list[Line], places: list[int], *, gathered: bool) -> tuple[str, list[int]]:
+def _packets(lines: list[Line], places: list[int], packet: PacketConfig, *, gathered: bool) -> tuple[str, list[int]]:
     """Return lines of which each is a job or a packet, and the places of the jobs in their order.
 
     Of one caller's jobs only neighbours go together, so that their order stays; `gathered` ones have none.
@@ -143,31 +144,38 @@ def _packets(lines: list[Line], places: list[int], *, gathered: bool) -> tuple[s
         groups += [(prefix, list(run)) for prefix, run in groupby(places, key=lambda place: lines[place].prefix)]
     written: list[str] = []
     for prefix, group in groups:
-        for part in _parts(lines, group):
+        for part in _parts(lines, group, packet):
             bodies = ",".join([lines[place].body for place in part])
             written.append(f"{len(part)}\t{prefix}{bodies}" if len(part) == 1 else f"{len(part)}\t{prefix}[{bodies}]")
     return "\n".join(written), [place for _, group in groups for place in group]
 
 
-def _parts(lines: list[Line], places: list[int]) -> Iterator[list[int]]:
+def _parts(lines: list[Line], places: list[int], packet: PacketConfig) -> Iterator[list[int]]:
     """Cut jobs that go together into packets."""
     part: list[int] = []
     size = 0
     for place in places:
         size += len(lines[place].body) + 1
-        if part and (size > PACKET_BYTES or len(part) == PACKET_JOBS):
+        if part and (size > packet.size_bytes or len(part) == packet.jobs):
             yield part
             part, size = [], len(lines[place].body) + 1
         part.append(place)
     yield part
 
 
-def insert_lines(lines: list[Line], *, shard: int = 0, gathered: bool = False, ring: bool = False) -> Work[list[int]]:
+def insert_lines(
+    lines: list[Line],
+    *,
+    shard: int = 0,
+    gathered: bool = False,
+    ring: bool = False,
+    packet: PacketConfig = PACKET,
+) -> Work[list[int]]:
     """Insert jobs in the connection's transaction, or one of its own; gives their ids in order.
 
     `gathered`: they are of callers who know nothing of each other. `ring`: wake the fleet with the same commit.
     """
-    statements = list(line_statements(lines, shard, gathered=gathered, ring=ring))
+    statements = list(line_statements(lines, shard, gathered=gathered, ring=ring, packet=packet))
 
     def steps() -> Steps[list[int]]:
         inserted = []

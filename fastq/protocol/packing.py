@@ -15,12 +15,12 @@ from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import NamedTuple
 
+from fastq.config import PacketConfig
 from fastq.job import JobSpec, Options, check_spec
 from fastq.job_ids import JobIds
 from fastq.protocol import unique
-from fastq.protocol.claim import PACKET_JOBS
 from fastq.protocol.cutting import Cutter
-from fastq.protocol.enqueue import BLOCK, LINES_MOST, Line, pack_line, payload
+from fastq.protocol.enqueue import BLOCK, LINES_MOST, PACKET, Line, pack_line, payload
 from fastq.protocol.unique import Placed
 
 FEW = 256
@@ -74,7 +74,7 @@ class Packer:
     """Writes one stream, in chunks: each takes positions, sends its packets as they come, and then its rows."""
 
     def __init__(
-        self, *, shard: int, limit_bytes: int, patience: str | None = None, together: int = PACKET_JOBS
+        self, *, shard: int, limit_bytes: int, patience: str | None = None, packet: PacketConfig = PACKET
     ) -> None:
         self.patience = patience
         """As of `unique.insert`."""
@@ -91,7 +91,7 @@ class Packer:
         self._places: dict[int, int] = {}
         self._held = 0
         self._wide = 1
-        self._cutter = Cutter(limit_bytes, together)
+        self._cutter = Cutter(limit_bytes, packet)
         self.ids = JobIds()
         self.begins: set[tuple[str, str]] = set()
         """The lines that ordered jobs were put into, to be begun at the end."""

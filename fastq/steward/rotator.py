@@ -18,8 +18,11 @@ _LOOK_SHARE = 0.5
 one dearer and later, for good: a segment grows while it waits, and a look walks over all that was in it."""
 
 _SWEEP_EVERY_S, _SWEEP_AT_LAST_S, _SWEEP_SHARE = 5.0, 30.0, 0.05
-"""At most so often and at least so often it is swept, in between for this part of the time: a sweep looks at all packets of
-a segment, and its link may wait for a server that is away."""
+"""At most so often and at least so often it is swept, in between for this part of the time: a sweep looks at all packets
+of a segment, and its link may wait for a server that is away."""
+
+_SWEEPS_MOST = 20
+"""Statements in one sweep of a segment: it does not run after workers who go on."""
 
 _HURRY_S = 10.0
 """So long readers of a table are not waited for after they were in vain: it may be a pg_dump."""
@@ -34,6 +37,7 @@ class Rotator(LeadersDuty):
         super().__init__(link, leader, shards=shards)
         self._look_at = 0.0
         self._sweep_at = 0.0
+        self._stuck: set[tuple[int, int]] = set()
         self._hurry_until: dict[str, float] = {}
 
     async def step(self) -> float:
@@ -44,8 +48,7 @@ class Rotator(LeadersDuty):
             await self._advance()
             self._look_at = monotonic() + (monotonic() - started) / _LOOK_SHARE
         if (started := monotonic()) >= self._sweep_at:
-            for shard in self._shards:
-                await self._sweep(shard)
+            await self._sweep()
             rest_s = (monotonic() - started) / _SWEEP_SHARE
             self._sweep_at = monotonic() + min(max(_SWEEP_EVERY_S, rest_s), _SWEEP_AT_LAST_S)
         return self.every_s
@@ -55,12 +58,17 @@ class Rotator(LeadersDuty):
         for shard in self._shards:
             await self._link.call(partial(rotate.advance, shard=shard))
 
-    async def _sweep(self, shard: int) -> None:
-        """Delete the packets that nobody needs, where they are not truncated."""
-        for segment in await self._link.call(partial(rotate.sweepable, shard=shard)):
+    async def _sweep(self) -> None:
+        """Delete the packets that nobody needs, where they were not truncated since the last time."""
+        stuck = set()
+        for shard in self._shards:
+            stuck |= {(shard, segment) for segment in await self._link.call(partial(rotate.sweepable, shard=shard))}
+        for shard, segment in sorted(stuck & self._stuck):
             swept = partial(rotate.sweep, shard=shard, segment=segment)
-            while await self._link.call(swept) == rotate.SWEPT_PACKETS:
-                pass
+            for _ in range(_SWEEPS_MOST):
+                if await self._link.call(swept) < rotate.SWEPT_PACKETS:
+                    break
+        self._stuck = stuck
 
     async def _truncate(self) -> None:
         """Give emptied segments back."""

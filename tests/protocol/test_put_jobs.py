@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 from scene import Conn, ask, states
 
+from fastq.config import PacketConfig
 from fastq.errors import ArgumentError
 from fastq.job import JobSpec, Options
 from fastq.job_ids import JobIds
 from fastq.protocol.asking import carry_out
 from fastq.protocol.copying import put_jobs
-from fastq.protocol.enqueue import LINES_MOST
+from fastq.protocol.enqueue import LINES_MOST, Line, insert_lines
 from fastq.protocol.packing import FEW, Packer
 
 PLAIN, LATER = Options(), Options(delay_s=60.0)
@@ -80,6 +81,19 @@ async def test_large_ones_among_small_ones(conn: Conn) -> None:
 
 
 @pytest.mark.parametrize("count", [FEW, FEW + 1], ids=["a statement", "copies"])
+async def test_packets_are_of_the_size_that_was_asked_for(conn: Conn) -> None:
+    """In jobs and in bytes; gathered ones too."""
+    small = PacketConfig(jobs=100, size_bytes=1000)
+    text = Packer(shard=0, limit_bytes=10_000, packet=small)
+    await carry_out(conn, put_jobs(jobs(300, PLAIN), text, shard=0))
+    lines = [Line(spec, 10_000) for spec in jobs(300, PLAIN)]
+    await carry_out(conn, insert_lines(lines, gathered=True, packet=PacketConfig(jobs=7)))
+    assert [size for _, size in await rows(conn)][-43:] == [7] * 42 + [6]
+    ((largest, most),) = await ask(conn, "select max(length(payloads)), max(jobs) from fastq.packet")
+    assert largest <= 1000
+    assert most == 100
+
+
 async def test_those_with_a_time_among_others(conn: Conn, count: int) -> None:
     """Both ways give each job its place and its id."""
     ids, text = await put(conn, jobs(count, PLAIN, LATER))

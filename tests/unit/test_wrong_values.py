@@ -132,6 +132,8 @@ def test_option_of_a_job_must_make_sense(option: str, value: Any) -> None:
     ("option", "value"),
     [
         *(("enqueue_retry_s", value) for value in NONSENSE),
+        *(("packet_jobs", value) for value in ("x", 0, -1, 1.5, None, True, 1001)),
+        *(("packet_bytes", value) for value in ("x", 0, -1, 1.5, None, True, 2**30)),
         *(("payload_limit_bytes", value) for value in ("x", 0, -1, 1.5, None, True)),
         *(("dsn", value) for value in (5, b"x", [])),
         *(("lifespan", value) for value in ("x", 5, int)),
