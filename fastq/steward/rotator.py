@@ -18,8 +18,8 @@ _LOOK_SHARE = 0.5
 one dearer and later, for good: a segment grows while it waits, and a look walks over all that was in it."""
 
 _SWEEP_EVERY_S, _SWEEP_AT_LAST_S, _SWEEP_SHARE = 5.0, 30.0, 0.05
-"""At most so often and at least so often it is swept, in between for this part of the time: a sweep looks at all packets
-of a segment, and its link may wait for a server that is away."""
+"""At most so often and at least so often it is swept, in between for this part of the time: a sweep looks at all of a
+segment's packets, and its link may wait for a server that is away."""
 
 _SWEEPS_MOST = 20
 """Statements in one sweep of a segment: it does not run after workers who go on."""

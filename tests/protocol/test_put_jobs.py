@@ -80,7 +80,6 @@ async def test_large_ones_among_small_ones(conn: Conn) -> None:
     assert not text.rung
 
 
-@pytest.mark.parametrize("count", [FEW, FEW + 1], ids=["a statement", "copies"])
 async def test_packets_are_of_the_size_that_was_asked_for(conn: Conn) -> None:
     """In jobs and in bytes; gathered ones too."""
     small = PacketConfig(jobs=100, size_bytes=1000)
@@ -94,6 +93,7 @@ async def test_packets_are_of_the_size_that_was_asked_for(conn: Conn) -> None:
     assert most == 100
 
 
+@pytest.mark.parametrize("count", [FEW, FEW + 1], ids=["a statement", "copies"])
 async def test_those_with_a_time_among_others(conn: Conn, count: int) -> None:
     """Both ways give each job its place and its id."""
     ids, text = await put(conn, jobs(count, PLAIN, LATER))
