@@ -17,7 +17,7 @@ begin
   for k in 0..4 loop
     execute format('create table fastq.packet_%s partition of fastq.packet for values in (%s)
       with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
-            autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 1000000,
+            autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_insert_threshold = -1,  -- they are truncated before
             autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000,
             toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 20000,
             toast.autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off, toast.vacuum_truncate = off)', k, k);
