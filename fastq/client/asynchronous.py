@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import AsyncPool, Use
-from fastq.client.writing import NOTIFY_EVERY_S, Writing
+from fastq.client.writing import NOTIFY_AT_LAST_S, NOTIFY_EVERY_S, Writing
 from fastq.config import ProducerConfig
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobSpec
@@ -230,14 +230,14 @@ class AsyncClient(Writing):
     # -- waking the fleet
 
     def wake(self) -> None:
-        """Ring soon, if no statement does so by itself; once in NOTIFY_EVERY_S at most."""
+        """Ring soon, if no statement does so by itself."""
         self._unrung = True
         if self._notifying is None or self._notifying.done():
             self._notifying = self._loop.create_task(self._notify(), name="fastq-notify")
 
     async def _notify(self) -> None:
         while self._unrung:
-            if (pause_s := self._rung_at + NOTIFY_EVERY_S - self._loop.time()) > 0:
+            if (pause_s := self._rung_at + NOTIFY_AT_LAST_S - self._loop.time()) > 0:
                 await asyncio.sleep(pause_s)
             elif self._may_ring():
                 try:

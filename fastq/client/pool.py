@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from enum import IntEnum
 
 import psycopg
@@ -51,6 +51,15 @@ def _busy(most: int) -> DatabaseUnreachable:
     return DatabaseUnreachable(f"all {most} connections of this process were in use for {BUSY_S:.0f} s")
 
 
+@asynccontextmanager
+async def _patience(most: int) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(BUSY_S):
+            yield
+    except TimeoutError:
+        raise _busy(most) from None
+
+
 class AsyncPool:
     """The asynchronous connections of one event loop."""
 
@@ -73,13 +82,10 @@ class AsyncPool:
         """
         taken: list[asyncio.Semaphore] = []
         try:
-            try:
-                async with asyncio.timeout(BUSY_S):
-                    for place in self._places[use::-1]:
-                        await place.acquire()
-                        taken.append(place)
-            except TimeoutError:
-                raise _busy(self._most) from None
+            async with _patience(self._most) if any(place.locked() for place in self._places) else nullcontext():
+                for place in self._places[use::-1]:
+                    await place.acquire()
+                    taken.append(place)
             conn = await self._take()
             try:
                 yield conn

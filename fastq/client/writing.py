@@ -13,6 +13,9 @@ from fastq.protocol.unique import Placed
 NOTIFY_EVERY_S = 0.002
 """At most one NOTIFY in this time from one process: it holds a cluster-wide lock while it commits."""
 
+NOTIFY_AT_LAST_S = 0.003
+"""So long after the last one the next goes by itself, if no enqueue has taken it along by then."""
+
 
 class Writing:
     """Turns specs into requests. `theirs`: they go into the caller's transaction, which has its own patience."""
