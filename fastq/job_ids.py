@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 
 class JobIds(Sequence[int]):
-    """The ids of jobs enqueued together, in order, kept as ranges: a million ids take a few kilobytes.
+    """The ids of jobs enqueued together, in order, kept as ranges: a million ids take some 60 kB.
 
     For a job that was not enqueued, since another one held its unique key, the id is that of the holder.
     """
 
-    __slots__ = ("_holders", "_length", "_ranges")
+    __slots__ = ("_begins", "_holders", "_length", "_ranges")
 
     def __init__(self) -> None:
         self._ranges: list[Sequence[int]] = []
+        self._begins: list[int] = []  # the place of each one's first id
         self._length = 0
         self._holders: dict[int, int] = {}
 
@@ -38,6 +40,7 @@ class JobIds(Sequence[int]):
             self._ranges[-1] = range(last.start, ids.stop)
         else:
             self._ranges.append(ids)
+            self._begins.append(self._length)
         self._length += len(ids)
 
     def __len__(self) -> int:
@@ -59,11 +62,8 @@ class JobIds(Sequence[int]):
             raise IndexError(f"job {index} of {self._length}")
         if place in self._holders:
             return self._holders[place]
-        for ids in self._ranges:
-            if place < len(ids):
-                return ids[place]
-            place -= len(ids)
-        raise AssertionError("ranges and length disagree")
+        at = bisect_right(self._begins, place) - 1
+        return self._ranges[at][place - self._begins[at]]
 
     def __repr__(self) -> str:
         return f"<JobIds of {self._length} jobs>"

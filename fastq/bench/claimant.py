@@ -23,10 +23,10 @@ from fastq.config import DEFAULT_PRIORITY
 from fastq.postgres import database
 from fastq.protocol import claim
 from fastq.protocol.claim import LEASE_IDS, Lane
-from fastq.sql import statement
+from fastq.sql import BY_INDEX, statement
 from fastq.worker.density import Density
 
-SETUP = b"set synchronous_commit = off"
+SETUP = f"set synchronous_commit = off; {BY_INDEX}".encode()
 """As the workers set it."""
 
 _LEASE_S = 3600.0

@@ -17,11 +17,13 @@ from fastq.bench.jobs import app, email_for, noop_job
 from fastq.bench.meter import Spent, between
 from fastq.bench.plan import BenchError
 from fastq.bench.result import Result
-from fastq.protocol.enqueue import BLOCK
 from fastq.protocol.packing import BEGINS, ENDS, Packer
 from fastq.sql import statement
 
 CALLERS = 100
+PACKS = 1000
+"""Jobs that take a block of positions."""
+
 _SINGLE_SHARE = 10
 _SEQUENTIAL_MOST = 1000
 _PATIENCE_S = 120.0
@@ -116,11 +118,12 @@ def _raw_copy(bench: Bench, jobs: int, place: str) -> dict[str, object]:
 def _render(bench: Bench, jobs: int) -> RawRows:
     email = email_for(bench.plan.payload_bytes)
     text = Packer(shard=0, limit_bytes=app.payload_limit_bytes)
-    row = bench.ground.conn.execute(statement("take_positions"), {"shard": 0, "blocks": -(-jobs // BLOCK)}).fetchone()
+    blocks = {"shard": 0, "blocks": -(-jobs // PACKS)}
+    row = bench.ground.conn.execute(statement("take_positions"), blocks).fetchone()
     assert row is not None
     text.begin(row[0], row[1], row[2])
     specs = (noop_job(i, email) for i in range(jobs))
-    packets = [text.encode(block) for block in iter(lambda: list(islice(specs, BLOCK)), [])]
+    packets = [text.encode(block) for block in iter(lambda: list(islice(specs, PACKS)), [])]
     return RawRows(text.packets_copy, [BEGINS, *packets, ENDS])
 
 

@@ -10,7 +10,7 @@ from fastq.job_ids import JobIds
 from fastq.protocol import ordered, unique
 from fastq.protocol.asking import Copy, Request, Steps, Work
 from fastq.protocol.enqueue import Progress, insert_lines, insert_packs
-from fastq.protocol.packing import BEGINS, ENDS, Packer, blocks_for_chunk, blocks_of
+from fastq.protocol.packing import BEGINS, ENDS, Packer
 
 
 def put_jobs(
@@ -68,7 +68,7 @@ def _copy(stream: Iterator[JobSpec], packer: Packer, shard: int, progress: Progr
         yield ENDS
 
     while ahead:
-        params = {"shard": shard, "blocks": max(blocks_for_chunk(chunk), blocks_of(ahead))}
+        params = {"shard": shard, "blocks": packer.blocks_for(chunk, ahead)}
         packer.begin(*(yield Request("take_positions", params, lambda rows: rows[0])))
         yield Copy(packer.packets_copy, packets())
         for command, rows in packer.leftovers():

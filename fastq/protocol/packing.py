@@ -92,6 +92,7 @@ class Packer:
         self._held = 0
         self._wide = 1
         self._cutter = Cutter(limit_bytes, packet)
+        self._block = BLOCK - BLOCK % packet.jobs  # whole packets: the few positions behind them are left out
         self.ids = JobIds()
         self.begins: set[tuple[str, str]] = set()
         """The lines that ordered jobs were put into, to be begun at the end."""
@@ -107,7 +108,7 @@ class Packer:
     def read(self, stream: Iterator[JobSpec]) -> list[JobSpec]:
         """Return the next specs: a window of them."""
         self.reading = True
-        specs = list(islice(stream, BLOCK * min(self._wide, len(self._blocks) or WIDEST)))
+        specs = list(islice(stream, self._block * min(self._wide, len(self._blocks) or WIDEST)))
         self.reading = False
         return specs
 
@@ -136,6 +137,10 @@ class Packer:
     def _packs(self, specs: Sequence[JobSpec]) -> Iterator[str]:
         for jobs, body in self._cutter.cut(specs):
             yield pack_line(specs[0], jobs, body)
+
+    def blocks_for(self, chunk: int, specs: Sequence[JobSpec]) -> int:
+        """Return how many blocks to take for the n-th chunk: few for a short stream, many for a long one."""
+        return max(min(1 << 2 * chunk, 64), -(-len(specs) // self._block))
 
     # -- a chunk
 
@@ -170,7 +175,7 @@ class Packer:
         same = kind.rows is not self._unique and _alike(specs)
         if same:
             self._wide = 1
-        if same and len(specs) <= BLOCK:
+        if same and len(specs) <= self._block:
             first = self._blocks.pop(0)
             self._put(kind, specs, first, packets)
             self.ids.add(range(first, first + len(specs)))
@@ -208,7 +213,7 @@ class Packer:
     def _widen(self, jobs: int, runs: int, size: int) -> None:
         """Choose how many blocks the next window has, after one of so many jobs in so many runs and bytes."""
         if jobs < THIN * runs:
-            self._wide = min(4 * self._wide, WIDEST, max(1, WINDOW_BYTES * jobs // max(1, size) // BLOCK))
+            self._wide = min(4 * self._wide, WIDEST, max(1, WINDOW_BYTES * jobs // max(1, size) // self._block))
 
     def _placed_by_lane(self, specs: Sequence[JobSpec]) -> Iterator[tuple[_Kind, int, Sequence[int]]]:
         """As _by_lane, with the position of each run's first job; no run goes beyond its block."""
@@ -217,7 +222,7 @@ class Packer:
             places = run
             while places:
                 if not left:
-                    pos, left = self._blocks.pop(0), BLOCK
+                    pos, left = self._blocks.pop(0), self._block
                 yield kind, pos, places[:left]
                 taken = min(left, len(places))
                 places, pos, left = places[taken:], pos + taken, left - taken
@@ -338,13 +343,3 @@ def _key_and_id(line: str) -> tuple[str, int]:
 
 def _escape(text: str) -> str:
     return text.replace("\\", "\\\\")
-
-
-def blocks_for_chunk(chunk: int) -> int:
-    """Return how many blocks of positions to take for the n-th chunk: few for a short stream, many for a long one."""
-    return min(1 << 2 * chunk, 64)
-
-
-def blocks_of(specs: Sequence[JobSpec]) -> int:
-    """Return how many blocks of positions so many jobs need."""
-    return -(-len(specs) // BLOCK)
