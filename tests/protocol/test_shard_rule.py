@@ -35,6 +35,7 @@ WHOLE_TABLES = {
     "lock_out_everybody",
     "truncate_table",
     "check_table_empty",
+    "check_packets_unneeded",
     "list_truncatable_tables",
     "limit_lock_wait",
 }
@@ -190,6 +191,7 @@ VALUES = {
     "lows": "'{0}'",
     "age_s": "1",
     "segments": "'{0}'",
+    "segment": "0",
     "priorities": "'{4}'",
     "to_queues": "'{q}'",
     "to_priorities": "'{5}'",
