@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,9 +21,13 @@ from fastq.protocol import completion
 from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.completion import Place
 from fastq.protocol.refusal import is_undone
+from fastq.telling import Telling
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+_TELLING: set[asyncio.Task[None]] = set()
+"""Words about progress on their way: nobody else refers to them."""
 
 _TAKEN = "the job was taken from this worker, or is done already: roll back what this run has written"
 
@@ -75,6 +80,9 @@ class Context:
     began: float | None = field(default=None, init=False)
     """When the handler was called, by `time.perf_counter`."""
 
+    telling: Telling = field(default_factory=Telling, init=False)
+    """How far the run says that it has come."""
+
     granted: int | None = field(default=None, init=False)
     """How many retries the job has now, where this run has granted it some."""
 
@@ -86,6 +94,39 @@ class Context:
     async def enqueue(self, spec: JobSpec) -> JobRef:
         """Enqueue another job."""
         return await self.app.enqueue(spec)
+
+    async def progress(self, share: float, note: str = "") -> None:
+        """Show how far this run has come: in `app.jobs`, `fastq jobs`, `fastq.job` and on the page.
+
+        It is written at most once a second, the last word in any case, and never makes a job fail: where the database
+        cannot be reached, nothing is shown. Of a job that has ended nothing is kept; see `checkpoint` for that.
+
+        Args:
+            share: from 0 to 1.
+            note: a few words, such as ``"resizing"``; 200 characters at most are shown.
+
+        Raises:
+            UsageError: it is no share from 0 to 1, or no text.
+
+        """
+        waiting = self.telling.rest_s is not None
+        self.telling.say(share, note)
+        if (due := self.telling.due()) is not None:
+            await self.app.tell_progress(self.place, *due)
+        elif not waiting and (rest_s := self.telling.rest_s) is not None:
+            asyncio.get_running_loop().call_later(rest_s, self._tell_later)
+
+    def _tell_later(self) -> None:
+        if (due := self.telling.due()) is not None:
+            task = asyncio.get_running_loop().create_task(self.app.tell_progress(self.place, *due))
+            _TELLING.add(task)
+            task.add_done_callback(_TELLING.discard)
+
+    def progress_sync(self, share: float, note: str = "") -> None:
+        """As `progress`, in a synchronous handler; what is said within a second of the last is shown with the next."""
+        self.telling.say(share, note)
+        if (due := self.telling.due()) is not None:
+            self.app.tell_progress_sync(self.place, *due)
 
     async def checkpoint(self, value: Any, *, conn: AnyAsyncConnection | None = None, extra_retries: int = 0) -> None:
         """Make `value` durable: `ctx.saved` of every later attempt, should this one fail or its worker die.

@@ -44,6 +44,14 @@ class Producer(Protocol):
         """Give a connection whose commit also completes the job that stands there."""
         ...
 
+    async def tell_progress(self, place: Place, share: float, note: str) -> None:
+        """Show how far a running job has come."""
+        ...
+
+    def tell_progress_sync(self, place: Place, share: float, note: str) -> None:
+        """Show how far a running job has come, from synchronous code."""
+        ...
+
     async def save_checkpoint(self, place: Place, value: str, retries: int | None) -> bool:
         """Keep a running job's checkpoint, as JSON, and the retries that it has from now on."""
         ...

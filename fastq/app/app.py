@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 
 from fastq.app.completing import completing
@@ -24,7 +25,7 @@ from fastq.config import (
     PoolConfig,
     ProducerConfig,
 )
-from fastq.errors import UsageError
+from fastq.errors import DatabaseUnreachable, UsageError
 from fastq.job import JobRef, JobSpec
 from fastq.jobs import Jobs
 from fastq.postgres.database import answering, as_ours, as_ours_sync
@@ -96,6 +97,24 @@ class App(Registry, Enqueueing):
     def _ref(self, spec: JobSpec, job: int, duplicate: bool = False) -> JobRef:
         task = self.tasks.get(spec.task)
         return JobRef(job, duplicate, None if task is None or task.policy.keep_s is None else self.jobs)
+
+    async def tell_progress(self, place: Place, share: float, note: str) -> None:
+        """Show how far a running job has come, if the database is there; see `Context.progress`."""
+        with suppress(psycopg.Error, DatabaseUnreachable):
+            async with self.client.connection(Use.BRIEF) as conn:
+                with answering(conn):
+                    async with as_ours(conn):
+                        await carry_out(conn, completion.tell_progress(place, share, note))
+
+    def tell_progress_sync(self, place: Place, share: float, note: str) -> None:
+        """As `tell_progress`, from synchronous code."""
+        with (
+            suppress(psycopg.Error, DatabaseUnreachable),
+            self.sync_client.connection(Use.BRIEF) as conn,
+            answering(conn),
+            as_ours_sync(conn),
+        ):
+            carry_out_sync(conn, completion.tell_progress(place, share, note))
 
     async def save_checkpoint(self, place: Place, value: str, retries: int | None) -> bool:
         """Keep a running job's checkpoint; see `Context.checkpoint`."""

@@ -88,6 +88,7 @@ def describe(job: JobInfo) -> str:
     place = f"{job.queue}, priority {job.priority}" + (f", group {job.group_key}" if job.group_key else "")
     rows = [("task", job.task), ("queue", place), ("attempts", str(job.attempt))]
     rows += [("crashes", str(job.crashes))] if job.crashes else []
+    rows += [("progress", f"{job.progress:.0%} {job.note or ''}".rstrip())] if job.progress is not None else []
     rows += [("args", codec.dumps(job.args).decode())]
     rows += [("headers", codec.dumps(job.headers).decode())] if job.headers else []
     rows += [("unique", f"{job.unique_key}, until {_until(job)}")] if job.unique_key is not None else []

@@ -60,6 +60,11 @@ async def resolve(conn: AsyncConnection[Any], place: Place) -> bool:
     return row is not None and bool(row[0])
 
 
+def tell_progress(place: Place, share: float, note: str) -> Request[bool]:
+    """Show how far the job has come, a share from 0 to 1 and a few words. False when the lease is gone."""
+    return Request("tell_progress", {**asdict(place), "share": share, "note": note}, is_there)
+
+
 def save_checkpoint(place: Place, value: str, *, retries: int | None = None) -> Request[bool]:
     """Keep a checkpoint, as JSON, for the job's next attempt, and if given the retries that it has from now on.
 

@@ -45,6 +45,7 @@ class JobInfo(Job, frozen=True, kw_only=True):
         result: what it returned, where that is kept.
         crashes: how many workers died while they ran it, since it last ended by itself.
         cancelling: whether it runs and somebody has cancelled it.
+        progress, note: how far a running one says that it has come, from 0 to 1, and a few words.
         unique_key: the unique key that it was enqueued with, or None.
         unique_until: until when it holds the key: "finished", "started", or a time.
 
@@ -59,6 +60,8 @@ class JobInfo(Job, frozen=True, kw_only=True):
     result: Any = None
     crashes: int = 0
     cancelling: bool = False
+    progress: float | None = None
+    note: str | None = None
     unique_key: str | None = None
     unique_until: str | float | None = None
 
@@ -252,7 +255,7 @@ async def sweep_cancellations(conn: AsyncConnection[Any], *, limit: int = MARKS_
 
 def _info(row: Row) -> JobInfo:
     job, state, queue, priority, group_key, task, attempt, enqueued_at, run_at, *rest = row
-    claimed_at, finished_at, expires_at, worker, payload, result, meta, cancelling, ran_ms = rest
+    claimed_at, finished_at, expires_at, worker, payload, result, meta, cancelling, ran_ms, progress, note = rest
     args, rarer = _decoded(payload), _Rarer(_decoded(meta))
     return JobInfo(
         id=job,
@@ -276,6 +279,8 @@ def _info(row: Row) -> JobInfo:
         result=_decoded(result),
         crashes=rarer.crashes,
         cancelling=cancelling,
+        progress=progress,
+        note=note,
         unique_key=rarer.unique[0],
         unique_until=rarer.unique[1],
     )

@@ -411,3 +411,20 @@ def booked_by_session_in_thread(n: int, how: str, ctx: fastq.Context) -> None:
 async def tick() -> None:
     """Take a millisecond, and tell nobody."""
     await asyncio.sleep(0.001)
+
+
+@app.task
+async def climbing(ctx: fastq.Context, n: int) -> None:
+    """Say twice how far it has come, the second time at once; end with the gate."""
+    await ctx.progress(0.25, "tents")
+    await ctx.progress(0.5, f"camp {n}")
+    await _released()
+
+
+@app.task
+def climbing_in_a_thread(ctx: fastq.Context, n: int) -> None:
+    """Say how far it has come; end with the gate."""
+    ctx.progress_sync(0.75, f"camp {n}")
+    with psycopg.connect(os.environ["FASTQ_DSN"], autocommit=True) as conn:
+        while conn.execute("select from gate limit 1").fetchone() is None:
+            time.sleep(0.01)

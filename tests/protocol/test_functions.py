@@ -39,6 +39,7 @@ ACTIONS = {
     "hold_lease",
     "complete_job",
     "save_checkpoint",
+    "tell_progress",
     "free_key",
     "list_expired_workers",
     "lock_worker",
