@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from math import inf
 from typing import Any, TypeVar
 
 import psycopg
 
+from fastq import patience
 from fastq.client import AsyncClient, SyncClient, Use
 from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
 from fastq.postgres.database import as_ours, as_ours_sync
@@ -19,6 +17,7 @@ from fastq.protocol import jobs, results
 from fastq.protocol.asking import Request, carry_out, carry_out_sync
 from fastq.protocol.jobs import Cancelled, Cancelling, JobFilter, JobInfo, states_of
 from fastq.protocol.refusal import reason_of
+from fastq.protocol.results import Outcomes
 from fastq.states import JobState
 
 __all__ = ["Cancelled", "Cancelling", "JobInfo", "JobState", "Jobs"]
@@ -26,6 +25,7 @@ __all__ = ["Cancelled", "Cancelling", "JobInfo", "JobState", "Jobs"]
 LIMIT = 100
 States = str | Iterable[str] | None
 Found = list[JobInfo]
+Results = list[Any]
 T = TypeVar("T")
 
 
@@ -184,32 +184,46 @@ class Jobs:
             TimeoutError: it had not ended within `timeout` seconds.
 
         """
-        waiting, answer = results.waiting(job), None
-        async with asyncio.timeout(timeout):
-            while True:
-                try:
-                    step = waiting.send(answer)
-                except StopIteration as end:
-                    return end.value
-                answer = await (asyncio.sleep(step) if isinstance(step, float) else self._ask(step, Use.BRIEF))
+        return (await self._results([job], timeout))[job]
+
+    async def results(
+        self, jobs: Iterable[int], timeout: float | None = None, *, return_exceptions: bool = False
+    ) -> Results:
+        """Wait until jobs have ended; return what their handlers returned, in the order of `jobs`.
+
+        One statement asks for all of them. With `return_exceptions` a job's JobFailed or JobGone stands in its place.
+
+        Raises:
+            JobFailed, JobGone: as of `result`, for the first job that is seen to have ended so.
+            TimeoutError: they had not all ended within `timeout` seconds.
+
+        """
+        wanted = [*jobs]
+        found = await self._results(wanted, timeout, patient=return_exceptions)
+        return [found[job] for job in wanted]
+
+    async def _results(self, wanted: Sequence[int], timeout: float | None, *, patient: bool = False) -> Outcomes:
+        waiting = results.waiting(wanted, patient=patient)
+        return await patience.wait(waiting, lambda asked: self._ask(asked, Use.BRIEF), timeout)
 
     # -- the synchronous twins
 
     def result_sync(self, job: int, timeout: float | None = None) -> Any:
         """As `result`."""
-        until = inf if timeout is None else time.monotonic() + timeout
-        waiting, answer = results.waiting(job), None
-        while True:
-            try:
-                step = waiting.send(answer)
-            except StopIteration as end:
-                return end.value
-            if not isinstance(step, float):
-                answer = self._ask_sync(step, Use.BRIEF)
-            elif time.monotonic() >= until:
-                raise TimeoutError(f"job {job} had not ended within {timeout} s")
-            else:
-                time.sleep(min(step, max(0.0, until - time.monotonic())))
+        return self._results_sync([job], timeout)[job]
+
+    def results_sync(
+        self, jobs: Iterable[int], timeout: float | None = None, *, return_exceptions: bool = False
+    ) -> Results:
+        """As `results`."""
+        wanted = [*jobs]
+        found = self._results_sync(wanted, timeout, patient=return_exceptions)
+        return [found[job] for job in wanted]
+
+    def _results_sync(self, wanted: Sequence[int], timeout: float | None, *, patient: bool = False) -> Outcomes:
+        waiting = results.waiting(wanted, patient=patient)
+        what = f"job {wanted[0]}" if len(wanted) == 1 else f"{len(wanted):,} jobs"
+        return patience.wait_sync(waiting, lambda asked: self._ask_sync(asked, Use.BRIEF), timeout, what)
 
     def get_sync(self, job: int) -> JobInfo | None:
         """As `get`."""

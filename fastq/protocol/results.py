@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from fastq import codec
-from fastq.errors import JobFailed, JobGone
+from fastq.errors import FastqError, JobFailed, JobGone
 from fastq.protocol import jobs
 from fastq.protocol.asking import Request, Row
 from fastq.states import JobState
@@ -16,6 +16,11 @@ from fastq.states import JobState
 _PAUSE_S = (0.005, 0.25)
 _LOOKS = 20
 """After so many looks in vain, some 3 s, and so many again, it is asked whether there is such a job at all."""
+
+_ASKED_MOST = 20
+"""So many are asked for then; of a long list the next ones later."""
+
+_GONE = "job {} is not there: it was deleted, or has ended and its task keeps no results (keep=…)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +32,11 @@ class Ending:
     error: dict[str, Any] | None
 
 
-def ending(job: int, *, shard: int = 0) -> Request[Ending | None]:
-    """Ask how a job ended; None while it has not, or when it was not kept."""
+def endings(wanted: Sequence[int], *, shard: int = 0) -> Request[dict[int, Ending]]:
+    """Ask how jobs ended; those that have not, or were not kept, are left out."""
+    ids = [jobs.of(job)["id"] for job in wanted]
     return Request(
-        "find_finished_job", {"shard": shard, **jobs.of(job)}, lambda rows: _ending(rows[0]) if rows else None
+        "find_finished_jobs", {"shard": shard, "ids": ids}, lambda rows: {row[0]: _ending(row[1:]) for row in rows}
     )
 
 
@@ -44,35 +50,49 @@ def _ending(row: Row) -> Ending:
     )
 
 
-Waiting = Generator[Request[Any] | float, Any, Any]
+Outcomes = dict[int, Any]
+"""What the handlers of jobs returned, or the errors that say why there is nothing."""
+
+Waiting = Generator[Request[Any] | float, Any, Outcomes]
 
 
-def waiting(job: int) -> Waiting:
-    """Yield what to ask and for how many seconds to pause, until the job has ended; return what its handler returned.
+def waiting(wanted: Sequence[int], *, patient: bool = False) -> Waiting:
+    """Yield what to ask and for how many seconds to pause, until the jobs have ended; return their outcomes.
 
-    Raises:
-        JobFailed: it ended otherwise.
-        JobGone: it is not there, or not any more.
-
+    An outcome may be JobFailed (it ended otherwise) or JobGone (it is not there, or not any more): the first such one
+    is raised, unless `patient`.
     """
+    outcomes: Outcomes = {}
+    left = list(dict.fromkeys(wanted))
     pause_s = _PAUSE_S[0]
     for look in count(1):
-        found = yield ending(job)
-        if found is None and look % _LOOKS == 0 and (yield jobs.find(job)) is None:
-            found = yield ending(job)  # it may have ended in between
-            if found is None:
-                raise JobGone(
-                    f"job {job} is not there: it was deleted, or has ended and its task keeps no results (keep=…)"
-                )
-        if found is not None:
-            return _result(job, found)
+        found = yield endings(left)
+        if look % _LOOKS == 0:
+            gone = yield from _gone([job for job in left if job not in found][:_ASKED_MOST])
+            found |= (yield endings(gone)) if gone else {}  # some may have ended in between
+            outcomes |= {job: JobGone(_GONE.format(job)) for job in gone if job not in found}
+        outcomes |= {job: _outcome(job, how) for job, how in found.items()}
+        left = [job for job in left if job not in outcomes]
+        if not patient and (bad := next((x for x in outcomes.values() if isinstance(x, FastqError)), None)):
+            raise bad
+        if not left:
+            return outcomes
         yield pause_s
         pause_s = min(_PAUSE_S[1], pause_s * 1.5)
     raise AssertionError("count ends never")
 
 
-def _result(job: int, found: Ending) -> Any:
+def _gone(wanted: Sequence[int]) -> Generator[Request[Any], Any, list[int]]:
+    """Return those jobs that are nowhere."""
+    gone = []
+    for job in wanted:
+        if (yield jobs.find(job)) is None:
+            gone.append(job)  # noqa: PERF401 - no comprehension can ask
+    return gone
+
+
+def _outcome(job: int, found: Ending) -> Any:
     if found.state is JobState.SUCCEEDED:
         return found.result
     why = f": {found.error['type']}: {found.error['message']}" if found.error else ""
-    raise JobFailed(f"job {job} {found.state}{why}", state=found.state, error=found.error)
+    return JobFailed(f"job {job} {found.state}{why}", state=found.state, error=found.error)

@@ -162,6 +162,7 @@ VALUES = {
     "payload": "'{null}'",
     "result": "'{null}'",
     "id": "1",
+    "ids": "'{1}'",
     "goes": "'{ready}'",
     "state": "'{x}'",
     "names": "'{q}'::text[]",
@@ -209,6 +210,7 @@ VALUES = {
 ONE_JOB = {"lease": "1", "ord": "0::int2"}
 OF_ONE_JOB = (
     "save_checkpoint",
+    "tell_progress",
     "hold_lease",
     "complete_job",
     "resolve_completion",
