@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from fastq import patience
-from fastq.client import AsyncClient, SyncClient, Use
+from fastq.client import AsyncClient, SyncClient, Use, patience
 from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
 from fastq.postgres.database import as_ours, as_ours_sync
 from fastq.protocol import jobs, results

@@ -18,7 +18,7 @@ PACKAGE = Path(fastq.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"errors", "states"},
-    {"config", "backoff", "flow", "codec", "host", "cron"},
+    {"config", "backoff", "flow", "telling", "codec", "host", "cron"},
     {"job", "job_ids", "ends", "arguments", "batch_item"},
     {"terminal"},
     {"sql", "observability", "embedded"},
