@@ -66,6 +66,7 @@ class Options:
         on_dead: what the ordered jobs behind it do when it failed for good: "skip" it, or wait ("block").
         retries: how often it is tried again; None: as often as its task says.
         timeout_s: seconds after which a run is cancelled; None: those of its task.
+        expires_s: seconds after the enqueue from which on it is not begun any more, but kept as expired; or None.
 
     """
 
@@ -81,6 +82,7 @@ class Options:
     on_dead: OnDead = "skip"
     retries: int | None = None
     timeout_s: float | None = None
+    expires_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one sentence."""
@@ -101,7 +103,7 @@ class Options:
             self._check_until()
         if (self.ordered, self.on_dead) != (False, "skip"):
             self._check_order()
-        if (self.retries, self.timeout_s) != (None, None):
+        if (self.retries, self.timeout_s, self.expires_s) != (None, None, None):
             self._check_run()
         self.meta()
 
@@ -127,6 +129,9 @@ class Options:
             raise UsageError(f"retries must be 0 to {RETRIES_MOST}, not {retries!r:.80}")
         if timeout_s is not None and not 0 < timeout_s <= DELAY_MOST_S:
             raise UsageError(f"timeout must be greater than 0 seconds, at most 100 years, not {timeout_s!r} seconds")
+        expires_s = self.expires_s
+        if expires_s is not None and not 0 < expires_s <= DELAY_MOST_S:
+            raise UsageError(f"expires must be greater than 0 seconds, at most 100 years, not {expires_s!r} seconds")
 
     def _check_until(self) -> None:
         until = self.unique_until
@@ -136,20 +141,21 @@ class Options:
             raise UsageError(f'unique_until must be "finished", "started" or seconds greater than 0, not {until!r:.80}')
 
     def but(self, **changes: Any) -> Options:
-        """Return these options with some replaced; delay, timeout and unique_until may be seconds or a timedelta."""
+        """Return these options with some replaced; those that are times may be seconds or a timedelta."""
         known = {name: getattr(self, name) for name in self.__slots__}
         if "delay" in changes:
             changes["delay_s"] = _seconds("delay", changes.pop("delay"))
             known["run_at"] = None
-        if "timeout" in changes:
-            changes["timeout_s"] = _seconds("timeout", changes.pop("timeout"))
+        for name in ("timeout", "expires"):
+            if name in changes:
+                changes[f"{name}_s"] = _seconds(name, changes.pop(name))
         if changes.get("run_at") is not None:
             known["delay_s"] = None
         if isinstance(until := changes.get("unique_until"), timedelta):
             changes["unique_until"] = until.total_seconds()
         if unknown := changes.keys() - known.keys():
             raise UsageError(
-                f"unknown option {', '.join(sorted(unknown))}; there are: delay, timeout, {', '.join(known)}"
+                f"unknown option {', '.join(sorted(unknown))}; there are: delay, timeout, expires, {', '.join(known)}"
             )
         return Options(**{**known, **changes})
 
@@ -172,7 +178,8 @@ class Options:
         """
         if self.headers is not None and not isinstance(self.headers, Mapping):
             raise UsageError(f"headers must be a mapping of names to values, not {self.headers!r:.80}")
-        if not self.headers and not self.apart and self.retries is None and self.timeout_s is None:
+        own = (self.retries, self.timeout_s, self.expires_s)
+        if not self.headers and not self.apart and own == (None, None, None):
             return b""
         rarer: dict[str, Any] = {} if self.unique_key is None else {"unique": [self.unique_key, self.unique_until]}
         if self.headers:
@@ -183,6 +190,8 @@ class Options:
             rarer["retries"] = self.retries
         if self.timeout_s is not None:
             rarer["timeout"] = self.timeout_s
+        if self.expires_s is not None:
+            rarer["expires"] = self.expires_s
         try:
             written = codec.dumps(rarer)
         except ArgumentError as exc:

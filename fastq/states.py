@@ -28,6 +28,7 @@ class JobState(StrEnum):
     FAILED = "failed"
     DISCARDED = "discarded"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
 
 
 class Goes(StrEnum):

@@ -19,6 +19,7 @@ _STYLES = {
     "retrying": "yellow",
     "cancelling": "yellow",
     "cancelled": "yellow",
+    "expired": "yellow",
     "running": "green",
     "succeeded": "green",
 }

@@ -134,7 +134,7 @@ def job(conn: Connection[Any], query: Query) -> dict[str, Any]:
         "result": None if found.result is None else pretty(found.result),
         "call": call_of(found),
         "waits": found.state in ("ready", "scheduled", "retrying", "waiting"),
-        "over": found.state in ("failed", "discarded", "cancelled"),
+        "over": found.state in ("failed", "discarded", "cancelled", "expired"),
         "timeline": _timeline(found),
     }
 

@@ -46,6 +46,11 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Expired:
+    """It was not started in the time it had."""
+
+
+@dataclass(frozen=True, slots=True)
 class GivenBack:
     """It was not started, or what it did does not count."""
 
@@ -76,4 +81,4 @@ class Died:
     max_crashes: int = MAX_CRASHES
 
 
-End = Succeeded | Stepped | Raised | Interrupted | Cancelled | GivenBack | Unreadable | Exhausted | Died
+End = Succeeded | Stepped | Raised | Interrupted | Cancelled | Expired | GivenBack | Unreadable | Exhausted | Died

@@ -3,8 +3,8 @@
 Known by name are: headers (an object), unique (the key and until when it is held), ordered (what its line does when it
 failed for good), errors (the records of its failed runs), crashes (how many workers died running it), interrupted (how
 often its transaction was rolled back without its doing), checkpoint (any value), retries and timeout (how often it is
-tried again, and after how many seconds a run is cancelled, in place of what its task says), unreadable (why it cannot
-be run).
+tried again, and after how many seconds a run is cancelled, in place of what its task says), expires (for how many
+seconds after its enqueue it may be begun), unreadable (why it cannot be run).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "interrupted": _is_count,
     "retries": _is_retries,
     "timeout": _is_timeout,
+    "expires": _is_timeout,
     "unreadable": lambda value: isinstance(value, str),
 }
 

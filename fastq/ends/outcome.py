@@ -7,6 +7,7 @@ run ──► success                    acknowledged; finished (succeeded), if 
     ├─► Retry / Snooze / Discard   as raised
     ├─► its transaction undone     scheduled, attempt as it was; after ten times as any exception
     ├─► payload does not fit       finished (failed), at once
+    ├─► not begun in its time        finished (expired)
     ├─► ended after it was cancelled  finished (cancelled), unless it succeeded or was discarded
     └─► worker died while running  ready, crash + 1; finished (failed) at max_crashes
 
@@ -30,6 +31,7 @@ from fastq.ends.ending import (
     Died,
     End,
     Exhausted,
+    Expired,
     GivenBack,
     Interrupted,
     Raised,
@@ -115,8 +117,9 @@ def decide(job: LeasedJob, end: End, policy: RetryPolicy = BY_DEFAULT) -> Settle
         case Unreadable():
             meta = _with_error(job.meta, record("Unreadable", end.why, _counted(job)))
             return _to(job, Goes.FINISHED, JobState.FAILED, meta=meta, ran=True)
-        case Exhausted():
-            return _kept(job, JobState.FAILED, policy, meta=job.meta, ran=False)
+        case Expired() | Exhausted():
+            state = JobState.EXPIRED if isinstance(end, Expired) else JobState.FAILED
+            return _kept(job, state, policy, meta=job.meta, ran=False)
         case GivenBack():
             return _to(job, Goes.READY, meta=job.meta)
 

@@ -46,6 +46,8 @@ def _said(settlement: Settlement) -> tuple[int, str]:
             return logging.ERROR, f"failed for good after {settlement.attempt} attempt{plural}: {_reason(settlement)}"
         case Goes.SCHEDULED, JobState.RETRYING:
             return logging.WARNING, f"failed, and runs again in {_period(settlement.delay_s)}: {_reason(settlement)}"
+        case Goes.FINISHED, JobState.EXPIRED:
+            return logging.INFO, "was not begun in the time it had, and has expired"
         case Goes.FINISHED, JobState.DISCARDED:
             return logging.INFO, f"was discarded: {_reason(settlement)}"
         case Goes.FINISHED, JobState.CANCELLED:

@@ -29,7 +29,7 @@ Cancelling = Literal["cancelled", "cancelling"]
 _LEVELS = 200
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]..")
 _WAITING = (JobState.READY, JobState.SCHEDULED, JobState.RETRYING, JobState.RESERVED, JobState.WAITING)
-_KEPT = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED)
+_KEPT = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED, JobState.EXPIRED)
 
 
 class JobInfo(Job, frozen=True, kw_only=True):
@@ -148,7 +148,7 @@ def find(job: int) -> Request[JobInfo | None]:
 
 
 def retry(job: int) -> Request[bool]:
-    """Put a job that failed, was discarded or cancelled back into line; False when it is not one."""
+    """Put a job that failed, was discarded or cancelled, or expired back into line; False when it is not one."""
     return Request("retry_job", of(job), lambda rows: bool(only(rows)))
 
 

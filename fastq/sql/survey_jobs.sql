@@ -63,7 +63,7 @@ union all
 union all
 (select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, fastq.at_ms(f.enqueued_ms), null, null, f.finished_at,
         f.expires_at, null, f.payload::text, f.result::text, f.meta::text, false, f.ran_ms, null, null
- from shard s cross join unnest(array['failed', 'discarded', 'cancelled', 'succeeded']) as k(state) cross join lateral (
+ from shard s cross join unnest(array['failed', 'discarded', 'cancelled', 'expired', 'succeeded']) as k(state) cross join lateral (
    select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, f.enqueued_ms, f.finished_at, f.expires_at,
           f.payload, f.result, f.meta, f.ran_ms
    from fastq.finished f

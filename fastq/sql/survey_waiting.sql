@@ -1,5 +1,5 @@
 -- Count the jobs that wait for a time (scheduled, retrying, reserved), for others of their group (waiting), those that
--- failed for good, and those that are kept otherwise (succeeded, discarded, cancelled), by queue.
+-- failed for good, and those that are kept otherwise (succeeded, discarded, cancelled, expired), by queue.
 -- Each of them looks at one row more than `cap` at most; `capped` says that there were more.
 -- Locks: none. Index: none for scheduled and line (scans that end at `cap`), finished_by_state. Caller: insights.survey.
 select w.reason as state, w.queue, sum(coalesce(w.jobs, 1))::int8 as jobs, sum(count(*)) over () > %(cap)s as capped
@@ -23,7 +23,7 @@ select 'kept', k.queue, count(*), sum(count(*)) over () > %(cap)s
 from (
   select d.queue
   from generate_series(0, %(shards)s - 1) as n(shard)
-  cross join unnest(array['succeeded', 'discarded', 'cancelled']) as s(state)
+  cross join unnest(array['succeeded', 'discarded', 'cancelled', 'expired']) as s(state)
   cross join lateral (
     select d.queue, d.finished_at from fastq.finished d where d.shard = n.shard and d.state = s.state
     order by d.finished_at limit %(cap)s + 1) d

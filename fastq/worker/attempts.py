@@ -7,13 +7,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, time
 from typing import Any
 
 from fastq import codec
 from fastq.app import App, Hook
 from fastq.context import Context
-from fastq.ends.ending import Cancelled, End, GivenBack, Interrupted, Raised, Stepped, Succeeded
+from fastq.ends.ending import Cancelled, End, Expired, GivenBack, Interrupted, Raised, Stepped, Succeeded
 from fastq.ends.outcome import BY_DEFAULT, RetryPolicy, conclude
 from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.errors import LeaseLost, ResultTooLarge, UsageError
@@ -52,6 +52,8 @@ class Attempts:
 
     async def run(self, runner: Runner, number: int, key: int, batch: Batch, row: Row) -> bool:
         """Run a job that wants more than its payload; returns what `returned` or `raised` does."""
+        if self.expired(batch, key, row):
+            return False
         running, deadlines = self._cell.running, self._cell.deadlines
         ctx = self._contexts[number] = self.context(runner, key, batch, row)
 
@@ -104,6 +106,14 @@ class Attempts:
             enqueued_ms=row[ENQUEUED_MS],
             place=Place(batch.lane.shard, batch.lease, split_key(key)[1]),
         )
+
+    def expired(self, batch: Batch, key: int, row: Row) -> bool:
+        """Settle a job whose time to begin has passed, by this host's clock; False when it has time."""
+        after_s = (meta_of(row) or {}).get("expires")
+        if after_s is None or time() < row[ENQUEUED_MS] / 1000 + after_s:
+            return False
+        self.conclude(batch, batch.job(key, row), Expired(), self._runners[row[TASK]].policy)
+        return True
 
     async def free_started(self, batch: Batch, key: int, row: Row) -> None:
         """Give back the key of a job that holds it until it starts.

@@ -15,7 +15,7 @@ from fastq.protocol.claim import Lane
 from fastq.protocol.packed import ATTEMPT, ID, META, POS, TASK, Row
 
 _HELD = ("unique", "ordered")
-_NOT_PLAIN = (*_HELD, "timeout")
+_NOT_PLAIN = (*_HELD, "timeout", "expires")
 
 
 def id_of(row: Row) -> int:
@@ -42,7 +42,7 @@ def _suspects(rows: list[Row]) -> frozenset[int]:
 
 
 def _holds(rows: list[Row]) -> bool:
-    """Tell whether a job holds something that is given back with its success, or has a timeout of its own: it cannot be
+    """Tell whether a job holds something that is given back with its success, or has a time of its own: it cannot be
     merely called and acknowledged.
     """
     return any((meta := meta_of(row)) and not meta.keys().isdisjoint(_NOT_PLAIN) for row in rows)

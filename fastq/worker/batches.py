@@ -102,7 +102,7 @@ class Caller:
             elif not isinstance(row[PAYLOAD], dict):
                 error = PayloadMisfit(f"Expected `object`, got `{type(row[PAYLOAD]).__name__}`")
                 self._attempts.raised(batch, key, row, error, None)
-            elif key not in items:
+            elif key not in items and not self._attempts.expired(batch, key, row):
                 items[key] = _item(batch, row)
         return items
 

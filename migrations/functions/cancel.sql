@@ -9,7 +9,7 @@ declare
 begin
   for turn in 1 .. 1000 loop
     select w.* into f from fastq.find(cancel.job) w;
-    if not found or f.state in ('succeeded', 'failed', 'discarded') then
+    if not found or f.state in ('succeeded', 'failed', 'discarded', 'expired') then
       return null;
     elsif f.state = 'cancelled' then
       return 'cancelled';

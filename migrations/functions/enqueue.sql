@@ -51,8 +51,9 @@ begin
 end $$;
 
 -- Return the meta for what a caller has asked for.
+drop function if exists fastq.new_meta(text, text, text, json, boolean, text);
 create or replace function fastq.new_meta(
-  caller text, unique_key text, unique_until text, headers json, ordered boolean, on_dead text
+  caller text, unique_key text, unique_until text, headers json, ordered boolean, on_dead text, expires interval default null
 ) returns json language plpgsql as $$
 declare
   meta json := fastq.meta_of(unique_key, unique_until, headers);
@@ -64,13 +65,22 @@ begin
   if ordered then
     meta := fastq.meta_ordered(meta, on_dead);
   end if;
+  if expires <= interval '0' or expires > interval '36600 days' then
+    raise exception '%: expires must be more than 0, and at most 100 years, not %', caller, expires
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if expires is not null then
+    meta := fastq.meta_with(meta, 'expires', to_json(extract(epoch from expires)::float8));
+  end if;
   return fastq.check_meta(caller, case when json_typeof(headers) <> 'object' then headers else meta end);
 end $$;
 
 -- Enqueue one job; returns its id. With a `unique_key` that another job holds it returns that job's id, and nothing is
 -- enqueued. `unique_until`: finished, started, or a time like '1 hour'.
 -- `ordered`: after the jobs of its queue and group_key that were enqueued before it. `on_dead`: what those behind it do
--- when it has failed for good, skip it or wait (block) until it is retried or deleted.
+-- when it has failed for good, skip it or wait (block) until it is retried or deleted. `expires`: so long after now it is not
+-- begun any more, but kept as expired.
+drop function if exists fastq.enqueue(text, json, text, int, interval, timestamptz, text, json, text, text, boolean, text);
 create or replace function fastq.enqueue(
   task         text,
   payload      json        default '{}',
@@ -83,13 +93,14 @@ create or replace function fastq.enqueue(
   unique_key   text        default null,
   unique_until text        default 'finished',
   ordered      boolean     default false,
-  on_dead      text        default 'skip'
+  on_dead      text        default 'skip',
+  expires      interval    default null
 ) returns int8 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   due    timestamptz := fastq.due_at('fastq.enqueue', enqueue.delay, enqueue.run_at);
   meta   json := fastq.new_meta('fastq.enqueue', enqueue.unique_key, enqueue.unique_until, enqueue.headers, enqueue.ordered,
-                                enqueue.on_dead);
+                                enqueue.on_dead, enqueue.expires);
   j      fastq.a_job := row(nextval('fastq.pos'), enqueue.priority, 0, fastq.now_ms(), enqueue.queue, enqueue.group_key,
                             enqueue.task, enqueue.payload, meta);
   holder int8;
@@ -111,7 +122,7 @@ begin
   return j.id;
 end $$;
 revoke execute on function
-  fastq.enqueue(text, json, text, int, interval, timestamptz, text, json, text, text, boolean, text) from public;
+  fastq.enqueue(text, json, text, int, interval, timestamptz, text, json, text, text, boolean, text, interval) from public;
 
 -- Enqueue a json array of payloads for one task; returns how many. `unique_keys` has a key, or null, for each of them;
 -- those whose keys are held are left out.
@@ -131,8 +142,8 @@ declare
 begin
   perform fastq.check_payload('fastq.enqueue_many', v) from json_array_elements(enqueue_many.payloads) v;
   if enqueue_many.unique_keys is null then
-    with line as (  -- a packet ends at 500 jobs or 64 kB
-      select v.payload, v.n, (v.n - 1) / 500 as nth, sum(octet_length(v.payload::text) + 1) over (order by v.n) / 65536 as part
+    with line as (  -- a packet ends at 500 jobs or 256 kB
+      select v.payload, v.n, (v.n - 1) / 500 as nth, sum(octet_length(v.payload::text) + 1) over (order by v.n) / 262144 as part
       from json_array_elements(enqueue_many.payloads) with ordinality as v(payload, n)
     ), pack as materialized (
       select nextval('fastq.pos') as pos, count(*) as jobs, min(l.n) as n, '[' || string_agg(l.payload::text, ',' order by l.n) || ']' as payloads

@@ -11,6 +11,11 @@ create or replace function fastq.meta_of(key text, until text, headers json) ret
   end
 $$;
 
+-- A job's meta with one thing more.
+create or replace function fastq.meta_with(meta json, name text, value json) returns json language sql immutable as $$
+  select (case when meta is null then '{' else rtrim(left(rtrim(meta::text), -1)) || ',' end || to_json(name)::text || ':' || value::text || '}')::json
+$$;
+
 -- The meta of an ordered job.
 create or replace function fastq.meta_ordered(meta json, on_dead text) returns json language sql immutable as $$
   select (case when meta is null then '{' else rtrim(left(rtrim(meta::text), -1)) || ',' end || '"ordered":"' || on_dead || '"}')::json
@@ -67,14 +72,14 @@ exception when untranslatable_character or invalid_text_representation then
   return strpos(substr(meta::text, strpos(meta::text, '"errors"')), written) > 0 and strpos(meta::text, '"errors"') > 0;
 end $$;
 
--- What a job keeps of its past when its attempts start again: everything but the crashes. They are written last, so where
--- jsonb refuses a header with \u0000 they are cut off.
+-- What a job keeps of its past when its attempts start again: everything but the crashes, and the time it had. The crashes are
+-- written last, so where jsonb refuses a header with \u0000 they are cut off.
 create or replace function fastq.without_crashes(meta json) returns json language plpgsql immutable as $$
 begin
-  if strpos(meta::text, '"crashes"') = 0 then
+  if strpos(meta::text, '"crashes"') = 0 and strpos(meta::text, '"expires"') = 0 then
     return meta;
   end if;
-  return meta::jsonb - 'crashes';
+  return nullif(meta::jsonb - 'crashes' - 'expires', '{}');
 exception when untranslatable_character or invalid_text_representation then
   return regexp_replace(meta::text, ',?\s*"crashes"\s*:\s*\d+\s*\}\s*$', '}')::json;
 end $$;

@@ -1,6 +1,6 @@
 -- Put kept jobs back into line.
 
--- Put a job that failed, was discarded or cancelled back into line, its attempts starting again; true if this call did.
+-- Put a job that failed, was discarded or cancelled, or expired back into line, its attempts starting again; true if this call did.
 -- A unique job takes its key again; it is refused while another job holds it. An ordered job goes where its id stands in
 -- its line: first, unless others that were skipped before it were retried too.
 create or replace function fastq.retry(job int8) returns boolean language plpgsql as $$
@@ -13,7 +13,7 @@ declare
 begin
   for s in 0 .. fastq.shards() - 1 loop
     delete from fastq.finished f
-    where f.shard = s and f.id = retry.job and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
+    where f.shard = s and f.id = retry.job and f.state in ('failed', 'discarded', 'cancelled', 'expired') and f.payload is not null
     returning f.id, f.priority, f.enqueued_ms, f.queue, f.group_key, f.task, f.payload, f.meta into g;
     if found then
       j := row(g.id, g.priority, 0, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, fastq.without_crashes(g.meta));
@@ -58,7 +58,7 @@ begin
     with pick as materialized (
       select f.ctid as place, f.id, f.finished_at, f.queue, f.priority, f.group_key, fastq.unique_of(f.meta) as uniq
       from fastq.finished f
-      where f.shard = s and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
+      where f.shard = s and f.state in ('failed', 'discarded', 'cancelled', 'expired') and f.payload is not null
         and fastq.ordered_of(f.meta) is null
         and (retry_jobs.states is null or f.state = any (retry_jobs.states))
         and (retry_jobs.queue is null or f.queue = retry_jobs.queue)
@@ -95,7 +95,7 @@ begin
     total := total + put;
     for job in
       select f.id from fastq.finished f
-      where f.shard = s and f.state in ('failed', 'discarded', 'cancelled') and f.payload is not null
+      where f.shard = s and f.state in ('failed', 'discarded', 'cancelled', 'expired') and f.payload is not null
         and fastq.ordered_of(f.meta) is not null
         and (retry_jobs.states is null or f.state = any (retry_jobs.states))
         and (retry_jobs.queue is null or f.queue = retry_jobs.queue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_retries_and_timeouts_travel_in_the_meta() -> None:
 
 def test_unknown_options_are_named() -> None:
     """A typo is answered with what there is."""
-    with pytest.raises(UsageError, match="unknown option prioritty; there are: delay, timeout, queue"):
+    with pytest.raises(UsageError, match="unknown option prioritty; there are: delay, timeout, expires, queue"):
         Options().but(prioritty=1)
 
 
@@ -139,3 +140,15 @@ def test_values() -> None:
     """A ref is its id; a spec's text is short."""
     assert JobRef(7) == JobRef(7, duplicate=False)
     assert len(repr(JobSpec("t", {"a": "x" * 1000}, Options()))) < 130
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, timedelta(0), timedelta(days=99999)])
+def test_a_time_to_begin_that_no_job_can_have(seconds: float | timedelta) -> None:
+    """In one sentence."""
+    with pytest.raises(UsageError, match="expires must be greater than 0 seconds, at most 100 years"):
+        Options().but(expires=seconds)
+
+
+def test_a_time_to_begin_travels_in_meta() -> None:
+    """In seconds, whatever it was given as."""
+    assert orjson.loads(Options().but(expires=timedelta(minutes=1)).meta()) == {"expires": 60.0}

@@ -18,6 +18,7 @@ from fastq.ends.ending import (
     Cancelled,
     Died,
     Exhausted,
+    Expired,
     GivenBack,
     Raised,
     Succeeded,
@@ -228,3 +229,9 @@ def test_no_payload_is_kept_where_none_shall_be() -> None:
 def test_attempts_are_used_up() -> None:
     """A job whose worker died in its last attempt does not run once more."""
     assert [exhausted(job(attempt), POLICY) for attempt in (0, 3, 4)] == [False, False, True]
+
+
+def test_an_expired_job_is_kept_without_an_attempt() -> None:
+    """For as long as its task keeps those that did not succeed."""
+    settled = conclude(job(attempt=2, meta={"expires": 1.0}), Expired(), RetryPolicy(keep_failed_s=60))
+    assert (settled.goes, settled.state, settled.attempt, settled.keep_s) == ("finished", "expired", 2, 60)
