@@ -29,7 +29,7 @@ pytestmark = pytest.mark.protocol
 MAIL = Lane(0, 0, "mail", 4, "")
 
 
-KEPT = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED)
+KEPT = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED, JobState.EXPIRED)
 
 
 async def test_every_job_is_found_in_its_state(conn: Conn) -> None:

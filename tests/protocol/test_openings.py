@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,12 @@ OPEN = "select pid from pg_stat_activity where application_name = 'fastq produce
 @pytest.fixture(autouse=True)
 def _alone(db: Db) -> None:
     """Let no test count what the one before has just closed."""
-    wait("the connections of earlier tests to be closed", lambda: not sessions(db))
+    gc.collect()  # what the one before has let go of is closed with it
+    try:
+        wait("the connections of earlier tests to be closed", lambda: not sessions(db))
+    except AssertionError as exc:
+        left = db.execute(f"select to_json(a) from pg_stat_activity a where a.pid in ({OPEN})".encode()).fetchall()
+        raise AssertionError(f"an earlier test has left {left}") from exc
 
 
 def sessions(db: Db) -> set[int]:
