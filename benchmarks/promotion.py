@@ -25,14 +25,19 @@ from workers import start, stop
 
 import fastq
 from fastq.bench import machine, result
-from fastq.config import find_dsn
+from fastq.config import PacketConfig, find_dsn
 from fastq.postgres import database
+from fastq.protocol import copying
+from fastq.protocol.asking import carry_out_sync
+from fastq.protocol.enqueue import PACKET
+from fastq.protocol.packing import Packer
 from fastq.schema import migrator
 from fastq.sql import statement
 
 QUEUE = "promotion"
 PATIENCE_S = 120.0
-NEW = """select extract(epoch from clock_timestamp() - %s)::float8, count(*), max(pos) from fastq.ready
+NEW = """select extract(epoch from clock_timestamp() - %s)::float8, coalesce(sum(coalesce(jobs, 1)), 0)::int, max(pos)
+ from fastq.ready
  where shard = 0 and queue = %s and priority = 4 and group_key = '' and pos > %s"""
 
 app = fastq.App()
@@ -55,19 +60,19 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-p", "--processes", type=int, default=2)
     parser.add_argument("--ahead", type=float, default=8.0, help="seconds from the fill to the due instant")
+    parser.add_argument("--singles", action="store_true", help="a row for each job, instead of enqueue_many")
     parser.add_argument("--output", type=Path, help="write <date>-<commit>-promotion.json there")
     return parser.parse_args()
 
 
-def fill(conn: Any, jobs: int, ahead_s: float) -> Any:
+def fill(conn: Any, jobs: int, ahead_s: float, *, singles: bool) -> Any:
     """Schedule the jobs for one instant, and return it."""
     clean(conn)
     ((due,),) = conn.execute("select clock_timestamp() + %s * interval '1 second'", [ahead_s]).fetchall()
-    conn.execute(
-        "insert into fastq.scheduled (shard, run_at, queue, task, payload) select 0, %s, %s, 'promotion.note',"
-        " json_build_object('n', n) from generate_series(1, %s) n",
-        [due, QUEUE, jobs],
-    )
+    packet = PacketConfig(jobs=1) if singles else PACKET
+    later = note.options(run_at=due)
+    packer = Packer(shard=0, limit_bytes=app.payload_limit_bytes, packet=packet)
+    carry_out_sync(conn, copying.copy_jobs((later.job(n=n) for n in range(jobs)), packer, shard=0))
     conn.execute("vacuum analyze fastq.scheduled, fastq.ready")
     conn.execute("checkpoint")
     return due
@@ -136,7 +141,7 @@ def measure(dsn: str, given: argparse.Namespace, scenario: str) -> dict[str, flo
     """Run one round."""
     drain = scenario != "idle"
     with database.connect(dsn, "fastq promotion bench") as conn, tempfile.TemporaryDirectory() as notes:
-        due = fill(conn, given.jobs, given.ahead)
+        due = fill(conn, given.jobs, given.ahead, singles=given.singles)
         if scenario == "direct":
             conn.execute("update fastq.scheduled set run_at = now() where queue = %s", [QUEUE])
             text = statement("promote_due_jobs").replace("%(shard)s", "0").replace("%(limit)s", str(given.jobs))
