@@ -1,14 +1,17 @@
-"""Cuts jobs that go together into the JSON arrays of packets. Pure."""
+"""Which jobs go together, and how they are cut into the JSON arrays of packets. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from fastq import codec
 from fastq.config import PacketConfig
 from fastq.errors import ArgumentError
-from fastq.job import JobSpec
+from fastq.job import JobSpec, check_spec
 from fastq.protocol.enqueue import check_numbers, payload
+
+T = TypeVar("T")
 
 
 class Cutter:
@@ -47,3 +50,31 @@ class Cutter:
             for spec in specs:
                 check_numbers(spec)
         return body
+
+
+def within(most: int, things: Iterable[T], size_of: Callable[[T], int]) -> list[T] | None:
+    """Return the things, or None as soon as they are larger in all than `most`."""
+    taken, size = [], 0
+    for thing in things:
+        size += size_of(thing)
+        if size > most:
+            return None
+        taken.append(thing)
+    return taken
+
+
+def alike(specs: Sequence[JobSpec]) -> bool:
+    """Tell whether jobs are all of one task with the very same options."""
+    task, options = specs[0].task, specs[0].options
+    return all(spec.options is options and spec.task is task for spec in specs)
+
+
+def those(specs: Sequence[JobSpec], places: Sequence[int]) -> Sequence[JobSpec]:
+    """Return the jobs at some places."""
+    return specs if len(places) == len(specs) else [specs[place] for place in places]
+
+
+def check_specs(specs: Sequence[JobSpec]) -> None:
+    """Refuse what is no job among them; see `check_spec`."""
+    for spec in specs:
+        check_spec(spec)

@@ -16,15 +16,18 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from fastq.config import PacketConfig
-from fastq.job import JobSpec, Options, check_spec
+from fastq.job import JobSpec, Options
 from fastq.job_ids import JobIds
 from fastq.protocol import unique
-from fastq.protocol.cutting import Cutter
+from fastq.protocol.cutting import Cutter, alike, check_specs, those, within
 from fastq.protocol.enqueue import BLOCK, LINES_MOST, PACKET, Line, pack_line, payload
 from fastq.protocol.unique import Placed
 
 FEW = 256
 """Up to so many jobs with a time to wait for, one statement costs less than COPYs and all that belongs to them."""
+
+BRIEF_BYTES = 4 * 1024 * 1024
+"""About so large one statement may be: of what is larger, COPY keeps less in memory, here and there."""
 
 HELD_BYTES = 4 * 1024 * 1024
 """A chunk ends when so much is held back for its later COPYs."""
@@ -121,17 +124,20 @@ class Packer:
             try:
                 return self._brief(first), chain(first, stream)
             except AttributeError:
-                _check_specs(first)
+                check_specs(first)
                 raise
         return None, chain(first, stream)
 
     def _brief(self, specs: list[JobSpec]) -> Brief | None:
         runs = list(self._by_lane(specs))
         if all(kind.rows is self._ready for kind, _ in runs) and len(specs) > 1:
-            packs = [pack for _, places in runs for pack in self._packs(_those(specs, places))]
-            return Brief([], packs, runs[0][1] if len(runs) == 1 else [place for _, places in runs for place in places])
+            packs = within(BRIEF_BYTES, (pack for _, places in runs for pack in self._packs(those(specs, places))), len)
+            places = runs[0][1] if len(runs) == 1 else [place for _, places in runs for place in places]
+            return None if packs is None else Brief([], packs, places)
         if len(specs) <= FEW and all(kind.rows is not self._unique for kind, _ in runs):
-            return Brief([Line(spec, self._limit_bytes) for spec in specs], [], [])
+            lines = (Line(spec, self._limit_bytes) for spec in specs)
+            few = within(BRIEF_BYTES, lines, lambda line: len(line.body))
+            return None if few is None else Brief(few, [], [])
         return None
 
     def _packs(self, specs: Sequence[JobSpec]) -> Iterator[str]:
@@ -166,13 +172,13 @@ class Packer:
         try:
             return self._encode(specs)
         except AttributeError:  # most likely something among them is no job, which is not looked for one by one
-            _check_specs(specs)
+            check_specs(specs)
             raise
 
     def _encode(self, specs: list[JobSpec]) -> bytes:
         packets: list[bytes] = []
         kind = self._kind(specs[0].task, specs[0].options)
-        same = kind.rows is not self._unique and _alike(specs)
+        same = kind.rows is not self._unique and alike(specs)
         if same:
             self._wide = 1
         if same and len(specs) <= self._block:
@@ -182,7 +188,7 @@ class Packer:
             return b"".join(packets)
         ids, runs, held = array("q", bytes(8 * len(specs))), 0, self._held
         for kind, pos, places in self._placed_by_lane(specs):
-            mine = _those(specs, places)
+            mine = those(specs, places)
             if kind.rows is self._unique:
                 self._put_apart(kind, mine, pos)
                 self._places.update((pos + n, len(self.ids) + place) for n, place in enumerate(places))
@@ -229,7 +235,7 @@ class Packer:
 
     def _by_lane(self, specs: Sequence[JobSpec]) -> Iterator[tuple[_Kind, Sequence[int]]]:
         """Yield runs of jobs that have everything in common, each lane's in their order, with their places."""
-        if _alike(specs):
+        if alike(specs):
             yield self._kind(specs[0].task, specs[0].options), range(len(specs))
             return
         lanes: dict[tuple[object, ...], list[tuple[_Kind, int]]] = {}
@@ -313,21 +319,6 @@ class Packer:
         if options.run_at is not None:
             return options.run_at
         return datetime.fromtimestamp(self._now_ms / 1000 + (options.delay_s or 0), UTC)
-
-
-def _alike(specs: Sequence[JobSpec]) -> bool:
-    """Tell whether jobs are all of one task with the very same options."""
-    task, options = specs[0].task, specs[0].options
-    return all(spec.options is options and spec.task is task for spec in specs)
-
-
-def _those(specs: Sequence[JobSpec], places: Sequence[int]) -> Sequence[JobSpec]:
-    return specs if len(places) == len(specs) else [specs[place] for place in places]
-
-
-def _check_specs(specs: list[JobSpec]) -> None:
-    for spec in specs:
-        check_spec(spec)
 
 
 def _take(rows: list[bytes]) -> bytes:

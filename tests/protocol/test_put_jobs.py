@@ -102,6 +102,16 @@ async def test_those_with_a_time_among_others(conn: Conn, count: int) -> None:
     assert text.rung == (count == FEW)
 
 
+@pytest.mark.parametrize("options", [PLAIN, LATER], ids=["at once", "later"])
+async def test_few_large_ones_are_no_statement(conn: Conn, options: Options) -> None:
+    """Nothing holds all of them in memory."""
+    specs = [JobSpec("t", {"n": n, "x": "x" * 1_000_000}, options) for n in range(5)]
+    text = Packer(shard=0, limit_bytes=2_000_000)
+    ids = await carry_out(conn, put_jobs(iter(specs), text, shard=0, ring=True))
+    assert await numbers(conn) == {job: str(n) for n, job in enumerate(ids)}
+    assert not text.rung
+
+
 async def test_one_bad_job_and_none_is_there(conn: Conn) -> None:
     """Whatever stands among them, it is refused before anything is sent."""
     specs = [*jobs(600, PLAIN), JobSpec("t", {"n": object()}, PLAIN)]
