@@ -117,10 +117,13 @@ class Context:
             asyncio.get_running_loop().call_later(rest_s, self._tell_later)
 
     def _tell_later(self) -> None:
+        loop = asyncio.get_running_loop()
         if (due := self.telling.due()) is not None:
-            task = asyncio.get_running_loop().create_task(self.app.tell_progress(self.place, *due))
+            task = loop.create_task(self.app.tell_progress(self.place, *due))
             _TELLING.add(task)
             task.add_done_callback(_TELLING.discard)
+        elif (rest_s := self.telling.rest_s) is not None:  # uvloop's timers may go off a millisecond early
+            loop.call_later(max(rest_s, 0.001), self._tell_later)
 
     def progress_sync(self, share: float, note: str = "") -> None:
         """As `progress`, in a synchronous handler; what is said within a second of the last is shown with the next."""
