@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastq import codec
@@ -21,13 +21,10 @@ from fastq.protocol import completion
 from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.completion import Place
 from fastq.protocol.refusal import is_undone
-from fastq.telling import Telling
+from fastq.telling import Teller, Telling
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
-
-_TELLING: set[asyncio.Task[None]] = set()
-"""Words about progress on their way: nobody else refers to them."""
 
 _TAKEN = "the job was taken from this worker, or is done already: roll back what this run has written"
 
@@ -80,8 +77,10 @@ class Context:
     began: float | None = field(default=None, init=False)
     """When the handler was called, by `time.perf_counter`."""
 
-    telling: Telling = field(default_factory=Telling, init=False)
-    """How far the run says that it has come."""
+    teller: Teller | None = field(default=None, init=False)
+    """Has written how far the run says that it has come, if it has said so."""
+
+    _telling: Telling | None = field(default=None, init=False)
 
     granted: int | None = field(default=None, init=False)
     """How many retries the job has now, where this run has granted it some."""
@@ -109,26 +108,16 @@ class Context:
             UsageError: it is no share from 0 to 1, or no text.
 
         """
-        waiting = self.telling.rest_s is not None
-        self.telling.say(share, note)
-        if (due := self.telling.due()) is not None:
-            await self.app.tell_progress(self.place, *due)
-        elif not waiting and (rest_s := self.telling.rest_s) is not None:
-            asyncio.get_running_loop().call_later(rest_s, self._tell_later)
-
-    def _tell_later(self) -> None:
-        loop = asyncio.get_running_loop()
-        if (due := self.telling.due()) is not None:
-            task = loop.create_task(self.app.tell_progress(self.place, *due))
-            _TELLING.add(task)
-            task.add_done_callback(_TELLING.discard)
-        elif (rest_s := self.telling.rest_s) is not None:  # uvloop's timers may go off a millisecond early
-            loop.call_later(max(rest_s, 0.001), self._tell_later)
+        if self.teller is None:
+            self.teller = Teller(partial(self.app.tell_progress, self.place))
+        await self.teller.tell(share, note)
 
     def progress_sync(self, share: float, note: str = "") -> None:
         """As `progress`, in a synchronous handler; what is said within a second of the last is shown with the next."""
-        self.telling.say(share, note)
-        if (due := self.telling.due()) is not None:
+        if self._telling is None:
+            self._telling = Telling()
+        self._telling.say(share, note)
+        if (due := self._telling.due()) is not None:
             self.app.tell_progress_sync(self.place, *due)
 
     async def checkpoint(self, value: Any, *, conn: AnyAsyncConnection | None = None, extra_retries: int = 0) -> None:

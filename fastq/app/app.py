@@ -25,7 +25,7 @@ from fastq.config import (
     PoolConfig,
     ProducerConfig,
 )
-from fastq.errors import DatabaseUnreachable, UsageError
+from fastq.errors import FastqError, UsageError
 from fastq.job import JobRef, JobSpec
 from fastq.jobs import Jobs
 from fastq.postgres.database import answering, as_ours, as_ours_sync
@@ -100,7 +100,7 @@ class App(Registry, Enqueueing):
 
     async def tell_progress(self, place: Place, share: float, note: str) -> None:
         """Show how far a running job has come, if the database is there; see `Context.progress`."""
-        with suppress(psycopg.Error, DatabaseUnreachable):
+        with suppress(psycopg.Error, FastqError):
             async with self.client.connection(Use.BRIEF) as conn:
                 with answering(conn):
                     async with as_ours(conn):
@@ -109,7 +109,7 @@ class App(Registry, Enqueueing):
     def tell_progress_sync(self, place: Place, share: float, note: str) -> None:
         """As `tell_progress`, from synchronous code."""
         with (
-            suppress(psycopg.Error, DatabaseUnreachable),
+            suppress(psycopg.Error, FastqError),
             self.sync_client.connection(Use.BRIEF) as conn,
             answering(conn),
             as_ours_sync(conn),

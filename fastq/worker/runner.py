@@ -93,20 +93,29 @@ class Runner:
         handler: Callable[[], Awaitable[Any]] = call
         for middleware in reversed(self._app.middlewares):
             handler = functools.partial(middleware, ctx, handler)
-        if ctx.timeout_s is None:
-            return await handler()
-        ctx.deadline = asyncio.get_running_loop().time() + ctx.timeout_s
         try:
-            async with asyncio.timeout_at(ctx.deadline) as scope:
-                result = await handler()
-        except TimeoutError:
-            if scope.expired():
-                raise TimeoutError(f"ran longer than its timeout of {ctx.timeout_s} s") from None
-            raise
+            return await _in_time(handler, ctx)
+        finally:
+            if ctx.teller is not None:
+                await ctx.teller.ended()
+
+
+async def _in_time(handler: Callable[[], Awaitable[Any]], ctx: Context) -> Any:
+    """Return what the handler returns within its timeout, if it has one."""
+    if ctx.timeout_s is None:
+        return await handler()
+    ctx.deadline = asyncio.get_running_loop().time() + ctx.timeout_s
+    try:
+        async with asyncio.timeout_at(ctx.deadline) as scope:
+            result = await handler()
+    except TimeoutError:
         if scope.expired():
-            text = "job %s of %s ended well, but after its timeout of %s s"
-            log.warning(text, ctx.id, ctx.task, ctx.timeout_s, extra={"per": ctx.task})
-        return result
+            raise TimeoutError(f"ran longer than its timeout of {ctx.timeout_s} s") from None
+        raise
+    if scope.expired():
+        text = "job %s of %s ended well, but after its timeout of %s s"
+        log.warning(text, ctx.id, ctx.task, ctx.timeout_s, extra={"per": ctx.task})
+    return result
 
 
 PayloadMisfit = msgspec.ValidationError
