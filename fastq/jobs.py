@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from fastq.client import AsyncClient, SyncClient, Use, patience
+from fastq.client import AsyncClient, SyncClient, Use, waiting
 from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
 from fastq.postgres.database import as_ours, as_ours_sync
 from fastq.protocol import jobs, results
@@ -198,12 +198,14 @@ class Jobs:
 
         """
         wanted = [*jobs]
-        found = await self._results(wanted, timeout, patient=return_exceptions)
+        found = await self._results(wanted, timeout, return_exceptions=return_exceptions)
         return [found[job] for job in wanted]
 
-    async def _results(self, wanted: Sequence[int], timeout: float | None, *, patient: bool = False) -> Outcomes:
-        waiting = results.waiting(wanted, patient=patient)
-        return await patience.wait(waiting, lambda asked: self._ask(asked, Use.BRIEF), timeout)
+    async def _results(
+        self, wanted: Sequence[int], timeout: float | None, *, return_exceptions: bool = False
+    ) -> Outcomes:
+        asking = results.waiting(wanted, return_exceptions=return_exceptions)
+        return await waiting.wait(asking, lambda asked: self._ask(asked, Use.BRIEF), timeout)
 
     # -- the synchronous twins
 
@@ -216,13 +218,15 @@ class Jobs:
     ) -> Results:
         """As `results`."""
         wanted = [*jobs]
-        found = self._results_sync(wanted, timeout, patient=return_exceptions)
+        found = self._results_sync(wanted, timeout, return_exceptions=return_exceptions)
         return [found[job] for job in wanted]
 
-    def _results_sync(self, wanted: Sequence[int], timeout: float | None, *, patient: bool = False) -> Outcomes:
-        waiting = results.waiting(wanted, patient=patient)
+    def _results_sync(
+        self, wanted: Sequence[int], timeout: float | None, *, return_exceptions: bool = False
+    ) -> Outcomes:
+        asking = results.waiting(wanted, return_exceptions=return_exceptions)
         what = f"job {wanted[0]}" if len(wanted) == 1 else f"{len(wanted):,} jobs"
-        return patience.wait_sync(waiting, lambda asked: self._ask_sync(asked, Use.BRIEF), timeout, what)
+        return waiting.wait_sync(asking, lambda asked: self._ask_sync(asked, Use.BRIEF), timeout, what)
 
     def get_sync(self, job: int) -> JobInfo | None:
         """As `get`."""

@@ -23,11 +23,9 @@ from fastq.config import DEFAULT_PRIORITY
 from fastq.postgres import database
 from fastq.protocol import claim
 from fastq.protocol.claim import LEASE_IDS, Lane
-from fastq.sql import BY_INDEX, statement
+from fastq.sql import statement
 from fastq.worker.density import Density
-
-SETUP = f"set synchronous_commit = off; {BY_INDEX}".encode()
-"""As the workers set it."""
+from fastq.worker.main import SETUP
 
 _LEASE_S = 3600.0
 _TRIES = 10_000
@@ -122,7 +120,7 @@ def main() -> NoReturn:
     """Follow the orders on stdin."""
     orders = ClaimantOrders(**orjson.loads(sys.stdin.readline()))
     with database.connect(orders.dsn, CLAIMANT) as conn:
-        conn.execute(SETUP)
+        conn.execute(SETUP.encode())
         claimant = Claimant(conn, orders)
         say(worker=claimant.worker)
         while sys.stdin.readline():

@@ -21,9 +21,6 @@ from fastq.protocol.packing import BEGINS, ENDS, Packer
 from fastq.sql import statement
 
 CALLERS = 100
-PACKS = 1000
-"""Jobs that take a block of positions."""
-
 _SINGLE_SHARE = 10
 _SEQUENTIAL_MOST = 1000
 _PATIENCE_S = 120.0
@@ -118,12 +115,12 @@ def _raw_copy(bench: Bench, jobs: int, place: str) -> dict[str, object]:
 def _render(bench: Bench, jobs: int) -> RawRows:
     email = email_for(bench.plan.payload_bytes)
     text = Packer(shard=0, limit_bytes=app.payload_limit_bytes)
-    blocks = {"shard": 0, "blocks": -(-jobs // PACKS)}
+    blocks = {"shard": 0, "blocks": -(-jobs // text.block)}
     row = bench.ground.conn.execute(statement("take_positions"), blocks).fetchone()
     assert row is not None
     text.begin(row[0], row[1], row[2])
     specs = (noop_job(i, email) for i in range(jobs))
-    packets = [text.encode(block) for block in iter(lambda: list(islice(specs, PACKS)), [])]
+    packets = [text.encode(block) for block in iter(lambda: list(islice(specs, text.block)), [])]
     return RawRows(text.packets_copy, [BEGINS, *packets, ENDS])
 
 

@@ -16,7 +16,7 @@ import orjson
 from psycopg import Connection
 
 from fastq.bench.bench import Bench
-from fastq.bench.claimant import SETUP, Claimant, ClaimantOrders
+from fastq.bench.claimant import Claimant, ClaimantOrders
 from fastq.bench.ground import CLAIMANT
 from fastq.bench.jobs import QUEUE, probe
 from fastq.bench.piped import Piped, say
@@ -25,6 +25,7 @@ from fastq.postgres import database
 from fastq.protocol.asking import carry_out_sync
 from fastq.protocol.enqueue import Line, insert_lines
 from fastq.sql import statement
+from fastq.worker.main import SETUP
 
 PAUSE_S = (0.010, 0.040)
 """Between two samples, here and for the product: long enough for acks to be written and claims to have stopped."""
@@ -75,7 +76,7 @@ def main() -> NoReturn:
     """Claim whatever comes, at once."""
     orders = ClaimantOrders(**orjson.loads(sys.stdin.readline()))
     with database.connect(orders.dsn, CLAIMANT) as conn:
-        conn.execute(SETUP)
+        conn.execute(SETUP.encode())
         claimant = Claimant(conn, orders)
         conn.execute("listen fastq")
         say()

@@ -120,15 +120,17 @@ class AsyncClient(Writing):
 
     async def _send(self, batch: list[Waiting], failures: int) -> int:
         """Insert a batch and answer its callers; returns how often in a row the database could not be reached."""
+        ring = self._may_ring()
         try:
             lines = [line for line, _, _ in batch]
-            ring = self._may_ring()
             inserting = enqueue.insert_lines(lines, gathered=True, ring=ring, packet=self._packet)
             ids = await self._on(Use.BRIEF, inserting)
         except DatabaseUnreachable as exc:
+            self._rung_in_vain(ring)
             await self._try_later(batch, exc, failures + 1)
             return failures + 1
         except Exception as exc:  # noqa: BLE001 - it is given to those who asked
+            self._rung_in_vain(ring)
             _fail(batch, exc)
             return 0
         for (_, future, _), job_id in zip(batch, ids, strict=True):
@@ -208,7 +210,7 @@ class AsyncClient(Writing):
         """Stream jobs through COPY, all or none."""
         packer = self._packer(theirs=conn is not None)
         if conn is not None:
-            ids = await _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress, ring=True))
+            ids = await _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress, ring=lambda: True))
             if not packer.rung:
                 await carry_out(conn, upkeep.RING)
             return ids
@@ -217,9 +219,10 @@ class AsyncClient(Writing):
             stack.enter_context(answering(own))
             try:
                 async with as_ours(own):
-                    putting = copying.put_jobs(specs, packer, shard=0, progress=progress, ring=self._may_ring())
+                    putting = copying.put_jobs(specs, packer, shard=0, progress=progress, ring=self._may_ring)
                     ids = await carry_out(own, putting)
             except psycopg.Error as exc:
+                self._rung_in_vain(packer.rung)
                 if packer.reading:  # it is not ours: the iterable raised it
                     raise
                 raise fate.of(exc, committing=packer.whole) from None
@@ -234,6 +237,11 @@ class AsyncClient(Writing):
         self._unrung = True
         if self._notifying is None or self._notifying.done():
             self._notifying = self._loop.create_task(self._notify(), name="fastq-notify")
+
+    def _rung_in_vain(self, rung: bool) -> None:
+        """Ring again if a statement that was to ring has failed: others may have relied on it."""
+        if rung:
+            self.wake()
 
     async def _notify(self) -> None:
         while self._unrung:

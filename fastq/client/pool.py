@@ -51,15 +51,6 @@ def _busy(most: int) -> DatabaseUnreachable:
     return DatabaseUnreachable(f"all {most} connections of this process were in use for {BUSY_S:.0f} s")
 
 
-@asynccontextmanager
-async def _patience(most: int) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(BUSY_S):
-            yield
-    except TimeoutError:
-        raise _busy(most) from None
-
-
 class AsyncPool:
     """The asynchronous connections of one event loop."""
 
@@ -82,10 +73,14 @@ class AsyncPool:
         """
         taken: list[asyncio.Semaphore] = []
         try:
-            async with _patience(self._most) if any(place.locked() for place in self._places) else nullcontext():
-                for place in self._places[use::-1]:
-                    await place.acquire()
-                    taken.append(place)
+            places = self._places[use::-1]
+            try:
+                async with asyncio.timeout(BUSY_S) if any(place.locked() for place in places) else nullcontext():
+                    for place in places:
+                        await place.acquire()
+                        taken.append(place)
+            except TimeoutError:
+                raise _busy(self._most) from None
             conn = await self._take()
             try:
                 yield conn

@@ -102,7 +102,7 @@ class SyncClient(Writing):
         """Stream jobs through COPY, all or none."""
         packer = self._packer(theirs=conn is not None)
         if conn is not None:
-            ids = _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress, ring=True))
+            ids = _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress, ring=lambda: True))
             if not packer.rung:
                 carry_out_sync(conn, upkeep.RING)
             return ids
@@ -111,7 +111,7 @@ class SyncClient(Writing):
             stack.enter_context(answering(own))
             try:
                 with as_ours_sync(own):
-                    putting = copying.put_jobs(specs, packer, shard=0, progress=progress, ring=True)
+                    putting = copying.put_jobs(specs, packer, shard=0, progress=progress, ring=lambda: True)
                     ids = carry_out_sync(own, putting)
             except psycopg.Error as exc:
                 if packer.reading:  # it is not ours: the iterable raised it

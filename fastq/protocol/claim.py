@@ -16,8 +16,8 @@ LEASE_IDS = 65536
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """A claimed batch ends before it passes this size, as payloads lie on disk."""
 
-PACKET_BYTES = 64 * 1024
-"""For so much a packet counts in that: how large it is stands beside its payloads alone."""
+PACKET_COUNTS_BYTES = 64 * 1024
+"""A packet counts as so much there: a claim does not look at payloads, so it cannot know its size."""
 
 
 class Lane(NamedTuple):
@@ -185,7 +185,7 @@ def params(
         "acks": sorted(acks),
         **tasks.params,
         "max_bytes": MAX_BATCH_BYTES,
-        "packet_bytes": PACKET_BYTES,
+        "packet_bytes": PACKET_COUNTS_BYTES,
     }
 
 

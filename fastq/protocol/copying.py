@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from fastq.job import JobSpec
 from fastq.job_ids import JobIds
@@ -14,11 +14,16 @@ from fastq.protocol.packing import BEGINS, ENDS, Packer
 
 
 def put_jobs(
-    specs: Iterable[JobSpec], packer: Packer, *, shard: int, progress: Progress | None = None, ring: bool = False
+    specs: Iterable[JobSpec],
+    packer: Packer,
+    *,
+    shard: int,
+    progress: Progress | None = None,
+    ring: Callable[[], bool] = lambda: False,
 ) -> Work[JobIds]:
     """Enqueue a stream of jobs, all or none, by whichever way is cheaper. It can be done once.
 
-    `ring`: wake the fleet with the same commit, if that is no matter of its own; `packer.rung` tells.
+    `ring` is asked, where the jobs go in one statement, whether it shall wake the fleet too; `packer.rung` tells.
 
     Raises:
         ArgumentError, PayloadTooLarge: a job cannot be enqueued; then none of them is.
@@ -27,12 +32,12 @@ def put_jobs(
     brief, stream = packer.brief(iter(specs))
     if brief is None:
         return copy_jobs(stream, packer, shard=shard, progress=progress)
-    packer.whole, packer.rung = True, ring
-    singly = insert_lines(brief.lines, shard=shard, ring=ring)
+    packer.whole, packer.rung = True, ring()
+    singly = insert_lines(brief.lines, shard=shard, ring=packer.rung, packet=packer.packet)
 
     def steps() -> Steps[JobIds]:
         if brief.packs:
-            packer.add_placed((yield insert_packs(brief.packs, shard=shard, ring=ring)), brief.places)
+            packer.add_placed((yield insert_packs(brief.packs, shard=shard, ring=packer.rung)), brief.places)
         else:
             packer.add_ids(array("q", (yield from singly.steps())))
         if progress is not None:

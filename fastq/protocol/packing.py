@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, groupby, islice
 from operator import itemgetter
@@ -94,8 +94,11 @@ class Packer:
         self._places: dict[int, int] = {}
         self._held = 0
         self._wide = 1
+        self.packet = packet
+        self.block = BLOCK - BLOCK % packet.jobs
+        """So many jobs take a block of positions: whole packets, the few positions behind them are left out."""
+
         self._cutter = Cutter(limit_bytes, packet)
-        self._block = BLOCK - BLOCK % packet.jobs  # whole packets: the few positions behind them are left out
         self.ids = JobIds()
         self.begins: set[tuple[str, str]] = set()
         """The lines that ordered jobs were put into, to be begun at the end."""
@@ -111,7 +114,7 @@ class Packer:
     def read(self, stream: Iterator[JobSpec]) -> list[JobSpec]:
         """Return the next specs: a window of them."""
         self.reading = True
-        specs = list(islice(stream, self._block * min(self._wide, len(self._blocks) or WIDEST)))
+        specs = list(islice(stream, self.block * min(self._wide, len(self._blocks) or WIDEST)))
         self.reading = False
         return specs
 
@@ -144,11 +147,11 @@ class Packer:
         for jobs, body in self._cutter.cut(specs):
             yield pack_line(specs[0], jobs, body)
 
+    # -- a chunk
+
     def blocks_for(self, chunk: int, specs: Sequence[JobSpec]) -> int:
         """Return how many blocks to take for the n-th chunk: few for a short stream, many for a long one."""
-        return max(min(1 << 2 * chunk, 64), -(-len(specs) // self._block))
-
-    # -- a chunk
+        return max(min(1 << 2 * chunk, 64), -(-len(specs) // self.block))
 
     def begin(self, blocks: list[int], head: int, now_ms: int) -> None:
         """Start a chunk with the positions, the segment and the database's time that take_positions gave."""
@@ -177,17 +180,17 @@ class Packer:
 
     def _encode(self, specs: list[JobSpec]) -> bytes:
         packets: list[bytes] = []
-        kind = self._kind(specs[0].task, specs[0].options)
-        same = kind.rows is not self._unique and alike(specs)
-        if same:
+        lanes = list(self._by_lane(specs))
+        kind = lanes[0][0]
+        if len(lanes) == 1 and kind.rows is not self._unique:
             self._wide = 1
-        if same and len(specs) <= self._block:
-            first = self._blocks.pop(0)
-            self._put(kind, specs, first, packets)
-            self.ids.add(range(first, first + len(specs)))
-            return b"".join(packets)
+            if len(specs) <= self.block:
+                first = self._blocks.pop(0)
+                self._put(kind, specs, first, packets)
+                self.ids.add(range(first, first + len(specs)))
+                return b"".join(packets)
         ids, runs, held = array("q", bytes(8 * len(specs))), 0, self._held
-        for kind, pos, places in self._placed_by_lane(specs):
+        for kind, pos, places in self._placed(lanes):
             mine = those(specs, places)
             if kind.rows is self._unique:
                 self._put_apart(kind, mine, pos)
@@ -219,16 +222,16 @@ class Packer:
     def _widen(self, jobs: int, runs: int, size: int) -> None:
         """Choose how many blocks the next window has, after one of so many jobs in so many runs and bytes."""
         if jobs < THIN * runs:
-            self._wide = min(4 * self._wide, WIDEST, max(1, WINDOW_BYTES * jobs // max(1, size) // self._block))
+            self._wide = min(4 * self._wide, WIDEST, max(1, WINDOW_BYTES * jobs // max(1, size) // self.block))
 
-    def _placed_by_lane(self, specs: Sequence[JobSpec]) -> Iterator[tuple[_Kind, int, Sequence[int]]]:
-        """As _by_lane, with the position of each run's first job; no run goes beyond its block."""
+    def _placed(self, runs: Iterable[tuple[_Kind, Sequence[int]]]) -> Iterator[tuple[_Kind, int, Sequence[int]]]:
+        """Yield runs as _by_lane does, with the position of each one's first job; none goes beyond its block."""
         pos = left = 0
-        for kind, run in self._by_lane(specs):
+        for kind, run in runs:
             places = run
             while places:
                 if not left:
-                    pos, left = self._blocks.pop(0), self._block
+                    pos, left = self._blocks.pop(0), self.block
                 yield kind, pos, places[:left]
                 taken = min(left, len(places))
                 places, pos, left = places[taken:], pos + taken, left - taken

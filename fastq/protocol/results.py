@@ -18,7 +18,7 @@ _LOOKS = 20
 """After so many looks in vain, some 3 s, and so many again, it is asked whether there is such a job at all."""
 
 _ASKED_MOST = 20
-"""So many are asked for then; of a long list the next ones later."""
+"""So many are asked for then; of a long list the next ones the next time."""
 
 _GONE = "job {} is not there: it was deleted, or has ended and its task keeps no results (keep=…)"
 
@@ -56,11 +56,11 @@ Outcomes = dict[int, Any]
 Waiting = Generator[Request[Any] | float, Any, Outcomes]
 
 
-def waiting(wanted: Sequence[int], *, patient: bool = False) -> Waiting:
+def waiting(wanted: Sequence[int], *, return_exceptions: bool = False) -> Waiting:
     """Yield what to ask and for how many seconds to pause, until the jobs have ended; return their outcomes.
 
     An outcome may be JobFailed (it ended otherwise) or JobGone (it is not there, or not any more): the first such one
-    is raised, unless `patient`.
+    is raised, unless `return_exceptions`.
     """
     outcomes: Outcomes = {}
     left = list(dict.fromkeys(wanted))
@@ -68,18 +68,24 @@ def waiting(wanted: Sequence[int], *, patient: bool = False) -> Waiting:
     for look in count(1):
         found = yield endings(left)
         if look % _LOOKS == 0:
-            gone = yield from _gone([job for job in left if job not in found][:_ASKED_MOST])
+            gone = yield from _gone(_some([job for job in left if job not in found], look // _LOOKS - 1))
             found |= (yield endings(gone)) if gone else {}  # some may have ended in between
             outcomes |= {job: JobGone(_GONE.format(job)) for job in gone if job not in found}
         outcomes |= {job: _outcome(job, how) for job, how in found.items()}
         left = [job for job in left if job not in outcomes]
-        if not patient and (bad := next((x for x in outcomes.values() if isinstance(x, FastqError)), None)):
+        if not return_exceptions and (bad := next((x for x in outcomes.values() if isinstance(x, FastqError)), None)):
             raise bad
         if not left:
             return outcomes
         yield pause_s
         pause_s = min(_PAUSE_S[1], pause_s * 1.5)
     raise AssertionError("count ends never")
+
+
+def _some(wanted: Sequence[int], nth: int) -> Sequence[int]:
+    """Return so many of them as are asked for at once, the n-th time the n-th so many, round and round."""
+    at = nth * _ASKED_MOST % max(1, len(wanted))
+    return [*wanted[at:], *wanted[:at]][:_ASKED_MOST]
 
 
 def _gone(wanted: Sequence[int]) -> Generator[Request[Any], Any, list[int]]:

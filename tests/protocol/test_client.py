@@ -118,6 +118,33 @@ async def test_a_refusal_says_that_nothing_was_enqueued(dsn: str, conn: Conn, re
     assert await ask(conn, "select count(*) from fastq.job") == [(1,)]
 
 
+@pytest.mark.parametrize("many", [False, True], ids=["one", "a stream"])
+async def test_a_bell_that_went_with_a_refused_statement_is_rung_again(
+    dsn: str, conn: Conn, other: Conn, refuse: Any, many: bool
+) -> None:
+    """Whoever has enqueued just before has relied on it."""
+    app, t = app_of(dsn)
+    await refuse("raise 'no';")
+    await other.execute("listen fastq")
+    async with app:
+        with pytest.raises(fastq.FastqError, match="nothing was enqueued"):
+            await (app.enqueue_many(t.job(n=n) for n in range(5)) if many else t.enqueue(n=1))
+        assert [note.payload async for note in other.notifies(timeout=20, stop_after=1)] == [""]
+
+
+async def test_a_stream_that_cannot_be_enqueued_takes_no_bell_along(dsn: str) -> None:
+    """It asks for the bell when it is written, not before."""
+    app, t = app_of(dsn)
+    async with app:
+        client = app.client
+        client._unrung = True
+        with pytest.raises(fastq.ArgumentError):
+            await app.enqueue_many(t.job(n=n) for n in [1, object()])
+        assert client._unrung
+        await app.enqueue_many(t.job(n=n) for n in range(5))
+        assert not client._unrung
+
+
 def test_a_refusal_of_a_synchronous_call(dsn: str, db: psycopg.Connection[Any]) -> None:
     """The same."""
     app, t = app_of(dsn)

@@ -33,7 +33,7 @@ def jobs(count: int, *options: Options, task: str = "t") -> Iterator[JobSpec]:
 async def put(conn: Conn, specs: Iterator[JobSpec]) -> tuple[JobIds, Packer]:
     """Enqueue a stream, in its own way."""
     text = packer()
-    return await carry_out(conn, put_jobs(specs, text, shard=0, ring=True)), text
+    return await carry_out(conn, put_jobs(specs, text, shard=0, ring=lambda: True)), text
 
 
 async def numbers(conn: Conn) -> dict[int, str]:
@@ -107,7 +107,7 @@ async def test_few_large_ones_are_no_statement(conn: Conn, options: Options) -> 
     """Nothing holds all of them in memory."""
     specs = [JobSpec("t", {"n": n, "x": "x" * 1_000_000}, options) for n in range(5)]
     text = Packer(shard=0, limit_bytes=2_000_000)
-    ids = await carry_out(conn, put_jobs(iter(specs), text, shard=0, ring=True))
+    ids = await carry_out(conn, put_jobs(iter(specs), text, shard=0, ring=lambda: True))
     assert await numbers(conn) == {job: str(n) for n, job in enumerate(ids)}
     assert not text.rung
 

@@ -89,3 +89,14 @@ async def test_those_that_failed_or_are_gone(app: fastq.App, dsn: str) -> None:
             await app.jobs.results([1, 3])
         with pytest.raises(fastq.UsageError, match="a job's id is a number"):
             await app.jobs.results([1, "x"])  # type: ignore[list-item]
+
+
+async def test_one_that_is_gone_is_found_behind_those_that_wait(
+    app: fastq.App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few are looked for at once."""
+    monkeypatch.setattr(results, "_ASKED_MOST", 1)
+    async with asyncio.timeout(20), app:
+        waiting = [(await app.tasks["t"].enqueue()).id for _ in range(3)]
+        with pytest.raises(fastq.JobGone, match="job 1 is not there"):
+            await app.jobs.results([*waiting, 1])
