@@ -258,7 +258,7 @@ class JobRef(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults
         Its task has to keep its jobs: ``@app.task(keep=…)``.
 
         Raises:
-            JobFailed: it failed for good, was discarded or cancelled.
+            JobFailed: it failed for good, was discarded or cancelled, or expired.
             JobGone: it was deleted.
             TimeoutError: it had not ended within `timeout` seconds.
             UsageError: the task keeps no results.

@@ -32,7 +32,7 @@ class Jobs:
     """The jobs of an open app. Each method has a synchronous twin, such as `get_sync`, for use from any thread.
 
     States are `fastq.states.JobState`, or their names: ready, running, scheduled, retrying, reserved, succeeded,
-    failed, discarded, cancelled. A job that succeeded is gone, unless its task keeps it.
+    failed, discarded, cancelled, expired. A job that succeeded is gone, unless its task keeps it.
 
     All methods raise `DatabaseUnreachable` when the connection cannot be had or breaks (whoever asked for a change
     looks again), `SchemaError` when the schema is missing or too old, `FastqError` for what else PostgreSQL refuses.
@@ -77,7 +77,7 @@ class Jobs:
         return await self._ask(jobs.survey(_filter(state, queue, task, error), limit))
 
     async def retry(self, job: int) -> bool:
-        """Put a job that failed, was discarded or cancelled back into line, with all its attempts and its past errors.
+        """Put a job that failed, expired, was discarded or cancelled back into line, with all attempts and its errors.
 
         Returns False when it is not such a job (any more): of two calls at the same time one returns True.
         """
@@ -93,7 +93,7 @@ class Jobs:
         limit: int | None = None,
         everything: bool = False,
     ) -> int:
-        """Retry all failed, discarded and cancelled jobs that fit, those first that finished first; returns how many.
+        """Retry all failed, expired, discarded and cancelled jobs that fit, the oldest first; returns how many.
 
         Args:
             state, queue, task, error: as in `list`.
@@ -178,7 +178,7 @@ class Jobs:
         """Wait until a job has ended; return what its handler returned. Its task has to keep its jobs (``keep=…``).
 
         Raises:
-            JobFailed: it failed for good, was discarded or cancelled.
+            JobFailed: it failed for good, was discarded or cancelled, or expired.
             JobGone: it is not there: it was deleted, or has ended and is not kept.
             TimeoutError: it had not ended within `timeout` seconds.
 

@@ -129,8 +129,8 @@ class Registry:
             hard_timeout: seconds after which the worker process that runs the job is killed, and the job charged with
                 a crash.
             keep: for how long a job that succeeded is kept, with its result; deleted at once by default.
-            keep_failed: for how long one that failed for good, was discarded, or cancelled while it ran, is kept; for
-                ever (math.inf) by default, 0 for not at all.
+            keep_failed: for how long one that failed for good, was discarded, cancelled while it ran, or expired, is
+                kept; for ever (math.inf) by default, 0 for not at all.
             keep_payload: False keeps none of the arguments of a job that has ended; it cannot be retried then. "failed"
                 keeps those of jobs that did not succeed.
             ordered: whether its jobs of one group (`group_key`) run one after the other, as they were enqueued.

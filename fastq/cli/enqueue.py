@@ -62,6 +62,7 @@ class Moment(click.ParamType[datetime]):
 @click.option("--priority", type=click.IntRange(0, 9), help="0 (first) to 9 (last). Default: the task's.")
 @click.option("--at", type=Moment(), help="Run at this time; without an offset, in this machine's time zone.")
 @click.option("--delay", type=Seconds(), help="Run after this much time: 90, 30s, 5m, 2h, 1d.")
+@click.option("--expires", type=Seconds(), help="Not begun after this much time: it is kept as expired then.")
 @dsn_option
 @json_option
 def enqueue(target: str, task: str, **options: Any) -> int:
@@ -85,7 +86,7 @@ def enqueue(target: str, task: str, **options: Any) -> int:
     app.dsn = options["dsn"] or app.dsn
     found = app.find_task(task)
     changes = {"queue": options["queue"], "priority": options["priority"]}
-    changes |= {"run_at": options["at"], "delay": options["delay"]}
+    changes |= {"run_at": options["at"], "delay": options["delay"], "expires": options["expires"]}
     where = found.defaults.but(**{name: value for name, value in changes.items() if value is not None})
     if options["jsonl"] is None:
         return _one(app, found, where, options)

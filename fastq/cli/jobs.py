@@ -111,7 +111,7 @@ def show(id: int, dsn: str | None, json: bool) -> None:  # noqa: A002 - as it is
 @jobs.command()
 @steering_options
 def retry(ids: tuple[int, ...], **options: Any) -> int:
-    """Put jobs that failed, were discarded or cancelled back into their queues, with all their attempts.
+    """Put jobs that failed, were discarded or cancelled, or expired back into their queues, with all their attempts.
 
     \b
       fastq jobs retry 1234 1235
@@ -130,7 +130,7 @@ def retry(ids: tuple[int, ...], **options: Any) -> int:
             )
         request = retry_many(_wanted(options, acting=True), options["limit"])
         if options["all"]:
-            sure("Retry all failed, discarded and cancelled jobs?", "nothing was retried", yes=options["yes"])
+            sure("Retry all failed, discarded, cancelled and expired jobs?", "nothing was retried", yes=options["yes"])
         _report({"retried": carry_out_sync(conn, request)}, options["json"])
     return 0
 

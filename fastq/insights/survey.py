@@ -50,8 +50,8 @@ class Count:
 class QueueSurvey:
     """One queue.
 
-    `running` are claimed jobs, `waiting` those behind others of their ordered group, `kept` those that succeeded, were
-    discarded or cancelled and are kept; `oldest_s` tells how long ago the oldest ready job was enqueued.
+    `running` are claimed jobs, `waiting` those behind others of their ordered group, `kept` those that succeeded,
+    expired, were discarded or cancelled and are kept; `oldest_s` tells how long ago the oldest ready job was enqueued.
     """
 
     name: str

@@ -148,7 +148,7 @@ def find(job: int) -> Request[JobInfo | None]:
 
 
 def retry(job: int) -> Request[bool]:
-    """Put a job that failed, was discarded or cancelled, or expired back into line; False when it is not one."""
+    """Put a job that failed, expired, was discarded or cancelled back into line; False when it is not one."""
     return Request("retry_job", of(job), lambda rows: bool(only(rows)))
 
 

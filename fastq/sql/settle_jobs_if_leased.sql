@@ -40,7 +40,7 @@ taken as materialized (
 job as materialized (
   select i.lease, i.ord, i.goes, i.state, i.delay_s, i.attempt, i.keep_s, i.result, i.frees, i.advances, i.anew, i.ran_ms,
          coalesce(case when i.recalls then (
-           select fastq.with_checkpoint(i.meta, p.checkpoint) from fastq.progress p
+           select fastq.meta_with(i.meta, 'checkpoint', p.checkpoint) from fastq.progress p
            where p.shard = %(shard)s and p.lease = i.lease and p.ord = i.ord and p.checkpoint is not null) end, i.meta) as meta,
          u.queue, u.priority, u.group_key, u.id, coalesce(i.task, u.task) as task,
          least(greatest(u.enqueued_ms, 0), 253402214399999) as enqueued_ms,

@@ -63,7 +63,7 @@ begin
   end if;
   perform fastq.check_unique(caller, unique_key, unique_until);
   if ordered then
-    meta := fastq.meta_ordered(meta, on_dead);
+    meta := fastq.meta_with(meta, 'ordered', to_json(on_dead));
   end if;
   if expires <= interval '0' or expires > interval '36600 days' then
     raise exception '%: expires must be more than 0, and at most 100 years, not %', caller, expires

@@ -11,21 +11,13 @@ create or replace function fastq.meta_of(key text, until text, headers json) ret
   end
 $$;
 
--- A job's meta with one thing more.
+-- A job's meta with one thing more; of two of one name the later one counts.
 create or replace function fastq.meta_with(meta json, name text, value json) returns json language sql immutable as $$
-  select (case when meta is null then '{' else rtrim(left(rtrim(meta::text), -1)) || ',' end || to_json(name)::text || ':' || value::text || '}')::json
+  select (case when meta is null or meta::text ~ '^\s*\{\s*\}\s*$' then '{' else rtrim(left(rtrim(meta::text), -1)) || ',' end
+          || to_json(name)::text || ':' || value::text || '}')::json
 $$;
 
--- The meta of an ordered job.
-create or replace function fastq.meta_ordered(meta json, on_dead text) returns json language sql immutable as $$
-  select (case when meta is null then '{' else rtrim(left(rtrim(meta::text), -1)) || ',' end || '"ordered":"' || on_dead || '"}')::json
-$$;
-
--- A job's meta with its last checkpoint; of two the later one counts.
-create or replace function fastq.with_checkpoint(meta json, checkpoint json) returns json language sql immutable as $$
-  select (case when meta is null or meta::text ~ '^\s*\{\s*\}\s*$' then '{'
-               else rtrim(left(rtrim(meta::text), -1)) || ',' end || '"checkpoint":' || checkpoint::text || '}')::json
-$$;
+drop function if exists fastq.meta_ordered(json, text), fastq.with_checkpoint(json, json), fastq.without_crashes(json);
 
 -- What a job's meta says of its key: [key, until]; null without one, or when that is no key. A header with \u0000 makes `->`
 -- fail; then the key stands first, because nothing has written the meta anew.
@@ -72,14 +64,15 @@ exception when untranslatable_character or invalid_text_representation then
   return strpos(substr(meta::text, strpos(meta::text, '"errors"')), written) > 0 and strpos(meta::text, '"errors"') > 0;
 end $$;
 
--- What a job keeps of its past when its attempts start again: everything but the crashes, and the time it had. The crashes are
--- written last, so where jsonb refuses a header with \u0000 they are cut off.
-create or replace function fastq.without_crashes(meta json) returns json language plpgsql immutable as $$
+-- What a job keeps of its past when its attempts start again: everything but the crashes, and the time it had. Where jsonb
+-- refuses a header with \u0000 they are cut out: the crashes stand last, the time is a number, which no header is.
+create or replace function fastq.meta_anew(meta json) returns json language plpgsql immutable as $$
 begin
   if strpos(meta::text, '"crashes"') = 0 and strpos(meta::text, '"expires"') = 0 then
     return meta;
   end if;
   return nullif(meta::jsonb - 'crashes' - 'expires', '{}');
 exception when untranslatable_character or invalid_text_representation then
-  return regexp_replace(meta::text, ',?\s*"crashes"\s*:\s*\d+\s*\}\s*$', '}')::json;
+  return regexp_replace(regexp_replace(meta::text, ',?\s*"crashes"\s*:\s*\d+\s*\}\s*$', '}'),
+                        ',\s*"expires"\s*:\s*[0-9.eE+-]+\s*([,}])', '\1')::json;
 end $$;

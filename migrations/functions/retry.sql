@@ -16,7 +16,7 @@ begin
     where f.shard = s and f.id = retry.job and f.state in ('failed', 'discarded', 'cancelled', 'expired') and f.payload is not null
     returning f.id, f.priority, f.enqueued_ms, f.queue, f.group_key, f.task, f.payload, f.meta into g;
     if found then
-      j := row(g.id, g.priority, 0, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, fastq.without_crashes(g.meta));
+      j := row(g.id, g.priority, 0, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, fastq.meta_anew(g.meta));
       delete from fastq.cancellation c where c.shard = s and c.job = g.id;
       uniq := fastq.unique_of(g.meta);
       if uniq is not null then
@@ -86,7 +86,7 @@ begin
     ), back as (
       insert into fastq.ready (segment, shard, priority, attempt, id, enqueued_ms, queue, group_key, task, payload, meta)
       select coalesce((select n.head from fastq.ring n where n.shard = s), 0), s, g.priority, 0, g.id, g.enqueued_ms, g.queue,
-             g.group_key, g.task, g.payload, fastq.without_crashes(g.meta)
+             g.group_key, g.task, g.payload, fastq.meta_anew(g.meta)
       from gone g
       order by g.finished_at, g.id
       returning 1

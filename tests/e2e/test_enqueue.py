@@ -102,6 +102,12 @@ def test_delay_waits_by_the_databases_clock(db: Db) -> None:
     assert db.execute(due).fetchone() == ("scheduled", 2)
 
 
+def test_what_has_a_time_limit(db: Db) -> None:
+    """It expires in the worker that comes too late."""
+    assert enqueue("anything", "--expires", "90").returncode == 0
+    assert db.execute("select meta ->> 'expires' from fastq.job").fetchall() == [("90.0",)]
+
+
 @pytest.mark.parametrize("at", ["2031-05-01T09:00:00+02:00", "2031-05-01T07:00Z", "2031-05-01 07:00"])
 def test_at_takes_iso_times(db: Db, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     """A time without an offset is in this machine's time zone, here UTC."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import batches
 import handlers
 import pytest
 from fleet import Fleet, until
@@ -30,8 +31,22 @@ def test_what_comes_too_late_is_not_run(dsn: str, db: Db) -> None:
         assert sorted(wait_told(db, "quick", 2)) == ["1", "2"]
 
 
-def test_in_sql_and_in_batches(dsn: str, db: Db) -> None:
-    """The time counts from the enqueue, in any language; a call of a batch handler goes without them."""
+def test_a_call_of_a_batch_handler_goes_without_it(dsn: str, db: Db) -> None:
+    """The others are not held up; a job of the same key can be enqueued again."""
+    index = batches.index_all
+    once = index.options(expires=SOON, unique_key="key")
+    with batches.app:
+        batches.app.enqueue_many_sync([once.job(n=1), index.options(expires=LATE).job(n=2)])
+    until("the time to be over", lambda: is_over(db))
+    with Fleet(dsn, target="batches:app"):
+        assert wait_told(db, "together") == ["2"]
+        until("the other one to be kept", lambda: states(db) == {"expired": 1})
+    with batches.app:
+        assert not once.enqueue_sync(n=3).duplicate
+
+
+def test_from_sql(dsn: str, db: Db) -> None:
+    """The time counts from the enqueue, in any language."""
     db.execute("select fastq.enqueue('handlers.quick', '{\"n\": 7}', expires => '1 ms')")
     db.execute("select fastq.enqueue('handlers.quick', '{\"n\": 8}', expires => '1 hour')")
     until("the time to be over", lambda: is_over(db))

@@ -149,4 +149,4 @@ async def test_retries_are_not_granted_on_a_connection_that_may_be_rolled_back(a
 )
 async def test_a_meta_takes_a_checkpoint(conn: Conn, meta: str | None, expected: dict[str, Any]) -> None:
     """Whatever stands in it; the newer one counts."""
-    assert await ask(conn, "select fastq.with_checkpoint(%s::json, '1')", meta) == [(expected,)]
+    assert await ask(conn, "select fastq.meta_with(%s::json, 'checkpoint', '1')", meta) == [(expected,)]

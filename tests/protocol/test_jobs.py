@@ -178,6 +178,16 @@ async def test_jobs_are_listed_by_queue_task_and_error(conn: Conn) -> None:
         assert [job.id for job in await carry_out(conn, jobs.survey(wanted, 10))] == expected, wanted
 
 
+async def test_an_expiry_beside_a_header_that_json_functions_refuse(conn: Conn) -> None:
+    """The retry is without it, wherever it stands."""
+    for more in ("", "," + ERRORS[1:-1], ',"crashes":2'):
+        job = await put_finished(conn, meta='{"headers":{"h":"\\u0000"},"expires":1e-05' + more + "}")
+        assert await carry_out(conn, jobs.retry(job))
+        ((meta,),) = await ask(conn, "select meta::text from fastq.job where id = %s", job)
+        assert "expires" not in meta
+        assert '"headers"' in meta
+
+
 async def test_errors_beside_a_header_that_json_functions_refuse(conn: Conn) -> None:
     """\\u0000 in a header neither hides the errors nor breaks the search or the retry."""
     meta = '{"headers":{"h":"\\u0000"},' + ERRORS[1:-1] + ',"crashes":2}'
