@@ -8,13 +8,13 @@ instant that exists, and one that it repeats is due the first time only. With ev
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice, takewhile
-from typing import Self
+from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -26,6 +26,9 @@ CATCH_UP_MOST = 1000
 
 LATE_S = 60.0
 """An occurrence that is found due so many seconds later was not missed: a host died, another one took over."""
+
+UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
+"""What stands for the first occurrence of a schedule that was made in SQL, which cannot work it out."""
 
 NEVER = datetime(9999, 12, 30, tzinfo=UTC)
 """What stands for the next occurrence of an expression that has none."""
@@ -99,7 +102,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A task that is enqueued at the times of `timing`. `name` is unique in the database."""
+    """A task that is enqueued with `args` at the times of `timing`. `name` is unique in the database."""
 
     name: str
     timing: Timing
@@ -107,9 +110,10 @@ class Schedule:
     queue: str
     priority: int
     catch_up: CatchUp = CatchUp.SKIP
+    args: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, spec: dict[str, str | int]) -> Self:
+    def of(cls, name: str, spec: Mapping[str, Any]) -> Self:
         """Return what `spec` was made of.
 
         Raises:
@@ -124,14 +128,15 @@ class Schedule:
                 queue=str(spec["queue"]),
                 priority=int(spec["priority"]),
                 catch_up=CatchUp(str(spec["catch_up"])),
+                args=dict(spec.get("args") or {}),
             )
-        except (KeyError, TypeError, ValueError) as exc:
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise UsageError(f"the schedule {name!r} cannot be read: {exc!r}") from None
 
     @property
-    def spec(self) -> dict[str, str | int]:
+    def spec(self) -> dict[str, Any]:
         """What the database keeps of it."""
-        return {
+        spec: dict[str, Any] = {
             "expression": self.timing.expression,
             "tz": self.timing.tz,
             "task": self.task,
@@ -139,9 +144,12 @@ class Schedule:
             "priority": self.priority,
             "catch_up": self.catch_up.value,
         }
+        return {**spec, "args": dict(self.args)} if self.args else spec
 
     def plan(self, due_at: datetime, now: datetime) -> Plan:
         """Decide what to enqueue, given the occurrence that was due first and the database's time."""
+        if due_at == UNKNOWN:
+            return Plan(occurrences=(), next_at=self.timing.next_after(now))
         if self.catch_up is CatchUp.ALL:
             missed = takewhile(lambda at: at <= now, self.timing.after(due_at))
             occurrences = (due_at, *islice(missed, CATCH_UP_MOST - 1))

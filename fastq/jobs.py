@@ -336,7 +336,7 @@ def as_our_errors() -> Iterator[None]:
         yield
     except psycopg.Error as exc:
         reason = reason_of(exc)
-        if exc.sqlstate == "23505":  # fastq.retry: the unique key is held by another job
+        if exc.sqlstate in {"23505", "55006"}:  # the unique key is another job's, the name another schedule's
             raise FastqError(reason) from None
         if exc.sqlstate in {"3F000", "42P01", "42703", "42883"}:
             raise SchemaError(f"{reason}: run `fastq migrate`") from None

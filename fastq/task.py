@@ -124,6 +124,7 @@ class Task(_Makes[P], Generic[P, R]):
         policy: RetryPolicy,
         timeouts: Timeouts,
         batching: Batching | None = None,
+        redact: tuple[str, ...] = (),
     ) -> None:
         self.app = app
         self.fn = fn
@@ -132,6 +133,7 @@ class Task(_Makes[P], Generic[P, R]):
         self.policy = policy
         self.timeouts = timeouts
         self.batching = batching
+        self.redact = redact
         self.is_async = inspect.iscoroutinefunction(fn)
         kind = Arguments if batching is None else BatchArguments
         self.arguments = kind(cast("Callable[..., Any]", fn), app.injectable)

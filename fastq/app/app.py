@@ -32,6 +32,7 @@ from fastq.postgres.database import answering, as_ours, as_ours_sync
 from fastq.protocol import completion
 from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.completion import Place
+from fastq.schedules import Schedules
 
 
 class App(Registry, Enqueueing):
@@ -89,6 +90,11 @@ class App(Registry, Enqueueing):
     def jobs(self) -> Jobs:
         """Look at jobs, wait for them and steer them: `get`, `list`, `result`, `retry`, `cancel`, `delete`."""
         return Jobs(lambda: self.client, lambda: self.sync_client)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules that the app declares; and all of its database, to `set`, `list`, `pause`, `run`, `remove`."""
+        return Schedules(self.declared, lambda: self.client, lambda: self.sync_client)
 
     def completing(self, place: Place) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
         """Give a connection whose commit also completes a running job; see `Context.transaction`."""

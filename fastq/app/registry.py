@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
@@ -42,7 +42,7 @@ class Registry:
     def __init__(self, lifespan: Lifespan | None) -> None:
         self.lifespan = lifespan
         self.tasks: dict[str, Task[Any, Any]] = {}
-        self.schedules: dict[str, Schedule] = {}
+        self.declared: dict[str, Schedule] = {}
         self.middlewares: list[Middleware] = []
         self.failure_hooks: list[Hook] = []
         self.death_hooks: list[Hook] = []
@@ -70,6 +70,7 @@ class Registry:
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
         keep_payload: KeepPayload = True,
+        redact: Sequence[str] = (),
     ) -> _BatchDecorator: ...
 
     @overload
@@ -88,6 +89,7 @@ class Registry:
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
         keep_payload: KeepPayload = True,
+        redact: Sequence[str] = (),
         ordered: bool = False,
         on_dead: OnDead = "skip",
     ) -> _Decorator: ...
@@ -109,6 +111,7 @@ class Registry:
         keep: float | timedelta | None = None,
         keep_failed: float | timedelta = math.inf,
         keep_payload: KeepPayload = True,
+        redact: Sequence[str] = (),
         ordered: bool = False,
         on_dead: OnDead = "skip",
     ) -> Any:
@@ -133,6 +136,7 @@ class Registry:
                 kept; for ever (math.inf) by default, 0 for not at all.
             keep_payload: False keeps none of the arguments of a job that has ended; it cannot be retried then. "failed"
                 keeps those of jobs that did not succeed.
+            redact: names of arguments that the dashboard, `fastq top` and `fastq jobs` do not show.
             ordered: whether its jobs of one group (`group_key`) run one after the other, as they were enqueued.
             on_dead: what the ordered jobs behind one that failed for good do: ``"skip"`` it, or ``"block"``: they wait
                 until it is retried or deleted.
@@ -164,6 +168,7 @@ class Registry:
                 policy=policy,
                 timeouts=timeouts,
                 batching=batching,
+                redact=_names("redact", redact),
             )
             if self.lifespan is not None and not self._provided:
                 task.arguments.hint = _ANNOTATE
@@ -201,10 +206,10 @@ class Registry:
             if not isinstance(fn, Task):
                 check_function("a schedule", fn)
             task: Task[Any, Any] = fn if isinstance(fn, Task) else self.task(fn)
-            if task.name in self.schedules:
+            if task.name in self.declared:
                 raise UsageError(f"{task.name} has a schedule already; make a second function that calls the first")
             where = task.job().options
-            self.schedules[task.name] = Schedule(
+            self.declared[task.name] = Schedule(
                 name=task.name,
                 timing=timing,
                 task=task.name,
@@ -255,6 +260,18 @@ def _payload_kept(kept: KeepPayload) -> KeepPayload:
     if kept is not True and kept is not False and kept != "failed":
         raise UsageError(f'keep_payload must be True, False or "failed", not {kept!r:.80}')
     return kept
+
+
+def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return names, of arguments for example.
+
+    Raises:
+        UsageError: these are none; a single text is not taken for its letters.
+
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{what} takes names, as in {what}=('password',), not {names!r:.80}")
+    return tuple(names)
 
 
 def _batching(size: int | None, wait: float | timedelta) -> Batching | None:

@@ -73,11 +73,13 @@ def list_(limit: int, dsn: str | None, json: bool, **options: Any) -> None:
       fastq jobs list --state failed --queue mail
       fastq jobs list --state failed --error TimeoutError --json | jq '.jobs[].args'
     """
+    from fastq.insights.redaction import redacted
     from fastq.protocol.asking import carry_out_sync
     from fastq.protocol.jobs import survey
 
     with steering(dsn, "jobs list") as conn:
-        found = carry_out_sync(conn, survey(_wanted(options), limit + 1))
+        seen = carry_out_sync(conn, survey(_wanted(options), limit + 1))
+        found = redacted(conn, seen)
     shown, more = found[:limit], len(found) > limit
     if json:
         write({"jobs": [as_dict(job) for job in shown], "more": more})
@@ -98,11 +100,14 @@ def show(id: int, dsn: str | None, json: bool) -> None:  # noqa: A002 - as it is
     exit: 0, 1 there is no such job (any more)
     """
     from fastq.errors import FastqError
+    from fastq.insights.redaction import redacted
     from fastq.protocol.asking import carry_out_sync
     from fastq.protocol.jobs import find
 
     with steering(dsn, "jobs show") as conn:
         job = carry_out_sync(conn, find(id))
+        if job is not None:
+            (job,) = redacted(conn, [job])
     if job is None:
         raise FastqError(f"there is no job {id}: it succeeded and was not kept, or was deleted, or never was")
     write(as_dict(job)) if json else say(describe(job))

@@ -190,13 +190,13 @@ def change_schedule(conn: Connection[Any], form: Form) -> Done:
     name, action = form.text("schedule"), form.text("action")
     match action:
         case "pause":
-            schedules.pause(conn, name)
+            carry_out_sync(conn, schedules.pause(name))
         case "resume":
-            schedules.resume(conn, name)
+            carry_out_sync(conn, schedules.resume(name))
         case "run":
-            schedules.run(conn, name)
+            carry_out_sync(conn, schedules.run(name))
         case "remove":
-            schedules.remove(conn, name)
+            carry_out_sync(conn, schedules.remove(name))
         case other:
             raise UsageError(f"there is no action {other!r}")
     return Done(f"schedule: {action}", name)

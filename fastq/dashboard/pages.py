@@ -12,6 +12,7 @@ from fastq import codec
 from fastq.dashboard.charts import Series, chart
 from fastq.errors import FastqError, UsageError
 from fastq.insights import doctor, facts, history, search
+from fastq.insights.redaction import hides, redacted
 from fastq.insights.survey import GLANCE, Survey, survey, workers
 from fastq.insights.words import number
 from fastq.protocol import audit, jobs
@@ -115,11 +116,10 @@ def job_list(conn: Connection[Any], query: Query) -> dict[str, Any]:
     text, state = query.get("q", ""), query.get("state", "")
     shown: dict[str, Any] = {"q": text, "state": state, "states": [each.value for each in JobState], "error": ""}
     try:
-        found = search.run(conn, search.parse(text, states=state or None), limit=PER_PAGE)
+        found = search.run(conn, search.parse(text, states=state or None), limit=PER_PAGE, redact=_secret(query))
     except UsageError as exc:
         return {**shown, "error": str(exc), "rows": [], "cut": False, "scan": search.SCAN}
-    rows = [(each, hidden(each.args, query.get("redact", ""))) for each in found.jobs]
-    return {**shown, "rows": rows, "cut": found.cut, "scan": search.SCAN}
+    return {**shown, "rows": found.jobs, "cut": found.cut, "scan": search.SCAN}
 
 
 def job(conn: Connection[Any], query: Query) -> dict[str, Any]:
@@ -128,9 +128,11 @@ def job(conn: Connection[Any], query: Query) -> dict[str, Any]:
     found = carry_out_sync(conn, jobs.find(wanted)) if wanted is not None and 0 < wanted < 2**63 else None
     if found is None:
         raise NotThere(f"job {query.get('id', '')} is gone: it succeeded, was deleted, or never was")
+    (found,) = redacted(conn, [found], also=_secret(query))
     return {
         "job": found,
-        "args": pretty(hidden(found.args, query.get("redact", ""))),
+        "args": pretty(found.args),
+        "hides": hides(found),
         "result": None if found.result is None else pretty(found.result),
         "call": call_of(found),
         "waits": found.state in ("ready", "scheduled", "retrying", "waiting"),
@@ -158,10 +160,9 @@ def pretty(value: Any) -> str:
     return json.dumps(codec.loads(codec.dumps(value)), indent=2, ensure_ascii=False)
 
 
-def hidden(args: Mapping[str, Any], names: str) -> dict[str, Any]:
-    """Return arguments without those that nobody shall see."""
-    secret = set(filter(None, names.split(",")))
-    return {name: "•••" if name in secret else value for name, value in args.items()}
+def _secret(query: Query) -> list[str]:
+    """Return the names of arguments that this site does not show."""
+    return [*filter(None, query.get("redact", "").split(","))]
 
 
 def call_of(found: JobInfo) -> str:
@@ -180,7 +181,7 @@ def queue_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: 
 
 def schedule_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages
     """Schedules, and when each comes next."""
-    return {"schedules": list_schedules(conn)}
+    return {"schedules": carry_out_sync(conn, list_schedules())}
 
 
 def worker_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages

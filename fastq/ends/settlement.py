@@ -15,8 +15,8 @@ NO_PAYLOAD = "null"
 class LeasedJob:
     """An unfinished job of a lease, without its payload: `ord` is its place in the batch, from 0.
 
-    `cancelled`: somebody has cancelled it; known where a dead worker's jobs are given back. `unreadable`: what of its
-    row cannot be decoded, or "".
+    `cancelled`: somebody has cancelled it; known, as its `queue` is, where a dead worker's jobs are given back.
+    `unreadable`: what of its row cannot be decoded, or "".
     """
 
     lease: int
@@ -26,6 +26,7 @@ class LeasedJob:
     attempt: int
     meta: Meta | None = None
     cancelled: bool = False
+    queue: str = ""
     unreadable: str = ""
 
 

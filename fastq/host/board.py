@@ -4,8 +4,9 @@ One cell per worker process. The worker writes its state, its counters and the t
 and until when it may (its hard timeout, in ms of time.monotonic()); the supervisor and the steward read it, also after
 the worker died. A few words are the worker's letter box: keys of jobs that somebody cancelled, put in by the steward,
 taken out by the worker. What runs in a call of a batch handler stands as its first job and a span: how many ordinals
-further the last one is. The words are 64-bit integers in an anonymous mmap: a write is one store, so the hot path can
-afford one per job, and a kill -9 loses nothing.
+further the last one is. What it counts of each queue and task stands behind (`host/series.py`). The words are 64-bit
+integers in an anonymous mmap: a write is one store, so the hot path can afford one per job, and a kill -9 loses
+nothing.
 
 Who writes what: the supervisor sets STARTING (with the pid) and DEAD (with the exit status); the worker sets
 RUNNING, DRAINING and, on a clean exit, FREE; the steward sets a DEAD cell FREE once its leases were given back.
@@ -18,6 +19,7 @@ import os
 from contextlib import suppress
 from enum import IntEnum
 
+from fastq.host.series import TABLE_WORDS
 from fastq.states import CellState
 
 KEY_ORDINAL_BITS = 16
@@ -82,10 +84,11 @@ class Cell:
         self.index = index
         self.words = words
         self._letters = words[_HEAD_WORDS:CELL_WORDS]
-        running = (len(words) - CELL_WORDS) // TABLES
+        running = (len(words) - CELL_WORDS - TABLE_WORDS) // TABLES
         self.running = words[CELL_WORDS : CELL_WORDS + running]
         self.deadlines = words[CELL_WORDS + running : CELL_WORDS + 2 * running]
-        self.spans = words[CELL_WORDS + 2 * running :]
+        self.spans = words[CELL_WORDS + 2 * running : CELL_WORDS + 3 * running]
+        self.series = words[CELL_WORDS + 3 * running :]
 
     def __getitem__(self, word: Word) -> int:
         return self.words[word]
@@ -133,8 +136,7 @@ class Cell:
 
     def clear(self) -> None:
         """Make the cell as new, but for its state."""
-        for word in range(1, len(self.words)):
-            self.words[word] = 0
+        self.words[1:] = memoryview(bytes(_WORD * (len(self.words) - 1))).cast("q")
 
 
 class Doorbell:
@@ -172,7 +174,7 @@ class Board:
     """
 
     def __init__(self, *, cells: int, running: int) -> None:
-        per_cell = CELL_WORDS + TABLES * running
+        per_cell = CELL_WORDS + TABLES * running + TABLE_WORDS
         self._memory = mmap.mmap(-1, (cells + 1) * per_cell * _WORD)
         words = memoryview(self._memory).cast("q")
         *self.cells, self.house = [Cell(i, words[i * per_cell : (i + 1) * per_cell]) for i in range(cells + 1)]

@@ -9,13 +9,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fastq.config import CONNECTIONS_MOST
 from fastq.insights.facts import Facts, Holder
+from fastq.insights.survey import WorkerSurvey
 from fastq.protocol.schedules import ScheduleStanding
 
 LATE_S = 600.0
 """A job that is ready for longer than this has been waiting for too long."""
 
+HOST_CONNECTIONS = 5
+"""Those of a steward."""
+
 _DEAD_MOST = 100_000
+_SWOLLEN_BYTES, _ROW_MOST_BYTES = 256 * 2**20, 64 * 2**10
+_UPDATED = ("scheduled", "finished", "line", "unique_key")
+"""The tables that are not truncated."""
+
+_STANDS_STILL_S = 120.0
 _CLOCK_MOST_S = 2.0
 _NEARLY_FULL = 0.9
 _TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
@@ -90,6 +100,12 @@ def _server(facts: Facts) -> Iterator[Finding]:
         what = f"this host's clock is {abs(facts.clock_s):.0f} s {ahead} the server's"
         why = "times in logs do not match; the leases are not affected, because only the server's clock counts for them"
         yield Finding("F116", Level.NOTE, what, why, "synchronise the clocks, for example with chrony")
+    hosts = {worker.host for worker in _alive(facts)}
+    most = len(_alive(facts)) * (1 + CONNECTIONS_MOST) + HOST_CONNECTIONS * len(hosts)
+    if most > server.connections:
+        what = f"{len(_alive(facts))} workers may open {most:,} connections; the server has {server.connections:,}"
+        why = "a worker has one, and up to six more while its handlers enqueue or use transactions"
+        yield Finding("F117", Level.NOTE, what, why, "App(max_connections=…), more connections, or docs/pooler.md")
 
 
 def _vacuum(facts: Facts) -> Iterator[Finding]:
@@ -107,6 +123,15 @@ def _vacuum(facts: Facts) -> Iterator[Finding]:
             why = "autovacuum does not keep up, or is held up"
             what = f"fastq.{table.name} has {table.dead:,} dead rows"
             yield Finding("F122", Level.WARNING, what, why, f"vacuum (verbose) fastq.{table.name}")
+
+
+def _swollen(facts: Facts) -> Iterator[Finding]:
+    for table in facts.tables:
+        rows = max(1, table.live + table.dead)
+        if table.bytes > _SWOLLEN_BYTES and table.bytes > _ROW_MOST_BYTES * rows and table.name in _UPDATED:
+            what = f"fastq.{table.name} takes {table.bytes / 2**20:,.0f} MB for {rows:,} rows"
+            why = "it was much larger, and keeps the space until it is written anew; looks at it take longer"
+            yield Finding("F123", Level.NOTE, what, why, f"vacuum full fastq.{table.name}; it locks the table")
 
 
 def _held(holder: Holder) -> str:
@@ -141,8 +166,7 @@ def _settings(facts: Facts) -> Iterator[Finding]:
 
 
 def _fleet(facts: Facts) -> Iterator[Finding]:
-    seen = facts.survey
-    alive = [worker for worker in seen.workers if worker.left_s > 0]
+    seen, alive = facts.survey, _alive(facts)
     waiting = sum(queue.ready.jobs for queue in seen.queues if not queue.paused)
     if waiting and not alive:
         why = "nobody runs them"
@@ -165,8 +189,45 @@ def _fleet(facts: Facts) -> Iterator[Finding]:
         yield Finding("F143", Level.WARNING, "no host listens for new jobs", why, "docs/pooler.md, or drop --no-listen")
 
 
+def _hosts(facts: Facts) -> Iterator[Finding]:
+    versions = sorted({str(worker.about["version"]) for worker in _alive(facts) if "version" in worker.about})
+    if len(versions) > 1:
+        why = "a deployment is under way, or has left some hosts out"
+        what = f"workers of the versions {', '.join(versions)} run"
+        yield Finding("F144", Level.NOTE, what, why, "fastq workers list shows where each runs")
+    clocks = {worker.host: (worker.counters or {}).get("clock_ms", 0) for worker in _alive(facts)}
+    for host, ms in sorted(clocks.items()):
+        if isinstance(ms, int) and abs(ms) > _CLOCK_MOST_S * 1000 and host != facts.host:
+            what = f"the clock of {host} is {abs(ms) / 1000:.0f} s {'ahead of' if ms > 0 else 'behind'} the server's"
+            why = "times in its logs do not match, and jobs with expires= end too early or late there"
+            yield Finding("F116", Level.NOTE, what, why, "synchronise the clocks, for example with chrony")
+
+
+def _alive(facts: Facts) -> list[WorkerSurvey]:
+    return [worker for worker in facts.survey.workers if worker.left_s > 0]
+
+
+def _takes(worker: WorkerSurvey, queue: str) -> bool:
+    """Tell whether a worker takes a queue, as far as it has told."""
+    queues, without = worker.about.get("queues") or [queue], worker.about.get("exclude_queues") or []
+    return queue in queues and queue not in without
+
+
+def _untaken(facts: Facts) -> Iterator[Finding]:
+    alive = _alive(facts)
+    for queue in facts.survey.queues if alive else ():
+        if queue.ready.jobs and not queue.paused and not any(_takes(worker, queue.name) for worker in alive):
+            what = f"no worker takes the queue {queue.name}, which has {_count(queue.ready.jobs)}"
+            why = "all of them have --queues without it, or --exclude-queues with it"
+            yield Finding("F153", Level.WARNING, what, why, f"fastq worker … --queues {queue.name}")
+    for name, task in facts.unknown if alive else ():
+        what = f"jobs of {task} wait in the queue {name}, and no worker has that task"
+        why = "it was renamed or removed, or the app that has it is not running"
+        yield Finding("F154", Level.WARNING, what, why, f"start its app, or: fastq jobs delete --task {task}")
+
+
 def _queues(facts: Facts) -> Iterator[Finding]:
-    alive = any(worker.left_s > 0 for worker in facts.survey.workers)
+    alive = _alive(facts)
     for queue in facts.survey.queues:
         if queue.paused and queue.ready.jobs:
             why = "they wait until the queue is resumed"
@@ -201,10 +262,15 @@ def _jobs(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "F162", Level.NOTE, f"the schedule {row.name} is paused", why, f"fastq schedules resume {row.name}"
             )
+        elif (late_s := facts.server.now_s - row.next_at.timestamp()) > _STANDS_STILL_S and _alive(facts):
+            why = "its expression or its time zone cannot be read, or nobody leads; the leader's log says which"
+            what = f"the schedule {row.name} was due {late_s / 60:.0f} min ago and has enqueued nothing"
+            do = f"fastq schedules list; set it anew, or: fastq schedules remove {row.name}"
+            yield Finding("F163", Level.WARNING, what, why, do)
 
 
 def _count(jobs: int) -> str:
     return f"{jobs:,} job{'s' * (jobs != 1)}"
 
 
-CHECKS: tuple[Check, ...] = (_schema, _server, _vacuum, _settings, _fleet, _queues, _jobs)
+CHECKS: tuple[Check, ...] = (_schema, _server, _vacuum, _swollen, _settings, _fleet, _hosts, _queues, _untaken, _jobs)

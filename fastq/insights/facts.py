@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from fastq.insights.survey import COUNT_MOST, Survey, survey
+from fastq.insights.survey import COUNT_MOST, QUEUES_MOST, Survey, survey
+from fastq.protocol.asking import carry_out_sync
 from fastq.protocol.limits import QueueSettings, list_settings
 from fastq.protocol.schedules import ScheduleRow, list_schedules
+from fastq.protocol.tasks import SEEN_EVERY_S
 from fastq.schema import migrator
-from fastq.sql import statement
+from fastq.sql import over_segments, statement
 
 OLD_S = 300.0
 """A transaction of this age holds vacuum up noticeably."""
@@ -72,6 +74,9 @@ class Facts:
     limits: Sequence[QueueSettings] = ()
     other_functions: Sequence[str] = ()
     failures: int = 0
+    unknown: Sequence[tuple[str, str]] = ()
+    """Queues and tasks of which a job is ready and that no worker has told of."""
+
     pooled: bool = False
     clock_s: float = 0.0
     """How far this host's clock is ahead of the server's, in seconds."""
@@ -83,20 +88,30 @@ def look(conn: Connection[Any], *, count_most: int = COUNT_MOST) -> Facts:
     began = time.time()
     server = Server(*_rows(conn, "survey_server")[0])
     clock_s = (began + time.time()) / 2 - server.now_s
+    seen = survey(conn, count_most=count_most)
     return Facts(
-        survey=survey(conn, count_most=count_most),
+        survey=seen,
         server=server,
         holders=[Holder(*row) for row in _rows(conn, "survey_horizon", old_s=OLD_S)],
         tables=[TableFacts(*row) for row in _rows(conn, "survey_tables")],
         settings=[(of, setting) for of, setting in _rows(conn, "survey_settings")],
         unreadable=[row[0] for row in _rows(conn, "survey_rights")],
-        schedules=list_schedules(conn),
+        schedules=[*carry_out_sync(conn, list_schedules())],
         limits=list_settings(conn),
         other_functions=migrator.other_functions(conn),
+        unknown=_unknown(conn, seen.fleet.shards),
         failures=_rows(conn, "survey_failures", cap=FAILURES_MOST)[0][0],
         pooled=getattr(conn, "session").pooled if hasattr(conn, "session") else False,  # noqa: B009 - any connection
         clock_s=clock_s,
     )
+
+
+def _unknown(conn: Connection[Any], shards: int) -> list[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    for shard in range(shards):
+        params = {"shard": shard, "queues": QUEUES_MOST, "since_s": 3 * SEEN_EVERY_S}
+        found.update(conn.execute(over_segments("survey_unknown_tasks"), params).fetchall())
+    return sorted(found)
 
 
 def _rows(conn: Connection[Any], name: str, **params: Any) -> list[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ The states, queue, task and error go to the database; the rest is looked at in t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from psycopg import Connection
 
 from fastq.errors import UsageError
+from fastq.insights.redaction import redacted
 from fastq.insights.words import number
 from fastq.protocol import jobs
 from fastq.protocol.asking import carry_out_sync
@@ -112,13 +113,14 @@ def _narrower(wanted: JobFilter, name: str, value: str) -> JobFilter:
     return replace(wanted, error=value)
 
 
-def run(conn: Connection[Any], search: Search, *, limit: int = 100) -> Found:
-    """Return at most `limit` jobs that fit."""
+def run(conn: Connection[Any], search: Search, *, limit: int = 100, redact: Collection[str] = ()) -> Found:
+    """Return at most `limit` jobs that fit; arguments with these names are hidden, and never found."""
     if search.id is not None:
         job = carry_out_sync(conn, jobs.find(search.id)) if 0 < search.id < 2**63 else None
-        return Found([job] if job is not None else [], cut=False)
+        return Found(redacted(conn, [job] if job is not None else [], also=redact), cut=False)
     most = SCAN if search.scans else limit + 1
-    seen = carry_out_sync(conn, jobs.survey(search.wanted, most))
+    looked_at = carry_out_sync(conn, jobs.survey(search.wanted, most))
+    seen = redacted(conn, looked_at, also=redact)
     fit = [job for job in seen if search.fits(job)]
     return Found(fit[:limit], cut=len(fit) > limit or (search.scans and len(seen) == SCAN))
 

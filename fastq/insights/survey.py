@@ -68,7 +68,10 @@ class QueueSurvey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSurvey:
-    """One worker process: `left_s` is what remains of its lease, `counters` what its steward last wrote of it."""
+    """One worker process.
+
+    `left_s` is what remains of its lease, `counters` what its steward last wrote of it, `about` what it told itself.
+    """
 
     id: int
     host: str
@@ -77,6 +80,7 @@ class WorkerSurvey:
     age_s: float
     left_s: float
     counters: dict[str, Any] | None
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +188,16 @@ def workers(conn: Connection[Any]) -> tuple[tuple[WorkerSurvey, ...], FleetSurve
 def _workers(conn: Connection[Any]) -> tuple[WorkerSurvey, ...]:
     rows = conn.execute(statement("survey_workers"), {"limit": _WORKERS_MOST}).fetchall()
     return tuple(
-        WorkerSurvey(id=r[0], host=r[1], pid=r[2], name=r[3], age_s=r[4], left_s=r[5], counters=_counters(r[6]))
+        WorkerSurvey(
+            id=r[0],
+            host=r[1],
+            pid=r[2],
+            name=r[3],
+            age_s=r[4],
+            left_s=r[5],
+            counters=_counters(r[6]),
+            about=r[7] if isinstance(r[7], dict) else {},
+        )
         for r in rows
     )
 

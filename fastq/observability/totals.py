@@ -7,10 +7,14 @@ after the last look and before its cell is cleared is missing from the totals, n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fastq.host.board import COUNTERS, Cell, Word
+from fastq.host.series import Counted, Key, read
+
+Reading = dict[Key | None, list[int]]
+"""The counters of a cell, under None, and of each queue and task in it."""
 
 
 @dataclass(slots=True)
@@ -18,23 +22,31 @@ class _Seen:
     """The totals of one cell: of the workers it had before, and of the one it has."""
 
     pid: int = 0
-    before: list[int] = field(default_factory=lambda: [0] * len(COUNTERS))
-    now: list[int] = field(default_factory=lambda: [0] * len(COUNTERS))
+    before: Reading = field(default_factory=dict)
+    now: Reading = field(default_factory=dict)
 
-    def observe(self, pid: int, counts: list[int]) -> None:
+    def observe(self, pid: int, reading: Reading) -> None:
         """Take a new reading: of the same worker, or of another one, which starts from nothing.
 
         A cell that is being cleared may be read half-way: pid 0, or some counts gone. Then the earlier reading is kept
         as the past and what is left of the cell is not a worker's count.
         """
         if pid != self.pid:
-            self.before, self.now = self.totals(), [0] * len(counts)
+            self.before, self.now = dict(_added(self.before, self.now)), {}
             self.pid = pid
         if pid:
-            self.now = [max(new, old) for new, old in zip(counts, self.now, strict=True)]
+            for key, counts in reading.items():
+                old = self.now.get(key)
+                self.now[key] = counts if old is None else list(map(max, counts, old))
 
-    def totals(self) -> list[int]:
-        return [old + new for old, new in zip(self.before, self.now, strict=True)]
+    def totals(self) -> Reading:
+        return dict(_added(self.before, self.now))
+
+
+def _added(*readings: Reading) -> Iterator[tuple[Key | None, list[int]]]:
+    for key in dict.fromkeys(key for reading in readings for key in reading):
+        parts = [reading[key] for reading in readings if key in reading]
+        yield key, parts[0] if len(parts) == 1 else [sum(counts) for counts in zip(*parts, strict=True)]
 
 
 class Totals:
@@ -49,17 +61,27 @@ class Totals:
             if cell.index not in self._seen and not cell[Word.PID]:
                 continue
             seen = self._seen.setdefault(cell.index, _Seen())
-            pid, counts = cell[Word.PID], [cell[word] for word in COUNTERS]
-            seen.observe(pid if pid == cell[Word.PID] else 0, counts)  # cleared while it was read: not this worker's
+            pid = cell[Word.PID]
+            reading: Reading = {None: [cell[word] for word in COUNTERS], **dict(read(cell.series))}
+            seen.observe(pid if pid == cell[Word.PID] else 0, reading)  # cleared while it was read: not this worker's
 
     def sum(self) -> dict[Word, int]:
         """Return the totals of all cells together."""
-        totals = [seen.totals() for seen in self._seen.values()]
-        return {word: sum(counts[place] for counts in totals) for place, word in enumerate(COUNTERS)}
+        totals = list(self.by_cell().values())
+        return {word: sum(counts[word] for counts in totals) for word in COUNTERS}
 
     def by_cell(self) -> dict[int, dict[Word, int]]:
         """Return the totals of every cell that was ever in use."""
-        return {index: dict(zip(COUNTERS, seen.totals(), strict=True)) for index, seen in sorted(self._seen.items())}
+        zeros = [0] * len(COUNTERS)
+        return {
+            index: dict(zip(COUNTERS, seen.totals().get(None, zeros), strict=True))
+            for index, seen in sorted(self._seen.items())
+        }
+
+    def series(self) -> dict[Key, Counted]:
+        """Return the totals of each queue and task, of all cells together."""
+        found = _added(*(seen.totals() for seen in self._seen.values()))
+        return {key: Counted(counts) for key, counts in found if key is not None}
 
 
 _ENDS = (Word.SUCCEEDED, Word.FAILED, Word.RETRIED, Word.RETURNED, Word.LOST)

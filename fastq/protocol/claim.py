@@ -51,7 +51,7 @@ class Packet:
     """What a lease has of a packet: `jobs` jobs of one task, from the one with the id `first` on.
 
     `payloads` is the whole packet, which begins with the job `start`; None where a stranger has deleted it. `meta` is
-    what is rare about all of them, as JSON.
+    what is rare about all of them, as JSON. `fresh`: they have been in line since their enqueue.
     """
 
     lease: int
@@ -63,6 +63,7 @@ class Packet:
     meta: str | None
     payloads: bytes | None
     group_key: str = ""
+    fresh: bool = False
 
 
 @dataclass(slots=True)
@@ -191,9 +192,9 @@ def params(
 
 def read(found: Sequence[tuple[Any, ...]]) -> Claimed:
     """Return what the rows of a claim's answer say."""
-    hi, acked, alive, rows, more = found[0][9:]
+    hi, acked, alive, rows, more = found[0][10:]
     claimed = Claimed(0, None, hi or 0, acked, alive, bool(more), rows)
-    for lease, text_or_payloads, start, first, jobs, task, enqueued_ms, meta, group, reached, *_ in found:
+    for lease, text_or_payloads, start, first, jobs, task, enqueued_ms, meta, group, fresh, reached, *_ in found:
         if start is not None:
             claimed.packets.append(
                 Packet(
@@ -206,6 +207,7 @@ def read(found: Sequence[tuple[Any, ...]]) -> Claimed:
                     meta=meta,
                     payloads=text_or_payloads,
                     group_key=group or "",
+                    fresh=fresh,
                 )
             )
             if group is not None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from psycopg import AsyncConnection
 
+from fastq.host.series import Count, Counted, Key
 from fastq.sql import over_segments, statement
 
 KEPT_DAYS = 90
 """So long the hours are kept."""
 
-COUNTED = ("claimed", "succeeded", "failed", "retried", "returned", "lost")
 _COUNT_MOST, _COUNT_LEAST, _QUEUES_MOST = 20_000, 1000, 1000
 
 
@@ -27,9 +28,25 @@ class Depth:
     oldest_s: float | None = None
 
 
-async def record_counts(conn: AsyncConnection[Any], counts: Mapping[str, int]) -> None:
-    """Add what has been counted since the last time, by the names in COUNTED, to the present minute."""
-    await conn.execute(statement("record_counts"), {name: counts.get(name, 0) for name in COUNTED})
+async def record_counts(conn: AsyncConnection[Any], counts: Mapping[Key, Counted]) -> None:
+    """Add what has been counted since the last time of each queue and task to the present minute."""
+    rows = [
+        {
+            "queue": queue,
+            "task": task,
+            **{count.name.lower(): counted[count] for count in Count},
+            "ran": _trimmed(counted.longer),
+            "waited": _trimmed(counted.waited),
+        }
+        for (queue, task), counted in sorted(counts.items())
+    ]
+    await conn.execute(statement("record_counts"), {"rows": orjson.dumps(rows).decode()})
+
+
+def _trimmed(buckets: Sequence[int]) -> list[int]:
+    """Return buckets without the empty ones at the end."""
+    used = max((place for place, jobs in enumerate(buckets, 1) if jobs), default=0)
+    return list(buckets[:used])
 
 
 async def look(conn: AsyncConnection[Any], *, shards: int) -> dict[str, Depth]:
@@ -63,7 +80,7 @@ async def record_depths(conn: AsyncConnection[Any], depths: Mapping[str, Depth])
     await conn.execute(statement("record_depths"), columns)
 
 
-async def fold(conn: AsyncConnection[Any], *, keep_days: float = KEPT_DAYS) -> int:
-    """Make hours of minutes that are older than a day, forget old hours; returns how many rows went."""
-    row = await (await conn.execute(statement("fold_history"), {"keep_days": keep_days})).fetchone()
+async def prune(conn: AsyncConnection[Any], *, keep_days: float = KEPT_DAYS) -> int:
+    """Forget minutes that are older than a day, and old hours; returns how many rows went."""
+    row = await (await conn.execute(statement("prune_history"), {"keep_days": keep_days})).fetchone()
     return 0 if row is None else int(row[0])

@@ -94,7 +94,7 @@ async def _listed(conn: AsyncConnection[Any], who: dict[str, int], leases: list[
 
 
 def _leased(row: tuple[Any, ...]) -> LeasedJob:
-    lease, ordinal, job, task, attempt, meta_text, checkpoint, retries, cancelled = row
+    lease, ordinal, job, task, attempt, meta_text, checkpoint, retries, cancelled, queue = row
     rare, unreadable = None, ""
     try:
         rare = None if meta_text is None else meta.read(orjson.loads(meta_text))
@@ -112,6 +112,7 @@ def _leased(row: tuple[Any, ...]) -> LeasedJob:
         attempt=attempt,
         meta=rare,
         cancelled=cancelled,
+        queue=queue,
         unreadable=unreadable or (rare or {}).get("unreadable", ""),
     )
 

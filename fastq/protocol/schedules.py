@@ -1,17 +1,17 @@
-"""Seeing and steering schedules: list them, pause, resume and remove them, find those that nobody declares any more."""
+"""Seeing and steering schedules: make, list, pause, run and remove them, find those that nobody declares any more."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-from psycopg import AsyncConnection, Connection
+import orjson
 
+from fastq.cron import Schedule
 from fastq.errors import UsageError
+from fastq.protocol.asking import Request, Row, Steps, Work, is_there, only
 from fastq.protocol.cron import STALE_S, schedule_of
-from fastq.sql import statement
 
 MOST = 10_000
 
@@ -29,7 +29,8 @@ class ScheduleStanding(StrEnum):
 class ScheduleRow:
     """A schedule as it stands in the database; what its spec lacks is None.
 
-    `orphan`: no worker has declared it for a minute, `ended`: nor for the time that schedules last without one.
+    `owner` is the app that declares it, "" of one that was made at run time. `orphan`: no worker has declared it for a
+    minute, `ended`: nor for the time that schedules last without one. `args` is what its jobs get, as JSON.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ScheduleRow:
     paused: bool
     orphan: bool
     ended: bool
+    args: str | None = None
 
     @property
     def standing(self) -> ScheduleStanding:
@@ -56,76 +58,101 @@ class ScheduleRow:
         )
 
 
-def _all(orphan_s: float) -> dict[str, float]:
-    return {"orphan_s": orphan_s, "limit": MOST}
+def _rows(rows: list[Row]) -> list[ScheduleRow]:
+    return [ScheduleRow(*row) for row in rows]
 
 
-def list_schedules(conn: Connection[Any]) -> list[ScheduleRow]:
-    """Return all schedules by name."""
-    return [ScheduleRow(*row) for row in conn.execute(statement("list_schedules"), _all(STALE_S)).fetchall()]
+def list_schedules(*, orphan_s: float = STALE_S) -> Request[list[ScheduleRow]]:
+    """Return all schedules by name; orphans are those that no worker has declared for so long."""
+    return Request("list_schedules", {"orphan_s": orphan_s, "limit": MOST}, _rows)
 
 
-async def orphans(conn: AsyncConnection[Any], *, orphan_s: float) -> list[ScheduleRow]:
-    """Return the schedules that no worker has declared for so long."""
-    cur = await conn.execute(statement("list_schedules"), _all(orphan_s))
-    return [row for row in (ScheduleRow(*found) for found in await cur.fetchall()) if row.orphan]
+def put(schedule: Schedule) -> Work[datetime]:
+    """Make a schedule, or change one that was made so; returns its next occurrence if it is new.
+
+    Raises (from PostgreSQL, object_in_use): workers declare one of that name.
+    """
+    spec = orjson.dumps(schedule.spec).decode()
+
+    def steps() -> Steps[datetime]:
+        next_at: datetime = schedule.timing.next_after((yield Request("read_clock", {}, only)))
+        yield Request("set_schedule", {"name": schedule.name, "next_at": next_at, "spec": spec}, only)
+        return next_at
+
+    return Work(steps)
 
 
-def pause(conn: Connection[Any], name: str) -> bool:
+def pause(name: str) -> Work[bool]:
     """Let a schedule enqueue nothing until it is resumed; False if it was paused already.
 
     Raises:
         UsageError: there is none of that name.
 
     """
-    done = conn.execute(statement("pause_schedule"), {"name": name}).fetchone() is not None
-    if not done:
-        _find(conn, name)
-    return done
+
+    def steps() -> Steps[bool]:
+        done: bool = yield Request("pause_schedule", {"name": name}, is_there)
+        if not done:
+            yield _find(name)
+        return done
+
+    return Work(steps)
 
 
-def resume(conn: Connection[Any], name: str) -> datetime | None:
+def resume(name: str) -> Work[datetime | None]:
     """Let a schedule go on with its first occurrence from now, and return that; None if it was not paused.
 
     Raises:
         UsageError: there is none of that name, or it cannot be read by this fastq.
 
     """
-    while (found := _find(conn, name)).paused:
-        next_at = schedule_of(name, found.spec).timing.next_after(found.now)
-        changes = {"name": name, "next_at": next_at, "spec": found.spec}
-        if conn.execute(statement("resume_schedule"), changes).fetchone() is not None:
-            return next_at
-    return None
+
+    def steps() -> Steps[datetime | None]:
+        while True:
+            found: _Found = yield _find(name)
+            if not found.paused:
+                return None
+            next_at = schedule_of(name, found.spec).timing.next_after(found.now)
+            changes = {"name": name, "next_at": next_at, "spec": found.spec}
+            if (yield Request("resume_schedule", changes, is_there)):
+                return next_at
+
+    return Work(steps, whole=False)
 
 
-def run(conn: Connection[Any], name: str) -> int:
+def run(name: str) -> Work[int]:
     """Enqueue a job of a schedule now, beside its occurrences; returns the job's id.
 
     Raises:
         UsageError: there is none of that name.
 
     """
-    row = conn.execute(statement("run_schedule"), {"name": name}).fetchone()
-    if row is None:
-        _find(conn, name)
-        raise AssertionError("a schedule that is there has been run")
-    return int(row[0])
+
+    def steps() -> Steps[int]:
+        yield _find(name)
+        job: int = yield Request("run_schedule", {"name": name}, only)
+        return job
+
+    return Work(steps)
 
 
-def remove(conn: Connection[Any], name: str) -> None:
+def remove(name: str) -> Work[None]:
     """Delete a schedule that no worker declares.
 
     Raises:
         UsageError: there is none of that name, or workers declare it: it would be back in a moment.
 
     """
-    if conn.execute(statement("remove_schedule_if_orphan"), {"name": name, "orphan_s": STALE_S}).fetchone() is None:
-        owner = _find(conn, name).owner
-        raise UsageError(
-            f"workers of {owner} declare the schedule {name!r}, or did within the last minute: take it out of the code,"
-            " or pause it"
-        )
+
+    def steps() -> Steps[None]:
+        if not (yield Request("remove_schedule_if_orphan", {"name": name, "orphan_s": STALE_S}, is_there)):
+            found: _Found = yield _find(name)
+            raise UsageError(
+                f"workers of {found.owner} declare the schedule {name!r}, or did within the last minute: take it out of"
+                " the code, or pause it"
+            )
+
+    return Work(steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +163,10 @@ class _Found:
     now: datetime
 
 
-def _find(conn: Connection[Any], name: str) -> _Found:
-    row = conn.execute(statement("find_schedule"), {"name": name}).fetchone()
-    if row is None:
-        raise UsageError(f"there is no schedule {name!r}; `fastq schedules list` shows all")
-    return _Found(*row)
+def _find(name: str) -> Request[_Found]:
+    def read(rows: list[Row]) -> _Found:
+        if not rows:
+            raise UsageError(f"there is no schedule {name!r}; `fastq schedules list` shows all")
+        return _Found(*rows[0])
+
+    return Request("find_schedule", {"name": name}, read)

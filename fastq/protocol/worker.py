@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+import orjson
 from psycopg import AsyncConnection, Connection
 
 from fastq.protocol.asking import Request, carry_out_sync, only
 from fastq.sql import statement
 
 
-async def register(conn: AsyncConnection[Any], *, host: str, pid: int, name: str, lease_s: float, shards: int) -> int:
-    """Announce this process in every shard; returns its worker id, never used before."""
-    params = {"host": host, "pid": pid, "name": name, "lease_s": lease_s, "shards": shards}
+async def register(
+    conn: AsyncConnection[Any],
+    *,
+    host: str,
+    pid: int,
+    name: str,
+    lease_s: float,
+    shards: int,
+    about: Mapping[str, Any] | None = None,
+) -> int:
+    """Announce this process in every shard, with what it tells `about` itself; returns its id, never used before."""
+    told = None if about is None else orjson.dumps(about).decode()
+    params = {"host": host, "pid": pid, "name": name, "lease_s": lease_s, "shards": shards, "about": told}
     row = await (await conn.execute(statement("register_worker"), params)).fetchone()
     if row is None:
         raise AssertionError("register_worker inserts at least one row")
     return int(row[0])
 
 
-async def renew(conn: AsyncConnection[Any], *, shard: int, workers: dict[int, str], lease_s: float) -> set[int]:
-    """Prolong workers, given by id with their counters as JSON; returns those that are still listed."""
+async def renew(conn: AsyncConnection[Any], *, shard: int, workers: dict[int, str], lease_s: float) -> dict[int, float]:
+    """Prolong workers, given by id with their counters as JSON; returns those still listed, with the server's time."""
     if not workers:
-        return set()
+        return {}
     params = {"shard": shard, "workers": list(workers), "counters": list(workers.values()), "lease_s": lease_s}
     cur = await conn.execute(statement("renew_workers_if_alive"), params, prepare=True)
-    return {row[0] for row in await cur.fetchall()}
+    return dict(await cur.fetchall())
 
 
 async def draining(conn: AsyncConnection[Any], *, workers: list[int]) -> list[int]:

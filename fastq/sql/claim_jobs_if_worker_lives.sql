@@ -9,8 +9,8 @@
 -- Fence: nothing is claimed when the worker's row is gone or its time has run out; the key-share lock makes a reaper wait for this statement.
 -- Function: claim_jobs(shard int4, worker int8, lease int8, queue text, priority int2, group_key text, low int8, limit int8,
 -- most int8, rows int8, acks int8[], hot text[], known text[], max_bytes int8, packet_bytes int4) returns (id int8, batch
--- bytea, packet int8, first int8, jobs int2, task text, enqueued_ms int8, meta text, group_key text, hi int8, acked int8[],
--- alive bool, rows int8, more bool).
+-- bytea, packet int8, first int8, jobs int2, task text, enqueued_ms int8, meta text, group_key text, fresh bool, hi int8,
+-- acked int8[], alive bool, rows int8, more bool).
 -- Locks: worker row key share; ready rows for update skip locked; lease, packet and progress rows by delete.
 -- Index: ready_{segment}_pkey from `low` on, packet_*_pkey. Caller: protocol.claim.
 with alive as materialized (
@@ -66,7 +66,7 @@ leased as (
   select %(shard)s, %(lease)s, %(worker)s, %(queue)s, %(priority)s, %(group_key)s, k.batch from pack k where k.batch is not null
   returning id, batch
 )
-select n.id, n.batch, n.packet, n.first, n.jobs, n.task, n.enqueued_ms, n.meta, null as group_key,
+select n.id, n.batch, n.packet, n.first, n.jobs, n.task, n.enqueued_ms, n.meta, null as group_key, n.fresh,
        coalesce((select p.pos + p.take - 1 from packed p where p.pos = c.hi), c.hi) as hi,
        array(select a.id from acked a) as acked, exists (select from alive) as alive, c.rows as rows,
        c.hi < c.last or c.part is not null as more

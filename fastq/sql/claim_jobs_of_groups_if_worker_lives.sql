@@ -5,7 +5,7 @@
 -- Function: claim_jobs_of_groups(shard int4, worker int8, lease int8, queue text, priority int2, groups text[], lows int8[],
 -- share int8, limit int8, most int8, rows int8, acks int8[], hot text[], known text[], max_bytes int8, packet_bytes int4)
 -- returns (id int8, batch bytea, packet int8, first int8, jobs int2, task text, enqueued_ms int8, meta text, group_key text,
--- hi int8, acked int8[], alive bool, rows int8, more bool).
+-- fresh bool, hi int8, acked int8[], alive bool, rows int8, more bool).
 -- Locks: worker row key share; ready rows for update skip locked; lease, packet and progress rows by delete.
 -- Index: ready_{segment}_pkey, once per group, packet_*_pkey. Caller: protocol.claim.
 with alive as materialized (
@@ -60,7 +60,7 @@ leased as (
   select %(shard)s, %(lease)s, %(worker)s, %(queue)s, %(priority)s, '', k.batch from pack k where k.batch is not null
   returning id, batch
 )
-select n.id, n.batch, n.packet, n.first, n.jobs, n.task, n.enqueued_ms, n.meta, n.group_key,
+select n.id, n.batch, n.packet, n.first, n.jobs, n.task, n.enqueued_ms, n.meta, n.group_key, n.fresh,
        (select max(p.pos + p.take - 1) from packed p where %(lease)s + p.n = n.id) as hi,
        array(select a.id from acked a) as acked, exists (select from alive) as alive, c.rows,
        c.rows > (select count(*) from line) or exists (select from packed p where p.take < p.jobs) as more

@@ -1,7 +1,32 @@
--- Add what this host's workers have counted since the last time to the present minute of the fleet.
--- Locks: the minute's row by upsert. Index: history_pkey. Caller: protocol.history.
-insert into fastq.history as h (at, queue, claimed, succeeded, failed, retried, returned, lost)
-values (date_trunc('minute', now()), '', %(claimed)s, %(succeeded)s, %(failed)s, %(retried)s, %(returned)s, %(lost)s)
-on conflict (span_s, at, queue) do update set
+-- Add what this host's workers have counted since the last time of each queue and task to the present minute and hour, and the
+-- sums to the fleet's rows. `rows` is a json array of objects.
+-- Locks: these rows by upsert. Index: history_pkey, task_history_pkey. Caller: protocol.history.
+with given as materialized (
+  select g.* from jsonb_to_recordset(%(rows)s::jsonb) as g(
+    queue text, task text, claimed int8, succeeded int8, failed int8, retried int8, returned int8, lost int8, ran_us int8,
+    waited_ms int8, ran int8[], waited int8[])
+),
+span as materialized (
+  select s.span_s, s.at from (values (60, date_trunc('minute', now())), (3600, date_trunc('hour', now()))) as s(span_s, at)
+),
+fleet as (
+  insert into fastq.history as h (span_s, at, queue, claimed, succeeded, failed, retried, returned, lost)
+  select s.span_s, s.at, '', sum(g.claimed), sum(g.succeeded), sum(g.failed), sum(g.retried), sum(g.returned), sum(g.lost)
+  from given g cross join span s
+  group by s.span_s, s.at
+  order by s.span_s
+  on conflict (span_s, at, queue) do update set
+    claimed = h.claimed + excluded.claimed, succeeded = h.succeeded + excluded.succeeded, failed = h.failed + excluded.failed,
+    retried = h.retried + excluded.retried, returned = h.returned + excluded.returned, lost = h.lost + excluded.lost
+)
+insert into fastq.task_history as h
+  (span_s, at, queue, task, claimed, succeeded, failed, retried, returned, lost, ran_us, waited_ms, ran, waited)
+select s.span_s, s.at, g.queue, g.task, g.claimed, g.succeeded, g.failed, g.retried, g.returned, g.lost, g.ran_us, g.waited_ms,
+       g.ran, g.waited
+from given g cross join span s
+order by s.span_s, g.queue collate "C", g.task collate "C"
+on conflict (span_s, at, queue, task) do update set
   claimed = h.claimed + excluded.claimed, succeeded = h.succeeded + excluded.succeeded, failed = h.failed + excluded.failed,
-  retried = h.retried + excluded.retried, returned = h.returned + excluded.returned, lost = h.lost + excluded.lost
+  retried = h.retried + excluded.retried, returned = h.returned + excluded.returned, lost = h.lost + excluded.lost,
+  ran_us = h.ran_us + excluded.ran_us, waited_ms = h.waited_ms + excluded.waited_ms,
+  ran = fastq.add_up(h.ran, excluded.ran), waited = fastq.add_up(h.waited, excluded.waited)

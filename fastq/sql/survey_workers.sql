@@ -4,7 +4,7 @@
 select w.id, w.host, w.pid, w.name,
        extract(epoch from now() - greatest(now() - c.century, least(now() + c.century, w.started_at)))::float8 as age_s,
        extract(epoch from greatest(now() - c.century, least(now() + c.century, w.expires_at)) - now())::float8 as left_s,
-       w.counters
+       w.counters, w.about
 from fastq.worker w cross join (select interval '100 years' as century) c
 where w.shard = 0
 order by w.host, w.id

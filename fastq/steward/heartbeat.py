@@ -8,7 +8,8 @@ import os
 import signal
 from contextlib import suppress
 from functools import partial
-from time import monotonic
+from pathlib import Path
+from time import monotonic, time
 
 import orjson
 
@@ -32,6 +33,7 @@ class Heartbeat:
         self._shards = shards
         self._beaten_at: float | None = None
         self._steady_since = monotonic()
+        self._clock_ms = 0
 
     @property
     def age_s(self) -> float | None:
@@ -59,16 +61,25 @@ class Heartbeat:
             for cell in self._board.cells
             if cell.state.alive and cell[Word.WORKER_ID] and not cell[Word.STOPPED]
         }
-        workers = {worker_id: _counters(cell) for worker_id, cell in cells.items()}
+        workers = {worker_id: self._told(cell) for worker_id, cell in cells.items()}
         for shard in range(self._shards):
+            began = time()
             alive = await self._link.call(partial(worker.renew, shard=shard, workers=workers, lease_s=self._lease_s))
-            for worker_id in workers.keys() - alive:
+            for now_s in alive.values():
+                self._clock_ms = round(((began + time()) / 2 - now_s) * 1000)
+            for worker_id in workers.keys() - alive.keys():
                 cell = cells[worker_id]
                 if cell[Word.WORKER_ID] == worker_id and cell.state.alive:
                     self._give_up(cell)
         if self._gap():
             self._steady_since = monotonic()
         self._beaten_at = monotonic()
+
+    def _told(self, cell: Cell) -> str:
+        """Return what is written of a worker, as JSON: its counters, its size, how far this host's clock is ahead."""
+        told: dict[str, int | str] = {word.name.lower(): cell[word] for word in COUNTERS}
+        told |= {"running": len(cell.running_jobs()), "state": cell.state.name.lower()}
+        return orjson.dumps({**told, **_memory(cell[Word.PID]), "clock_ms": self._clock_ms}).decode()
 
     def _give_up(self, cell: Cell) -> None:
         """Mark a worker that the database no longer knows, and wake it; kill it if it does not leave by itself."""
@@ -83,6 +94,9 @@ class Heartbeat:
                 os.kill(cell[Word.PID], signal.SIGKILL)
 
 
-def _counters(cell: Cell) -> str:
-    counters = {word.name.lower(): cell[word] for word in COUNTERS}
-    return orjson.dumps({**counters, "running": len(cell.running_jobs()), "state": cell.state.name.lower()}).decode()
+def _memory(pid: int) -> dict[str, int]:
+    """Return how many bytes a process holds, where the system tells."""
+    with suppress(OSError, ValueError, IndexError):
+        pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+        return {"memory_bytes": pages * os.sysconf("SC_PAGE_SIZE")}
+    return {}

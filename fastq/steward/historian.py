@@ -1,4 +1,4 @@
-"""Keeps the history: each host adds what its workers counted, the leader notes the queues' depths and folds the old."""
+"""Keeps the history: each host adds what its workers counted; the leader notes the queues' depths, and prunes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from time import monotonic
 
 from fastq.host.board import Board, Word
+from fastq.host.series import NOTHING, Counted, Key
 from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
 from fastq.protocol import history
@@ -14,11 +15,11 @@ from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
 _EVERY_S = 10.0
-_FOLD_EVERY_S = 600.0
+_PRUNE_EVERY_S = 600.0
 
 
 class Historian:
-    """Adds this host's counters to the fleet's minutes: a row that all hosts share, whatever the number of jobs."""
+    """Adds this host's counters to the fleet's minutes: a row of each queue and task, whatever the number of jobs."""
 
     def __init__(self, board: Board, totals: Totals, link: Link) -> None:
         self._board = board
@@ -28,9 +29,9 @@ class Historian:
         board.house[Word.STEWARDS] += 1
         self._written = {} if first else self._counts()  # of the first one workers may be ahead
 
-    def _counts(self) -> dict[str, int]:
+    def _counts(self) -> dict[Key, Counted]:
         self._totals.observe([*self._board.cells, self._board.house])
-        return {word.name.lower(): count for word, count in self._totals.sum().items()}
+        return self._totals.series()
 
     async def run(self) -> None:
         """Write every ten seconds until cancelled."""
@@ -41,20 +42,20 @@ class Historian:
     async def step(self) -> None:
         """Write what was counted since the last time, if anything was."""
         counts = self._counts()
-        fresh = {name: count - self._written.get(name, 0) for name, count in counts.items()}
-        if any(fresh.get(name) for name in history.COUNTED):
-            await self._link.call(partial(history.record_counts, counts=fresh))
+        fresh = {key: counted - self._written.get(key, NOTHING) for key, counted in counts.items()}
+        if changed := {key: counted for key, counted in fresh.items() if any(counted.words)}:
+            await self._link.call(partial(history.record_counts, counts=changed))
         self._written = counts
 
 
 class Depths(LeadersDuty):
-    """Notes how many jobs stand in each queue, and folds old minutes into hours."""
+    """Notes how many jobs stand in each queue, and forgets what is old."""
 
     every_s = 20.0
 
     def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         super().__init__(link, leader, shards=shards)
-        self._fold_at = 0.0
+        self._prune_at = 0.0
 
     async def run(self) -> None:
         """Begin after a while: whoever has just started has jobs to run."""
@@ -65,7 +66,7 @@ class Depths(LeadersDuty):
         """Look and write."""
         depths = await self._link.call(partial(history.look, shards=len(self._shards)))
         await self._link.call(partial(history.record_depths, depths=depths))
-        if monotonic() >= self._fold_at:
-            await self._link.call(history.fold)
-            self._fold_at = monotonic() + _FOLD_EVERY_S
+        if monotonic() >= self._prune_at:
+            await self._link.call(history.prune)
+            self._prune_at = monotonic() + _PRUNE_EVERY_S
         return self.every_s

@@ -9,6 +9,7 @@ from time import monotonic
 
 from fastq.postgres.link import Link
 from fastq.protocol import schedules
+from fastq.protocol.asking import carry_out
 from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
@@ -44,9 +45,10 @@ class Orphans(LeadersDuty):
 
     async def step(self) -> float:
         """Look for them once."""
-        found = await self._link.call(partial(schedules.orphans, orphan_s=ORPHAN_S))
+        asked = schedules.list_schedules(orphan_s=ORPHAN_S)
+        found = await self._link.call(partial(carry_out, asked=asked))
         now, warned = monotonic(), {}
-        for row in found:
+        for row in (row for row in found if row.orphan):
             which = (row.name, row.ended)
             warned[which] = self._warned.get(which, -AGAIN_S)
             if now - warned[which] >= AGAIN_S:

@@ -19,6 +19,7 @@ from fastq.ends.ending import Died
 from fastq.ends.outcome import conclude, death_of
 from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.host.board import Board, Cell, Word
+from fastq.host.series import Count, SeriesTable
 from fastq.observability.outcry import cry
 from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
@@ -59,6 +60,7 @@ class Reaper:
         self._lease_s = lease_s
         self._shards = shards
         self._totals = totals or Totals()
+        self._series = SeriesTable(board.house.series)
         self._steady = steady
         self._tell_at = self._stuck_at = 0.0
         self.rung = asyncio.Event()
@@ -179,9 +181,11 @@ class Reaper:
         """Count what became of a dead worker's jobs, and tell of those that it was running."""
         for job, settlement, ran in ends:
             finished = settlement.goes is Goes.FINISHED
-            self._board.house[Word.FAILED if finished else Word.RETRIED if ran else Word.RETURNED] += 1
+            count = Count.FAILED if finished else Count.RETRIED if ran else Count.RETURNED
+            self._board.house[Word[count.name]] += 1
+            self._series.of(job.queue, job.task).add(count)
             if ran:
-                cry(log, job, settlement)
+                cry(log, job, settlement, queue=job.queue)
 
     def _tell(self, worker_id: int, why: Exception) -> None:
         """Say once in a while what holds up a reap; the others go on, and it is tried again."""

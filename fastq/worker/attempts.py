@@ -46,12 +46,16 @@ class Attempts:
         self._contexts: dict[int, Context] = {}
         self._cancelled: dict[int, RetryPolicy] = {}
         self.known = Known(runners)
+        self.began: float | None = None
+        """When the handler of the last `run` was called; None if it was not."""
+
         self.closing = False
 
     # -- a run
 
     async def run(self, runner: Runner, number: int, key: int, batch: Batch, row: Row) -> bool:
         """Run a job that wants more than its payload; returns what `returned` or `raised` does."""
+        self.began = None
         if self.expired(batch, key, row):
             return False
         running, deadlines = self._cell.running, self._cell.deadlines
@@ -83,6 +87,7 @@ class Attempts:
         finally:
             deadlines[number] = NO_DEADLINE
             del self._contexts[number]
+            self.began = ctx.began
         if ctx.completed and isinstance(result, Next):
             text = "job %s of %s is completed by its own transaction: its next step is not taken"
             log.error(text, ctx.id, ctx.task, extra={"per": ctx.task})

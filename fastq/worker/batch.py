@@ -12,7 +12,7 @@ from fastq.ends.settlement import LeasedJob
 from fastq.host.board import KEY_ORDINAL_BITS, split_key
 from fastq.observability.runs import CurrentRun
 from fastq.protocol.claim import Lane
-from fastq.protocol.packed import ATTEMPT, ID, META, POS, TASK, Row
+from fastq.protocol.packed import ATTEMPT, ENQUEUED_MS, ID, META, POS, TASK, Row
 
 _HELD = ("unique", "ordered")
 _NOT_PLAIN = (*_HELD, "timeout", "expires")
@@ -68,10 +68,12 @@ class Batch:
         "acked",
         "apart",
         "claimed_at",
+        "fresh_ms",
         "holds",
         "lane",
         "lease",
         "left",
+        "only_task",
         "remaining",
         "settled",
         "size",
@@ -85,9 +87,17 @@ class Batch:
         self.size = self.left = len(rows)
         self._order: Sequence[int] = range(self.size)
         self._rows = rows
+        tasks = {row[TASK] for row in rows}
+        self.only_task: str | None = tasks.pop() if len(tasks) == 1 else None
+        """The task of all its jobs; None if they are of several."""
+
         self._untaken: Iterator[Any] = iter(rows)
         self.remaining: Iterator[tuple[int, Row]] = enumerate(self._untaken, lease << KEY_ORDINAL_BITS)
-        rich = max(map(len, rows), default=0) > META
+        fields = max(map(len, rows), default=0)
+        self.fresh_ms = (rows[0][ENQUEUED_MS], rows[-1][ENQUEUED_MS]) if rows and fields <= ID else None
+        """When the first and the last job was enqueued, if all have been in line since then."""
+
+        rich = fields > META
         if rich:
             _read_metas(rows)
         self.suspects = _suspects(rows) if rich else frozenset()
@@ -100,6 +110,11 @@ class Batch:
     def waiting(self) -> int:
         """How many jobs no slot has taken yet."""
         return length_hint(self._untaken)
+
+    @property
+    def fresh(self) -> Iterator[Row]:
+        """The jobs that have been in line since their enqueue: the others have got ids, to be put back or to wait."""
+        return (row for row in self._rows if len(row) <= ID or row[ID] is None)
 
     def skim(self, ordinals: Container[int]) -> list[tuple[int, Row]]:
         """Take the jobs with these ordinals out of those that wait; only before a slot took any.
@@ -155,7 +170,7 @@ class Batch:
 
     def task_of(self, ordinal: int) -> str:
         """Return the name of the task of the job at an ordinal."""
-        return str(self._rows[ordinal][TASK])
+        return self.only_task or str(self._rows[ordinal][TASK])
 
     def strike(self, ordinal: int) -> None:
         """Let a job that waits never start: no task has the name None, so the slot that takes it settles it."""

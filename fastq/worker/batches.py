@@ -82,11 +82,13 @@ class Caller:
         if items:
             batch, first = call.batch, next(iter(items))
             self._running[first] = items
+            began = perf_counter()
             try:
                 ctx = self._attempts.context(runner, first, batch, batch.head(split_key(first)[1]))
                 error = await self._call(runner, number, batch, items, ctx)
             finally:
                 del self._running[first]
+            self._ledger.counts.ran(batch.lane.queue, call.task, perf_counter() - (ctx.began or began), len(items))
             self._settle(batch, runner, items, error, ctx.began)
         call.batch.apart += call.ordinals
 

@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -22,6 +23,7 @@ from fastq.app import App
 from fastq.ends.ending import Exhausted, GivenBack
 from fastq.ends.outcome import exhausted
 from fastq.host.board import Cell, split_key
+from fastq.host.series import SHORT_S
 from fastq.protocol.packed import TASK, Row
 from fastq.worker.attempts import Attempts
 from fastq.worker.backlog import Backlog
@@ -175,11 +177,14 @@ class Executor:
             self._cell.running[number] = 0
             self._slots.numbers.append(number)
 
-    async def _serve_batch(self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]) -> bool:
+    async def _serve_batch(  # noqa: C901 - a call costs as much as a job
+        self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]
+    ) -> bool:
         """Run jobs of one batch, sharing it with other slots; False when this slot must not run another job."""
         runners, plain = self._runners, not (batch.holds or self._tells)
         running, slots, attempts = self._cell.running, self._slots, self._attempts
-        idle, numbers = slots.idle, slots.numbers
+        idle, numbers, counts, queue = slots.idle, slots.numbers, self._ledger.counts, batch.lane.queue
+        mixed, spent_s = batch.only_task is None, 0.0
         me = asyncio.current_task()
         assert me is not None
         cancelling, clock = me.cancelling, perf_counter
@@ -189,22 +194,30 @@ class Executor:
             if not slots.waking and (idle or numbers):
                 slots.wake_one()
             running[number] = key
-            began = clock()
+            began: float | None = clock()
+            task = row[TASK]
             try:
-                runner = runners[row[1]]
+                runner = runners[task]
                 if plain and runner.fast:
                     result = await runner.fn(*astuple(runner.open(row[4])))
                     done = (result is None and not runner.keeps) or attempts.returned(batch, key, row, result, began)
                 else:
                     done = await attempts.run(runner, number, key, batch, row)
+                    began = attempts.began
             except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its job's outcome
                 done = attempts.raised(batch, key, row, exc, began)
+            seconds = 0.0 if began is None else clock() - began
+            if seconds > SHORT_S or mixed:
+                counts.ran(queue, task, seconds)
+            else:
+                spent_s += seconds
             if done:
                 left = batch.left = batch.left - 1
                 if not left:
                     self._ledger.finished(batch)
             if copy_context() != clean or cancelling():
                 running[number] = 0
+                counts.spent(queue, batch.only_task, spent_s)
                 return False
             if self.mode is not open_:
                 break
@@ -218,52 +231,61 @@ class Executor:
             self._backlog.served(batch)
             self.on_room()
         running[number] = 0
+        counts.spent(queue, batch.only_task, spent_s)
         return True
 
-    async def _serve_packet(self, number: int, batch: PacketBatch) -> bool:
-        """As _serve_batch, where all jobs are of one task and their arguments are decoded."""
+    async def _serve_packet(self, number: int, batch: PacketBatch) -> bool:  # noqa: C901 - a call costs as much as a job
+        """As _serve_batch, where all jobs are of one task and their arguments are decoded.
+
+        The clock is read once a job: a job begins when the one before it has ended.
+        """
         runner = self._runners[batch.task]
         fn, keeps = runner.fn, runner.keeps
         running, slots, attempts = self._cell.running, self._slots, self._attempts
-        idle, numbers = slots.idle, slots.numbers
+        idle, numbers, series = slots.idle, slots.numbers, self._ledger.counts.of(batch.lane.queue, batch.task)
         me = asyncio.current_task()
         assert me is not None
         cancelling, clock = me.cancelling, perf_counter
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context
-        turn, started, open_ = self._turn.jobs, clock(), Mode.OPEN
+        short, open_ = SHORT_S, Mode.OPEN
         arguments: Any
-        for key, arguments in batch.remaining:
-            if not slots.waking and (idle or numbers):
-                slots.wake_one()
-            running[number] = key
-            began = clock()
-            try:
-                result = await fn(*astuple(arguments))
-                done = (result is None and not keeps) or attempts.returned(
-                    batch, key, batch.row(split_key(key)[1]), result, began
-                )
-            except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its job's outcome
-                done = attempts.raised(batch, key, batch.row(split_key(key)[1]), exc, began)
-            if done:
-                left = batch.left = batch.left - 1
+        while True:
+            started = began = clock()
+            ended, untouched = 0, True
+            for key, arguments in islice(batch.remaining, self._turn.jobs):
+                if not slots.waking and (idle or numbers):
+                    slots.wake_one()
+                running[number] = key
+                try:
+                    result = await fn(*astuple(arguments))
+                    done = (result is None and not keeps) or attempts.returned(
+                        batch, key, batch.row(split_key(key)[1]), result, began
+                    )
+                except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its job's outcome
+                    done = attempts.raised(batch, key, batch.row(split_key(key)[1]), exc, began)
+                if (now := clock()) - began > short:
+                    series.ran(now - began)
+                began = now
+                if done:
+                    ended += 1
+                if copy_context() != clean or cancelling():
+                    untouched = False
+                    break
+                if self.mode is not open_:
+                    break
+            running[number] = 0
+            series.spent(began - started)
+            if ended:
+                left = batch.left = batch.left - ended
                 if not left:
                     self._ledger.finished(batch)
-            if copy_context() != clean or cancelling():
-                running[number] = 0
-                return False
-            if self.mode is not open_:
-                break
-            turn -= 1
-            if not turn:
-                running[number] = 0
-                self._turn.took(clock() - started)
-                await asyncio.sleep(0)
-                turn, started = self._turn.jobs, clock()
-        else:
-            self._backlog.served(batch)
-            self.on_room()
-        running[number] = 0
-        return True
+            if untouched and not batch.waiting:
+                self._backlog.served(batch)
+                self.on_room()
+            if not (untouched and batch.waiting and self.mode is open_):
+                return untouched
+            self._turn.took(began - started)
+            await asyncio.sleep(0)
 
     async def _serve_hop(self, number: int, batch: PacketBatch) -> bool:
         """Have a thread run jobs of a packet for a moment; False when this slot must not run another job."""

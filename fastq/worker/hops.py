@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import astuple
 
 from fastq.host.board import Cell, split_key
+from fastq.host.series import SHORT_S
 from fastq.observability.runs import Look, enter
 from fastq.protocol.packed import TASK
 from fastq.worker.attempts import Attempts
@@ -38,7 +39,10 @@ class Ended(NamedTuple):
 
 
 class Hop:
-    """Jobs of one packet, run one after the other; `done` of them returned nothing, and `ended` are the others."""
+    """Jobs of one packet, run one after the other; `done` of them returned nothing, and `ended` are the others.
+
+    They took `spent_s` in all; `longer_s` are those that took longer than SHORT_S.
+    """
 
     def __init__(self, batch: PacketBatch, fn: Callable[..., Any], *, keeps: bool) -> None:
         self.batch = batch
@@ -47,6 +51,8 @@ class Hop:
         self.taken = array("q")
         self.done = 0
         self.ended: list[Ended] = []
+        self.spent_s = 0.0
+        self.longer_s: list[float] = []
 
     def run(self, running: memoryview[int], number: int, look: Look, goes_on: Callable[[], bool]) -> None:
         """Run jobs in this thread while it `goes_on`; the board has slot `number` `running` each of them."""
@@ -62,7 +68,11 @@ class Hop:
                 self.done += 1
             else:
                 self.ended.append(Ended(key, result, error, began))
-            if clock() >= ends_at:
+            now = clock()
+            self.spent_s += now - began
+            if now - began > SHORT_S:
+                self.longer_s.append(now - began)
+            if now >= ends_at:
                 break
         running[number] = 0
 
@@ -91,6 +101,10 @@ class Hops:
 
     def _end(self, hop: Hop) -> None:
         batch, done = hop.batch, hop.done
+        series = self._ledger.counts.of(batch.lane.queue, batch.task)
+        series.spent(hop.spent_s)
+        for seconds in hop.longer_s:
+            series.ran(seconds)
         for key, result, error, began in hop.ended:
             row = batch.row(split_key(key)[1])
             if error is None and row[TASK] is not None:

@@ -17,6 +17,7 @@ from time import monotonic
 
 from fastq.ends.settlement import Settlement
 from fastq.host.board import Cell, Word
+from fastq.host.series import Count
 from fastq.observability.outcry import cry
 from fastq.postgres.link import Link
 from fastq.protocol import ack, unique
@@ -26,6 +27,7 @@ from fastq.protocol.settle import Place as JobPlace
 from fastq.protocol.settle import settle_each
 from fastq.states import Goes, JobState
 from fastq.worker.batch import Batch
+from fastq.worker.counts import Counts
 
 log = logging.getLogger("fastq.worker")
 
@@ -64,6 +66,7 @@ class Ledger:
         self._writing = asyncio.Lock()
         self._finished_jobs = 0
         self.open: dict[int, Batch] = {}
+        self.counts = Counts(cell)
         self.patience_s = ACK_AFTER_S
         self.on_ready: Callable[[], None] = lambda: None
 
@@ -92,12 +95,14 @@ class Ledger:
         """Note a batch that was claimed."""
         self.open[batch.lease] = batch
         self._cell.words[Word.CLAIMED] += batch.size
+        self.counts.claimed(batch)
 
     def finished(self, batch: Batch) -> None:
         """Note a batch whose jobs are all finished."""
         del self.open[batch.lease]
         self._finished_jobs += batch.size
         self._cell.words[Word.SUCCEEDED] += batch.size - len(batch.settled)
+        self.counts.acked(batch, Count.SUCCEEDED)
         self._finished[batch.lane.shard, batch.lane.segment][batch.lease] = batch
         self._dirty.set()
 
@@ -142,12 +147,11 @@ class Ledger:
         if len(ours) == len(sent) or not sure:
             return
         for lease, batch in sent.items():
-            if lease not in ours:
-                self._lost(batch.size - len(batch.settled))
+            if lease not in ours and (jobs := batch.size - len(batch.settled)):
+                self.counts.acked(batch, Count.LOST)
+                self._lost(jobs)
 
     def _lost(self, jobs: int) -> None:
-        if not jobs:
-            return
         self._cell.words[Word.LOST] += jobs
         log.warning(
             "the outcome of %s job(s) was refused: their lease had been taken from this worker",
@@ -215,10 +219,13 @@ class Ledger:
             if written is None:
                 self._stuck.append((batch, settlement))
                 continue
-            if place in moved or breaks != self._link.breaks:
-                self._cell.words[_counter(written)] += 1
-            else:
+            lost = place not in moved and breaks == self._link.breaks
+            count = Count.LOST if lost else _counter(written)
+            self.counts.of(batch.lane.queue, batch.task_of(settlement.ord)).add(count)
+            if lost:
                 self._lost(1)
+            else:
+                self._cell.words[Word[count.name]] += 1
             batch.left -= 1
             if not batch.left:
                 self.finished(batch)
@@ -273,14 +280,14 @@ def _handful(waiting: deque[Entry]) -> list[Entry]:
     return taken
 
 
-def _counter(settlement: Settlement) -> Word:
+def _counter(settlement: Settlement) -> Count:
     """Return which counter a settled job belongs to."""
     match settlement.goes:
         case Goes.READY:
-            return Word.RETURNED
+            return Count.RETURNED
         case Goes.SCHEDULED:
-            return Word.RETRIED
+            return Count.RETRIED
         case Goes.DONE:
-            return Word.SUCCEEDED
+            return Count.SUCCEEDED
         case Goes.FINISHED:
-            return Word.FAILED if settlement.state != JobState.SUCCEEDED else Word.SUCCEEDED
+            return Count.FAILED if settlement.state != JobState.SUCCEEDED else Count.SUCCEEDED

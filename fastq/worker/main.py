@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 
+from fastq import __version__
 from fastq.app import App
 from fastq.app.loader import load_app
 from fastq.config import WorkerConfig
@@ -34,10 +35,10 @@ from fastq.sql import BY_INDEX
 from fastq.states import CellState, ExitCode
 from fastq.worker import memory
 from fastq.worker.claimer import Claimer, Fenced
+from fastq.worker.declaring import declared
 from fastq.worker.executor import Executor
 from fastq.worker.lag import LagWatch
 from fastq.worker.ledger import Ledger
-from fastq.worker.schedules import kept
 from fastq.worker.threads import Threads
 
 log = logging.getLogger("fastq.worker")
@@ -71,6 +72,18 @@ def run(child: Child[WorkerConfig]) -> int:
         return ExitCode.CRASH
 
 
+def _about(cfg: WorkerConfig) -> dict[str, Any]:
+    """Return what a worker tells of itself."""
+    return {
+        "version": __version__,
+        "app": cfg.target,
+        "concurrency": cfg.concurrency,
+        "threads": cfg.threads,
+        "queues": list(cfg.queues),
+        "exclude_queues": sorted(cfg.exclude_queues),
+    }
+
+
 class WorkerLife:
     """One worker process. `run` goes through its life once."""
 
@@ -98,7 +111,7 @@ class WorkerLife:
             loop.add_signal_handler(signal.SIGTERM, self._drain.set)
             if not await self._register(link):
                 return ExitCode.OK
-            await stack.enter_async_context(kept(link, app.schedules.values(), target=self._config.target))
+            await stack.enter_async_context(declared(link, app, target=self._config.target))
             claimer, executor, ledger = self._assemble(app, state, link)
             self._listen(claimer, executor)
             # Not the loop's own handler: this one runs before the next job starts, in the middle of a batch.
@@ -121,6 +134,7 @@ class WorkerLife:
             name=cfg.name,
             lease_s=cfg.lease_s,
             shards=cfg.shards,
+            about=_about(cfg),
         )
         registering = asyncio.create_task(link.call(enlist), name="fastq-register")
         draining = asyncio.create_task(self._drain.wait(), name="fastq-drain-early")

@@ -59,7 +59,9 @@ class PacketBatch(Batch):
         self._lock = Lock()
         self._away: set[int] = set()
         self._arguments = list(arguments)
-        self.task, self.first, self.enqueued_ms = packet.task, packet.first, packet.enqueued_ms
+        self.task = self.only_task = packet.task
+        self.first, self.enqueued_ms = packet.first, packet.enqueued_ms
+        self.fresh_ms = (packet.enqueued_ms, packet.enqueued_ms) if packet.fresh else None
         self.size = self.left = len(self._arguments)
         self._order = range(self.size)
         self._untaken = iter(self._arguments)
@@ -117,10 +119,6 @@ class PacketBatch(Batch):
     def take_rest(self) -> list[LeasedJob]:
         """Take all waiting jobs out, to be given back."""
         return [self.job_at(split_key(key)[1]) for key, _ in self.remaining]
-
-    def task_of(self, ordinal: int) -> str:  # noqa: ARG002 - all jobs are of one
-        """Return the name of the task of the job at an ordinal."""
-        return self.task
 
     def strike(self, ordinal: int) -> None:
         """Let a job that waits never start: the slot that takes it has nothing to call its handler with."""

@@ -17,8 +17,6 @@ create or replace function fastq.meta_with(meta json, name text, value json) ret
           || to_json(name)::text || ':' || value::text || '}')::json
 $$;
 
-drop function if exists fastq.meta_ordered(json, text), fastq.with_checkpoint(json, json), fastq.without_crashes(json);
-
 -- What a job's meta says of its key: [key, until]; null without one, or when that is no key. A header with \u0000 makes `->`
 -- fail; then the key stands first, because nothing has written the meta anew.
 create or replace function fastq.unique_of(meta json) returns json language plpgsql immutable as $$

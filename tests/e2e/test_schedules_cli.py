@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -112,3 +113,35 @@ def test_a_name_that_nobody_knows(command: str) -> None:
         "there is no schedule 'nosuch'; `fastq schedules list` shows all"
         in fastq(command, "nosuch", *yes, code=2).stderr
     )
+
+
+def test_one_that_is_made_at_run_time(db: Db) -> None:
+    """It stands beside the declared ones, with its arguments; set again it changes; removed it is gone."""
+    told = json.loads(fastq("set", "report-42", "0 7 * * MON", "shop.report", "--args", '{"n": 42}', "--json").stdout)
+    (row,) = told["schedules"]
+    written = db.execute("select name, next_at from fastq.cron where owner = ''").fetchall()
+    assert written == [(row["name"], datetime.fromisoformat(row["next_at"]))]
+    assert states(db)["report-42"] == "on"
+    fastq("run", "report-42")
+    assert db.execute("select task, payload, queue from fastq.job").fetchall() == [
+        ("shop.report", {"n": 42}, "default")
+    ]
+    assert "set report-42, next at" in fastq("set", "report-42", "0 8 * * MON", "shop.report", "--queue", "slow").stdout
+    spec = db.execute("select spec from fastq.cron where name = 'report-42'").fetchone()
+    assert spec
+    assert (spec[0]["expression"], spec[0]["queue"], spec[0].get("args")) == ("0 8 * * MON", "slow", None)
+    fastq("remove", "report-42", "--yes")
+    assert "report-42" not in states(db)
+
+
+def test_what_cannot_be_set(db: Db) -> None:
+    """One sentence, and nothing is changed: a bad expression, zone or arguments, a name that an app declares."""
+    for args, says in (
+        (("x", "nonsense", "t"), "is no cron expression"),
+        (("x", "* * * * *", "t", "--tz", "Moon"), "there is no time zone"),
+        (("x", "* * * * *", "t", "--args", "[1]"), "must be a JSON object"),
+        (("x", "* * * * *", "t", "--args", "{"), "is no JSON"),
+    ):
+        assert says in fastq("set", *args, code=2).stderr
+    assert "workers of jobs:app declare the schedule a.one" in fastq("set", "a.one", "* * * * *", "t", code=1).stderr
+    assert set(states(db)) == {"a.one", "a.two"}

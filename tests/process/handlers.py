@@ -428,3 +428,15 @@ def climbing_in_a_thread(ctx: fastq.Context, n: int) -> None:
     with psycopg.connect(os.environ["FASTQ_DSN"], autocommit=True) as conn:
         while conn.execute("select from gate limit 1").fetchone() is None:
             time.sleep(0.01)
+
+
+@app.task
+async def sleeps(seconds: float) -> None:
+    """Take some time."""
+    await asyncio.sleep(seconds)
+
+
+@app.task
+def in_thread_for(seconds: float) -> None:
+    """Take some time in a thread."""
+    time.sleep(seconds)

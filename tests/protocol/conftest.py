@@ -17,7 +17,7 @@ truncate fastq.ready_0, fastq.ready_1, fastq.ready_2, fastq.ready_3, fastq.packe
          fastq.finished, fastq.worker, fastq.progress, fastq.unique_key, fastq.committed, fastq.line, fastq.head,
          fastq.queue,
          fastq.cron, fastq.leader, fastq.ring, fastq.cancellation, fastq.allowance, fastq.history, fastq.audit,
-         fastq.setting, fastq.migration;
+         fastq.task_history, fastq.task, fastq.setting, fastq.migration;
 insert into fastq.ring (shard) values (0);
 alter table fastq.ready validate constraint ready_fits;
 alter table fastq.scheduled validate constraint scheduled_fits;

@@ -1,4 +1,4 @@
-"""The history: what hosts add up, what stands in queues, and how it is folded and forgotten."""
+"""The history: what hosts add up, what stands in queues, and how it is forgotten."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from scene import LANE, Conn, ask, hire, put, take
 
 from fastq.host.board import Board, Word
+from fastq.host.series import WORDS, Count, Counted, SeriesTable
 from fastq.insights import history as read
 from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
@@ -18,14 +19,30 @@ from fastq.steward.historian import Historian
 pytestmark = pytest.mark.protocol
 
 
+def counted(jobs: int = 0, *, ended: int = 0, longer: dict[int, int] | None = None) -> Counted:
+    """Return what was counted of a series: so many jobs claimed, so many that ended well, longer ones by bucket."""
+    words = [0] * WORDS
+    words[Count.CLAIMED], words[Count.SUCCEEDED] = jobs, ended
+    for bucket, runs in (longer or {}).items():
+        words[len(Count) + bucket] = runs
+    return Counted(words)
+
+
 async def test_two_hosts_add_to_the_same_minute(conn: Conn, dsn: str) -> None:
-    """What each counts is added to the row of the fleet."""
-    await history.record_counts(conn, {"claimed": 10, "succeeded": 8, "failed": 1})
-    await history.record_counts(conn, {"claimed": 5, "succeeded": 5, "retried": 2, "refused": 9})
+    """What each counts is added to the rows of its queues and tasks, and to that of the fleet."""
+    await history.record_counts(conn, {("q", "t"): counted(10, ended=8, longer={3: 2}), ("q", "u"): counted(1)})
+    await history.record_counts(conn, {("q", "t"): counted(5, ended=5, longer={5: 1})})
     with psycopg.connect(dsn) as look:
-        rows = read.counts(look)
-    assert sum(row.claimed for row in rows) == 15
-    assert [sum(getattr(row, name) for row in rows) for name in ("succeeded", "failed", "retried")] == [13, 1, 2]
+        (fleet,) = read.counts(look)
+        tasks = read.by_task(look)
+        (at,) = read.by_time(look, queue="q", task="t")
+        (hour,) = read.counts(look, seconds=7 * 86_400)
+        hours = read.by_task(look, seconds=7 * 86_400)
+    assert (fleet.claimed, fleet.succeeded, hour.claimed) == (16, 13, 16)
+    assert [(row.queue, row.task, row.claimed) for row in tasks] == [("q", "t", 15), ("q", "u", 1)]
+    assert hours == tasks
+    assert (at.claimed, at.ended, list(at.ran[:6])) == (15, 13, [10, 0, 0, 2, 0, 1])
+    assert (at.ran_s(0.5), at.ran_s(1.0)) == (pytest.approx(0.00065), 0.032)
 
 
 async def test_a_host_adds_what_its_workers_counted_and_nothing_twice(conn: Conn, dsn: str) -> None:
@@ -33,18 +50,24 @@ async def test_a_host_adds_what_its_workers_counted_and_nothing_twice(conn: Conn
     board, totals, link = Board(cells=2, running=1), Totals(), Link(dsn, "fastq test")
     one, two = board.cells
     await link.open()
-    one[Word.PID], one[Word.STATE], one[Word.SUCCEEDED] = 11, CellState.RUNNING, 5
+    one[Word.PID], one[Word.STATE] = 11, CellState.RUNNING
+    SeriesTable(one.series).of("q", "t").add(Count.SUCCEEDED, 5)
     historian = Historian(board, totals, link)  # the workers were faster than it was
     await historian.step()
-    one[Word.SUCCEEDED] = 7
-    two[Word.PID], two[Word.STATE], two[Word.FAILED] = 12, CellState.RUNNING, 1
+    SeriesTable(one.series).of("q", "t").add(Count.SUCCEEDED, 2)
+    two[Word.PID], two[Word.STATE] = 12, CellState.RUNNING
+    SeriesTable(two.series).of("q", "t").add(Count.FAILED)
     await historian.step()
     totals.observe(board.cells)
-    one[Word.PID], one[Word.SUCCEEDED] = 13, 2  # another worker in the same cell
+    one.clear()
+    one[Word.PID] = 13  # another worker in the same cell
+    SeriesTable(one.series).of("q", "t").add(Count.SUCCEEDED, 2)
     await historian.step()
     await Historian(board, Totals(), link).step()  # another steward, after this one has died
     await link.close()
-    assert await ask(conn, "select sum(succeeded)::int, sum(failed)::int from fastq.history") == [(9, 1)]
+    for table in ("history", "task_history"):
+        sums = f"select sum(succeeded)::int, sum(failed)::int from fastq.{table} where span_s = 60"
+        assert await ask(conn, sums) == [(9, 1)]
 
 
 async def test_depths(conn: Conn) -> None:
@@ -61,23 +84,24 @@ async def test_depths(conn: Conn) -> None:
     await history.record_depths(conn, depths)
     await history.record_depths(conn, {**depths, "mail": Depth(ready=0, running=0)})
     rows = await ask(
-        conn, "select queue, ready, running from fastq.history where queue <> '' order by at desc, queue limit 2"
+        conn,
+        "select queue, ready, running from fastq.history where queue <> '' and span_s = 60 order by at desc, queue"
+        " limit 2",
     )
     assert rows == [("default", 2, 1), ("mail", 0, 0)]
+    most = "select max(ready)::int from fastq.history where queue = 'mail' and span_s = 3600"
+    assert await ask(conn, most) == [(1,)]
 
 
-async def test_minutes_become_hours_and_hours_are_forgotten(conn: Conn) -> None:
-    """The sums stay, the most stays the most; what is young stays as it is."""
-    await conn.execute(
-        "insert into fastq.history (at, queue, succeeded, ready)"
-        " select date_trunc('hour', now() - interval '3 days') + n * interval '1 minute', '', 10, n"
-        " from generate_series(0, 59) n"
-    )
-    await conn.execute("insert into fastq.history (at, span_s, succeeded) values (now() - interval '91 days', 3600, 1)")
-    await history.record_counts(conn, {"succeeded": 3})
-    assert await history.fold(conn) == 61
-    assert await ask(conn, "select span_s, succeeded::int, ready::int from fastq.history order by at") == [
-        (3600, 600, 59),
-        (60, 3, None),
-    ]
-    assert await history.fold(conn) == 0
+async def test_old_minutes_and_old_hours_are_forgotten(conn: Conn) -> None:
+    """What is young stays."""
+    for table, of in (("history", ""), ("task_history", ", queue, task")):
+        values = of and ", 'q', 't'"
+        await conn.execute(
+            f"insert into fastq.{table} (at, span_s{of}) select now() - a, s{values}"
+            " from (values (interval '25 hours', 60), ('23 hours', 60), ('25 hours', 3600), ('91 days', 3600))"
+            " as v(a, s)"
+        )
+    assert await history.prune(conn) == 4
+    for table in ("history", "task_history"):
+        assert await ask(conn, f"select span_s from fastq.{table} order by at") == [(3600,), (60,)]

@@ -27,7 +27,7 @@ async def test_register_in_every_shard(conn: Conn) -> None:
 async def test_renewal_prolongs_and_notes_counters(conn: Conn) -> None:
     """A renewed worker lives on from now, with its latest counters; others are left alone."""
     who, neighbour = await hire(conn, lease_s=1), await hire(conn, lease_s=1)
-    assert await worker.renew(conn, shard=0, workers={who: '{"claimed":3}'}, lease_s=600) == {who}
+    assert (await worker.renew(conn, shard=0, workers={who: '{"claimed":3}'}, lease_s=600)).keys() == {who}
     rows = await ask(conn, "select id, counters, expires_at > now() + interval '5 min' from fastq.worker order by id")
     assert rows == [(who, {"claimed": 3}, True), (neighbour, None, False)]
 
@@ -37,11 +37,11 @@ async def test_an_expired_worker_is_revived_until_it_is_reaped(conn: Conn) -> No
     late, alive, dead = await hire(conn, lease_s=-1), await hire(conn), await hire(conn, lease_s=-1)
     workers = {late: "{}", alive: "{}", 9999: "{}"}
     assert await reap.expired_workers(conn, shard=0) == [late, dead]
-    assert await worker.renew(conn, shard=0, workers=workers, lease_s=30) == {late, alive}
+    assert (await worker.renew(conn, shard=0, workers=workers, lease_s=30)).keys() == {late, alive}
     for who, outcome in ((late, None), (dead, 0)):
         verdict = lambda _: pytest.fail("it had no jobs")  # noqa: E731
         assert await reap.reap(conn, shard=0, worker=who, verdict=verdict, expired=True) == outcome
-    assert await worker.renew(conn, shard=0, workers={dead: "{}"}, lease_s=30) == set()
+    assert (await worker.renew(conn, shard=0, workers={dead: "{}"}, lease_s=30)).keys() == set()
 
 
 async def test_who_is_late_claims_nothing_and_may_come_back(conn: Conn) -> None:
@@ -60,13 +60,13 @@ async def test_who_is_late_claims_nothing_and_may_come_back(conn: Conn) -> None:
 
 async def test_renewing_nobody(conn: Conn) -> None:
     """A host without workers asks nothing of the database."""
-    assert await worker.renew(conn, shard=0, workers={}, lease_s=30) == set()
+    assert await worker.renew(conn, shard=0, workers={}, lease_s=30) == {}
 
 
 async def test_many_renewals_at_once(conn: Conn) -> None:
     """A whole host's workers are renewed with one statement, whatever stands in their counters."""
     many = {await hire(conn): json.dumps({"n": n, "s": 'ü"\\,{}'}) for n in range(50)}
-    assert await worker.renew(conn, shard=0, workers=many, lease_s=30) == set(many)
+    assert (await worker.renew(conn, shard=0, workers=many, lease_s=30)).keys() == set(many)
     rows = await ask(conn, "select id, counters from fastq.worker")
     assert dict(rows) == {who: json.loads(text) for who, text in many.items()}
 
@@ -75,13 +75,13 @@ async def test_a_renewal_in_flight_saves_no_worker_from_a_reaper(conn: Conn, oth
     """A reaper that waits for a heartbeat takes the worker all the same; the next heartbeat hears of it."""
     who = await hire(conn)
     async with other.transaction():
-        assert await worker.renew(other, shard=0, workers={who: "{}"}, lease_s=30) == {who}
+        assert (await worker.renew(other, shard=0, workers={who: "{}"}, lease_s=30)).keys() == {who}
         reaping = asyncio.create_task(
             reap.reap(third, shard=0, worker=who, verdict=lambda _: pytest.fail("it had no jobs"))
         )
         await until_blocked(conn, third)
     assert await reaping == 0
-    assert await worker.renew(conn, shard=0, workers={who: "{}"}, lease_s=30) == set()
+    assert (await worker.renew(conn, shard=0, workers={who: "{}"}, lease_s=30)).keys() == set()
 
 
 async def test_unregister_of_one_that_is_gone(conn: Conn) -> None:

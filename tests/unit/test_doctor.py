@@ -19,7 +19,7 @@ from fastq.protocol.schedules import ScheduleRow
 pytestmark = pytest.mark.unit
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-SERVER = Server(180000, True, True, "on", 100, 10, 1, 0.0, False, "l")
+SERVER = Server(180000, True, True, "on", 100, 10, 1, NOW.timestamp(), False, "l")
 WORKER = WorkerSurvey(id=1, host="h", pid=2, name="", age_s=60.0, left_s=10.0, counters=None)
 FLEET = FleetSurvey(schema=1, shards=1, leader="h:1", ready_bytes=0, lease_bytes=0, scheduled_bytes=0, finished_bytes=0)
 
@@ -41,7 +41,13 @@ def facts(**given: Any) -> Facts:
     survey = Survey(
         queues=given.pop("queues", ()), workers=given.pop("workers", (WORKER,)), fleet=given.pop("fleet", FLEET)
     )
-    return Facts(survey=survey, server=SERVER._replace(**given.pop("server", {})), **given)
+    server = SERVER._replace(**given.pop("server", {}))
+    return Facts(survey=survey, server=server, **{"schedules": [schedule()], "host": "here", **given})
+
+
+def telling(**about: Any) -> WorkerSurvey:
+    """Return a worker that tells something about itself."""
+    return replace(WORKER, about=about)
 
 
 WRONG = {
@@ -54,9 +60,11 @@ WRONG = {
     "F114": {"server": {"compression": ""}},
     "F115": {"server": {"used": 95}},
     "F116": {"clock_s": -30.0},
+    "F117": {"server": {"connections": 11, "used": 1}},
     "F120": {"holders": [Holder("session", "77", "psql", "alice", 900.0, "select 1")]},
     "F121": {"tables": [TableFacts("scheduled", 0, 0, 0, True)]},
     "F122": {"tables": [TableFacts("finished", 10, 900_000, 0, False)]},
+    "F123": {"tables": [TableFacts("finished", 10, 0, 2**30, False)]},
     "F130": {"settings": [("role app", "statement_timeout=5s")]},
     "F131": {"settings": [("role app", "default_transaction_read_only=on")]},
     "F132": {"pooled": True},
@@ -64,12 +72,16 @@ WRONG = {
     "F141": {"workers": (WORKER, replace(WORKER, id=2, left_s=-5.0))},
     "F142": {"fleet": replace(FLEET, leader=None)},
     "F143": {"server": {"listeners": 0}},
+    "F144": {"workers": (telling(version="1.0"), replace(telling(version="1.1"), id=2))},
     "F150": {"queues": (queue(paused=True, ready=Count(3)),)},
     "F151": {"queues": (queue(ready=Count(3), oldest_s=3600.0),)},
     "F152": {"limits": [QueueSettings(name="q", max_running=0)]},
+    "F153": {"queues": (queue(ready=Count(3)),), "workers": (telling(queues=["mail"]),)},
+    "F154": {"unknown": [("q", "gone")]},
     "F160": {"failures": 7},
     "F161": {"schedules": [schedule(orphan=True)]},
     "F162": {"schedules": [schedule(paused=True)]},
+    "F163": {"server": {"now_s": NOW.timestamp() + 300}},
 }
 
 
@@ -86,6 +98,20 @@ def test_each_thing_that_can_be_wrong(code: str) -> None:
     assert found.what
     assert found.why
     assert found.do
+
+
+def test_the_clock_of_another_host() -> None:
+    """Its steward tells how far it is ahead."""
+    (found,) = diagnose(facts(workers=(WORKER, replace(WORKER, id=2, host="h2", counters={"clock_ms": -9000}))))
+    assert (found.code, found.what) == ("F116", "the clock of h2 is 9 s behind the server's")
+
+
+def test_a_queue_that_one_of_them_takes() -> None:
+    """Whoever says nothing takes all."""
+    waiting = {"queues": (queue(ready=Count(3)),)}
+    assert diagnose(facts(**waiting, workers=(telling(queues=["mail"]), replace(WORKER, id=2)))) == []
+    (found,) = diagnose(facts(**waiting, workers=(telling(exclude_queues=["q"]),)))
+    assert found.code == "F153"
 
 
 def test_the_worst_comes_first() -> None:

@@ -1,4 +1,4 @@
-"""A worker tells the database its app's schedules when it starts, and again and again while it lives.
+"""A worker tells the database its app's tasks and schedules when it starts, and again and again while it lives.
 
 Again, because of deployments: while two versions of an app run, either's schedules may hold; when one of them is gone,
 those of the other do, within a minute.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -16,24 +16,22 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
-from fastq.cron import Schedule
+from fastq.app import App
 from fastq.postgres.link import Link
-from fastq.protocol import cron
+from fastq.protocol import cron, tasks
 
 log = logging.getLogger("fastq.worker")
-
-Register = Callable[[AsyncConnection[Any]], Awaitable[list[cron.Changed]]]
 
 EVERY_S = cron.STALE_S / 3
 
 
 @asynccontextmanager
-async def kept(link: Link, schedules: Collection[Schedule], *, target: str) -> AsyncIterator[None]:
-    """Register an app's schedules, now and then again until the end."""
+async def declared(link: Link, app: App, *, target: str) -> AsyncIterator[None]:
+    """Register an app's tasks and schedules, now and then again until the end."""
     owner = target if ":" in target else f"{target}:app"
-    register = partial(cron.register, schedules=schedules, owner=owner)
+    register = partial(_register, app=app, owner=owner)
     _tell(await link.call(register))
-    keeping = asyncio.create_task(_keep(link, register), name="fastq-schedules")
+    keeping = asyncio.create_task(_keep(link, register), name="fastq-declaring")
     try:
         yield
     finally:
@@ -41,7 +39,12 @@ async def kept(link: Link, schedules: Collection[Schedule], *, target: str) -> A
         await asyncio.gather(keeping, return_exceptions=True)
 
 
-async def _keep(link: Link, register: Register) -> None:
+async def _register(conn: AsyncConnection[Any], *, app: App, owner: str) -> list[cron.Changed]:
+    await tasks.register(conn, {name: task.redact for name, task in app.tasks.items()}, owner=owner)
+    return await cron.register(conn, app.declared.values(), owner=owner)
+
+
+async def _keep(link: Link, register: partial[Any]) -> None:
     while True:
         await asyncio.sleep(EVERY_S)
         try:
