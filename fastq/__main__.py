@@ -14,6 +14,10 @@ def main() -> None:
     if wrong := early.stranger():
         sys.stderr.write(f"fastq: {wrong}\n")
         sys.exit(2)
+    from fastq.cli import probe
+
+    if (asked := probe.parse(sys.argv[1:])) is not None:
+        sys.exit(probe.main(asked))
     from fastq.cli.main import main as run
 
     run()

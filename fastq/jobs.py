@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-import psycopg
-
 from fastq.client import AsyncClient, SyncClient, Use, waiting
-from fastq.errors import DatabaseUnreachable, FastqError, SchemaError, UsageError
+from fastq.errors import UsageError
 from fastq.postgres.database import as_ours, as_ours_sync
 from fastq.protocol import jobs, results
 from fastq.protocol.asking import Request, carry_out, carry_out_sync
 from fastq.protocol.jobs import Cancelled, Cancelling, JobFilter, JobInfo, states_of
-from fastq.protocol.refusal import reason_of
+from fastq.protocol.refusal import as_our_errors
 from fastq.protocol.results import Outcomes
 from fastq.states import JobState
 
@@ -174,6 +171,33 @@ class Jobs:
         """
         return await self._ask(jobs.edit(job, args=args, queue=queue, priority=priority, run_at=run_at))
 
+    async def edit_many(
+        self,
+        *,
+        state: States = None,
+        of_queue: str | None = None,
+        task: str | None = None,
+        error: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        now: bool = False,
+        limit: int | None = None,
+        everything: bool = False,
+    ) -> int:
+        """Change all jobs that fit and are ready or wait for a time; returns how many.
+
+        Args:
+            state, task, error, everything: as in `retry_many`.
+            of_queue: of this queue.
+            queue: the queue that they are moved to.
+            priority: their new priority.
+            now: let those run now that wait for a time.
+            limit: about how many at most: packets of jobs are changed as a whole.
+
+        """
+        wanted = _filter(state, of_queue, task, error, everything=everything)
+        return await self._ask(jobs.edit_many(wanted, limit, queue=queue, priority=priority, now=now))
+
     async def result(self, job: int, timeout: float | None = None) -> Any:
         """Wait until a job has ended; return what its handler returned. Its task has to keep its jobs (``keep=…``).
 
@@ -290,6 +314,23 @@ class Jobs:
         """As `edit`."""
         return self._ask_sync(jobs.edit(job, args=args, queue=queue, priority=priority, run_at=run_at))
 
+    def edit_many_sync(
+        self,
+        *,
+        state: States = None,
+        of_queue: str | None = None,
+        task: str | None = None,
+        error: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        now: bool = False,
+        limit: int | None = None,
+        everything: bool = False,
+    ) -> int:
+        """As `edit_many`."""
+        wanted = _filter(state, of_queue, task, error, everything=everything)
+        return self._ask_sync(jobs.edit_many(wanted, limit, queue=queue, priority=priority, now=now))
+
     def delete_sync(self, job: int) -> bool:
         """As `delete`."""
         return self._ask_sync(jobs.delete(job))
@@ -327,19 +368,3 @@ def _filter(
     if not wanted and not everything:
         raise UsageError("this is for all jobs there are: give state, queue, task or error, or everything=True")
     return wanted
-
-
-@contextmanager
-def as_our_errors() -> Iterator[None]:
-    """Turn what psycopg raises into fastq's errors, in one line."""
-    try:
-        yield
-    except psycopg.Error as exc:
-        reason = reason_of(exc)
-        if exc.sqlstate in {"23505", "55006"}:  # the unique key is another job's, the name another schedule's
-            raise FastqError(reason) from None
-        if exc.sqlstate in {"3F000", "42P01", "42703", "42883"}:
-            raise SchemaError(f"{reason}: run `fastq migrate`") from None
-        if isinstance(exc, psycopg.OperationalError) and (exc.sqlstate or "08").startswith(("08", "57P")):
-            raise DatabaseUnreachable(f"the connection broke ({reason}): look again whether it was done") from None
-        raise FastqError(f"PostgreSQL refused: {reason}") from None

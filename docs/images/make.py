@@ -1,10 +1,11 @@
-"""Takes the pictures of the dashboard that the documentation shows: python docs/images/make.py (needs chromium).
+"""Takes the pictures of the dashboard and of `fastq top` in the documentation: python docs/images/make.py
 
-A database of its own, an app whose jobs succeed, fail and wait, a worker for a minute and a half, and a browser.
+A database of its own, an app whose jobs succeed, fail and wait, workers for ten minutes, and chromium.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -14,19 +15,21 @@ import time
 import urllib.request
 from pathlib import Path
 
-from fastq import testing
+import psycopg
+
+from fastq.top.screen import Top
 
 HERE = Path(__file__).parent
 PORT = 8097
-FEED_S = 90
+FEED_S = int(os.environ.get("FEED_S", "600"))
 APP = """
 import asyncio, random, sys
 import fastq
 
 app = fastq.App()
 
-@app.task(queue="mail", retries=1, backoff=2)
-async def send_mail(user_id: int, template: str):
+@app.task(queue="mail", retries=1, backoff=2, redact=("password",))
+async def send_mail(user_id: int, template: str, password: str):
     await asyncio.sleep(random.random() / 20)
     if random.random() < 0.03:
         raise ConnectionError("smtp.example.com refused the connection")
@@ -36,8 +39,10 @@ async def resize(path: str, width: int):
     await asyncio.sleep(random.random() / 5)
 
 @app.task(queue="reports", keep=600)
-async def report(month: str) -> dict:
-    await asyncio.sleep(3)
+async def report(ctx: fastq.Context, month: str) -> dict:
+    for step in range(10):
+        await ctx.progress(step / 10, f"{step} of 10 sheets")
+        await asyncio.sleep(1)
     return {"rows": 120}
 
 @app.cron("*/5 * * * *")
@@ -45,10 +50,11 @@ async def tidy(): ...
 
 async def feed(seconds: int):
     async with app:
+        await app.schedules.set("report-42", "0 7 * * MON", report.job(month="last"), tz="Europe/Athens")
         for second in range(seconds):
             many = 60 + 40 * (second // 20 % 2)
-            mails = (send_mail.job(user_id=random.randrange(9999), template="welcome") for _ in range(many))
-            await app.enqueue_many(mails)
+            users = (random.randrange(9999) for _ in range(many))
+            await app.enqueue_many(send_mail.job(user_id=n, template="welcome", password="x") for n in users)
             await app.enqueue_many(resize.job(path=f"/{second}/{n}.png", width=800) for n in range(20))
             await report.enqueue(month="2026-11")
             await resize.options(delay=3600).enqueue(path="/later.png", width=100)
@@ -57,7 +63,17 @@ async def feed(seconds: int):
 if __name__ == "__main__":
     asyncio.run(feed(int(sys.argv[1])))
 """
-PAGES = {"overview": "/", "jobs": "/jobs?state=failed", "job": "", "queues": "/queues", "workers": "/workers"}
+PAGES = {
+    "overview": "/",
+    "jobs": "/jobs?state=failed",
+    "job": "",
+    "queues": "/queues",
+    "queue": "/queue?name=mail",
+    "tasks": "/tasks",
+    "task": "/task?task=shop.send_mail",
+    "schedules": "/schedules",
+    "workers": "/workers",
+}
 
 
 def shoot(url: str, name: str, *more: str, width: int = 1440, height: int = 900) -> None:
@@ -71,25 +87,38 @@ def shoot(url: str, name: str, *more: str, width: int = 1440, height: int = 900)
 
 def main() -> None:
     """Fill a database, serve it, take the pictures."""
-    with (
-        testing.server(None) as server,
-        testing.template(server) as template,
-        testing.database(server, template) as dsn,
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        Path(folder, "shop.py").write_text(APP)
-        env = {**os.environ, "FASTQ_DSN": dsn}
-        fastq = [sys.executable, "-m", "fastq"]
-        worker = subprocess.Popen([*fastq, "worker", "shop:app", "-p", "2"], cwd=folder, env=env)
-        page = subprocess.Popen([*fastq, "dashboard", "--port", str(PORT)], cwd=folder, env=env)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        os.environ["FASTQ_HOME"] = f"{folder}/home"
+        dsn = run("db", "start").splitlines()[-1]
         try:
-            subprocess.run([sys.executable, "shop.py", str(FEED_S)], cwd=folder, env=env, check=True)
-            time.sleep(12)  # until the counters are written
-            pictures(f"http://127.0.0.1:{PORT}")
+            run("migrate", "--dsn", dsn)
+            show(folder, dsn)
         finally:
-            for process in (page, worker):
-                process.terminate()
-                process.wait()
+            run("db", "stop")
+
+
+def run(*args: str) -> str:
+    """Run a command of fastq; returns what it said."""
+    return subprocess.run([sys.executable, "-m", "fastq", *args], check=True, capture_output=True, text=True).stdout
+
+
+def show(folder: str, dsn: str) -> None:
+    """Run an app, serve the page, take the pictures."""
+    Path(folder, "shop.py").write_text(APP)
+    env = {**os.environ, "FASTQ_DSN": dsn}
+    fastq = [sys.executable, "-m", "fastq"]
+    worker = subprocess.Popen([*fastq, "worker", "shop:app", "-p", "2"], cwd=folder, env=env)
+    page = subprocess.Popen([*fastq, "dashboard", "--port", str(PORT)], cwd=folder, env=env)
+    try:
+        subprocess.run([sys.executable, "shop.py", str(FEED_S)], cwd=folder, env=env, check=True)
+        time.sleep(12)  # until the counters are written
+        pictures(f"http://127.0.0.1:{PORT}")
+        asyncio.run(terminal(dsn))
+    finally:
+        for process in (page, worker):
+            process.terminate()
+            process.wait()
 
 
 def pictures(site: str) -> None:
@@ -100,6 +129,18 @@ def pictures(site: str) -> None:
         shoot(site + (path or f"/job?id={first}"), f"dashboard-{name}.png")
     shoot(site, "dashboard-dark.png", "--blink-settings=preferredColorScheme=0")
     shoot(site, "dashboard-telephone.png", width=390, height=1200)
+
+
+async def terminal(dsn: str) -> None:
+    """Take pictures of `fastq top` in a terminal of 80 columns and 24 lines."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        top = Top(lambda question: question(conn))
+        async with top.run_test(size=(80, 24)) as pilot:
+            await pilot.pause(3)
+            top.save_screenshot(filename="top.svg", path=str(HERE))
+            await pilot.press("j")
+            await pilot.pause(2)
+            top.save_screenshot(filename="top-jobs.svg", path=str(HERE))
 
 
 if __name__ == "__main__":

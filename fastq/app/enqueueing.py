@@ -13,12 +13,12 @@ from fastq.config import DELAY_MOST_S
 from fastq.errors import ReservationGone, UsageError
 from fastq.job import JobRef, JobSpec, check_spec
 from fastq.job_ids import JobIds
-from fastq.jobs import as_our_errors
 from fastq.postgres import database
 from fastq.postgres.connections import AnyAsyncConnection, AnyConnection, in_utf8, in_utf8_sync, inside, inside_async
 from fastq.protocol import reserve
 from fastq.protocol.asking import Request, carry_out, carry_out_sync
 from fastq.protocol.enqueue import payload
+from fastq.protocol.refusal import as_our_errors
 from fastq.task import RESERVED_S
 
 T = TypeVar("T")

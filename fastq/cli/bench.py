@@ -123,8 +123,8 @@ def _measure(
     from fastq.bench.plan import BenchPlan, JobKind
     from fastq.bench.progress import BenchProgress
     from fastq.config import find_dsn
-    from fastq.jobs import as_our_errors
     from fastq.postgres import database
+    from fastq.protocol.refusal import as_our_errors
     from fastq.supervisor import processes_here
 
     seconds = settings.pop("duration")

@@ -44,8 +44,8 @@ def _examine(dsn: str | None) -> list[Finding]:
     from fastq.errors import SchemaError
     from fastq.insights import facts
     from fastq.insights.doctor import Finding, Level, diagnose
-    from fastq.jobs import as_our_errors
     from fastq.postgres import database
+    from fastq.protocol.refusal import as_our_errors
     from fastq.schema import migrator
 
     with database.connect(database.reachable(find_dsn(dsn)), "fastq doctor") as conn:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def steering(dsn: str | None, name: str) -> Iterator[Connection[Any]]:
     """Give a connection to a database whose schema fits; what PostgreSQL refuses is reported in one line."""
     from fastq.config import find_dsn
-    from fastq.jobs import as_our_errors
     from fastq.postgres import database
+    from fastq.protocol.refusal import as_our_errors
     from fastq.schema import migrator
 
     with database.connect(database.reachable(find_dsn(dsn)), f"fastq {name}") as conn:

@@ -16,13 +16,13 @@ from fastq.cli.options import dsn_option
 def top(dsn: str | None) -> None:
     """Watch queues, workers and jobs in a terminal, and steer them by keys.
 
-    Needs the extra fastq-pg[top]. Arrows choose a queue, p pauses or resumes it, Enter shows its jobs, f those that
-    failed; there r retries, c cancels, d deletes, Escape goes back. q quits.
+    Needs the extra fastq-pg[top]. Arrows choose a queue, p pauses or resumes it, Enter shows its jobs, r those that
+    run, f those that failed; there r retries, c cancels, d deletes, Escape goes back. q quits.
     """
     from fastq.config import find_dsn
     from fastq.errors import UsageError
-    from fastq.jobs import as_our_errors
     from fastq.postgres import database
+    from fastq.protocol.refusal import as_our_errors
     from fastq.schema import migrator
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
 from typing import Any
@@ -11,12 +11,15 @@ from typing import Any
 import orjson
 from psycopg import Connection
 
+from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE
+from fastq.cron import Schedule, Timing
 from fastq.errors import FastqError, UsageError
 from fastq.insights import search
 from fastq.insights.words import number
+from fastq.job import check_name
 from fastq.protocol import jobs, queues, schedules, worker
 from fastq.protocol.asking import Request, carry_out_sync
-from fastq.protocol.jobs import JobFilter
+from fastq.protocol.jobs import Cancelled, Counted, JobFilter, states_of
 from fastq.protocol.limits import set_queue
 
 AT_ONCE = 5000
@@ -101,17 +104,26 @@ def change_jobs(conn: Connection[Any], form: Form) -> Done:
 
 
 def edit_job(conn: Connection[Any], form: Form) -> Done:
-    """Give a job that waits other arguments."""
+    """Give a job that waits other arguments; one that is over is retried with them."""
+    args = _arguments(form)
+    (job,) = form.ids
+    again = form.fields.get("action") == "retry"
+    with conn.transaction():
+        if again and not carry_out_sync(conn, jobs.retry(job)):
+            raise UsageError(f"job {job} is none that can be retried, and was not changed")
+        if not carry_out_sync(conn, jobs.edit(job, args=args)):
+            raise UsageError(f"job {job} does not wait any more, and was not changed")
+    return Done("job: retry, edited" if again else "job: edit", str(job), 1)
+
+
+def _arguments(form: Form) -> dict[str, Any]:
     try:
-        args = orjson.loads(form.text("args"))
+        args = orjson.loads(form.fields.get("args", "").strip() or "{}")
     except orjson.JSONDecodeError as exc:
         raise UsageError(f"the arguments are no JSON: {exc}") from None
     if not isinstance(args, dict):
         raise UsageError("the arguments must be a JSON object: names and values")
-    (job,) = form.ids
-    if not carry_out_sync(conn, jobs.edit(job, args=args)):
-        raise UsageError(f"job {job} does not wait any more, and was not changed")
-    return Done("job: edit", str(job), 1)
+    return args
 
 
 # -- all jobs that fit
@@ -132,16 +144,46 @@ def wanted(fields: Mapping[str, str]) -> JobFilter:
     return found.wanted
 
 
-def some_of(conn: Connection[Any], action: str, fit: JobFilter) -> int:
-    """Do something to at most AT_ONCE jobs that fit; returns to how many, 0 when there are no more."""
-    match action:
+Some = Request[Any]
+"""Does something to some thousands of jobs that fit; 0 when there are no more."""
+
+ON_ALL = ("retry", "cancel", "delete", "now", "move", "priority")
+
+
+def on_all(form: Form, fit: JobFilter) -> Some:
+    """Return what a mass action asks for, again and again.
+
+    Raises:
+        UsageError: it cannot be done to all that fit, or something is missing.
+
+    """
+    match form.text("action"):
         case "retry":
-            return carry_out_sync(conn, jobs.retry_many(fit, AT_ONCE))
+            return jobs.retry_many(fit, AT_ONCE)
         case "cancel":
-            return carry_out_sync(conn, jobs.cancel_many(fit, AT_ONCE)).cancelled
+            return jobs.cancel_many(fit, AT_ONCE)
         case "delete":
-            return carry_out_sync(conn, jobs.delete_many(fit, AT_ONCE))
-    raise UsageError(f"{action!r} cannot be done to all that fit")
+            return jobs.delete_many(fit, AT_ONCE)
+        case "now":
+            return jobs.edit_many(fit, AT_ONCE, now=True)
+        case "move":
+            return jobs.edit_many(fit, AT_ONCE, queue=form.text("to_queue"))
+        case "priority":
+            return jobs.edit_many(fit, AT_ONCE, priority=_whole(form, "to_priority"))
+        case other:
+            raise UsageError(f"{other!r} cannot be done to all that fit; what can is {', '.join(ON_ALL)}")
+
+
+def some_of(conn: Connection[Any], some: Some) -> int:
+    """Do it once; returns to how many jobs."""
+    done = carry_out_sync(conn, some)
+    return done.cancelled if isinstance(done, Cancelled) else int(done)
+
+
+def meant(conn: Connection[Any], some: Some, fit: JobFilter) -> Counted:
+    """Return how many jobs that is about, as far as they can be counted in no time: those that fit, in its states."""
+    states = states_of(some.params["states"])
+    return carry_out_sync(conn, jobs.count(replace(fit, states=states)))
 
 
 # -- the rest
@@ -186,9 +228,11 @@ def _limits(form: Form) -> dict[str, float | None]:
 
 
 def change_schedule(conn: Connection[Any], form: Form) -> Done:
-    """Pause, resume or remove a schedule."""
+    """Set, pause, resume, run or remove a schedule."""
     name, action = form.text("schedule"), form.text("action")
     match action:
+        case "set":
+            carry_out_sync(conn, schedules.put(_schedule(form)))
         case "pause":
             carry_out_sync(conn, schedules.pause(name))
         case "resume":
@@ -202,6 +246,17 @@ def change_schedule(conn: Connection[Any], form: Form) -> Done:
     return Done(f"schedule: {action}", name)
 
 
+def _schedule(form: Form) -> Schedule:
+    return Schedule(
+        name=check_name("a schedule's name", form.text("schedule")),
+        timing=Timing(expression=form.text("expression"), tz=form.fields.get("tz", "").strip() or "UTC"),
+        task=check_name("a task's name", form.text("task")),
+        queue=check_name("a queue's name", form.fields.get("queue", "").strip() or DEFAULT_QUEUE),
+        priority=_whole(form, "priority") if form.fields.get("priority", "").strip() else DEFAULT_PRIORITY,
+        args=_arguments(form),
+    )
+
+
 def drain_host(conn: Connection[Any], form: Form) -> Done:
     """Ask the supervisors of a host to drain."""
     host = form.text("host")
@@ -213,6 +268,7 @@ ACTIONS: dict[str, Act] = {
     "/jobs": change_jobs,
     "/job": edit_job,
     "/queues": change_queue,
+    "/queue": change_queue,
     "/schedules": change_schedule,
     "/workers": drain_host,
 }

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import Connection
 
-from fastq.jobs import as_our_errors
 from fastq.postgres import database
+from fastq.protocol.refusal import as_our_errors
 
 T = TypeVar("T")
 Question = Callable[[Connection[Any]], T]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,17 +24,26 @@ class Series:
     values: Sequence[float | None]
 
 
-def chart(title: str, times: Sequence[datetime], series: Sequence[Series], *, seconds: float) -> Markup:
+def chart(
+    title: str,
+    times: Sequence[datetime],
+    series: Sequence[Series],
+    *,
+    seconds: float,
+    unit: Callable[[float], str] = short,
+) -> Markup:
     """Return a chart of some lines over the last so many seconds before the last of the times."""
     if not times:
-        return Markup('<p class="empty">Nothing has been written down yet: workers do it every ten seconds.</p>')
+        return Markup(
+            '<figure class="chart"><figcaption>{}</figcaption><p class="empty">Nothing was counted yet.</p></figure>'
+        ).format(title)
     top = _nice(max((value for one in series for value in one.values if value is not None), default=0))
     begin = times[-1] - timedelta(seconds=seconds)
     places = [_LEFT + (WIDTH - _LEFT) * ((at - begin).total_seconds() / seconds) for at in times]
     gap = 3 * (WIDTH - _LEFT) * (60 if seconds <= DAY_S else 3600) / seconds
     lines = Markup("").join(_line(one, places, top, gap) for one in series)
     legend = Markup(" ").join(Markup('<span class="key {}">{}</span>').format(one.kind, one.name) for one in series)
-    rules = Markup("").join(_rule(top * share, top) for share in (0, 0.5, 1))
+    rules = Markup("").join(_rule(top * share, top, unit) for share in (0, 0.5, 1))
     shown = "%H:%M" if seconds <= DAY_S else "%a %H:%M"
     marks = Markup('<text x="{}" y="{}">{}</text><text x="{}" y="{}" class="end">{}</text>').format(
         _LEFT, HEIGHT - 4, f"{begin:{shown}}", WIDTH, HEIGHT - 4, f"{times[-1]:{shown}} UTC"
@@ -59,11 +68,11 @@ def _line(one: Series, places: Sequence[float], top: float, gap: float) -> Marku
     return Markup('<path class="{}" d="{}"/>').format(one.kind, " ".join(parts))
 
 
-def _rule(value: float, top: float) -> Markup:
+def _rule(value: float, top: float, unit: Callable[[float], str]) -> Markup:
     y = _y(value, top)
     return Markup(
         '<line x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/><text x="{}" y="{:.1f}" class="end">{}</text>'
-    ).format(_LEFT, y, WIDTH, y, _LEFT - 4, y + 4, short(value))
+    ).format(_LEFT, y, WIDTH, y, _LEFT - 4, y + 4, unit(value))
 
 
 def _y(value: float, top: float) -> float:
@@ -72,7 +81,7 @@ def _y(value: float, top: float) -> float:
 
 def _nice(most: float) -> float:
     """Return a round number that is no less."""
-    size = 1.0
+    size = 0.001
     while size * 10 < most:
         size *= 10
     return next(size * step for step in (1, 2, 5, 10) if size * step >= most)

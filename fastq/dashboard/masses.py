@@ -18,12 +18,13 @@ REMEMBERED = 20
 
 @dataclass(slots=True)
 class Mass:
-    """One of them: `done` jobs so far, and how it ended."""
+    """One of them: about how many jobs were `meant`, `done` so far, and how it ended."""
 
     action: str
     target: str
     who: str
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    meant: int = 0
     done: int = 0
     ended: str = ""
 

@@ -9,11 +9,12 @@ from typing import Any
 from psycopg import Connection
 
 from fastq import codec
-from fastq.dashboard.charts import Series, chart
+from fastq.dashboard import drawings
 from fastq.errors import FastqError, UsageError
 from fastq.insights import doctor, facts, history, search
+from fastq.insights.neighbours import neighbours
 from fastq.insights.redaction import hides, redacted
-from fastq.insights.survey import GLANCE, Survey, survey, workers
+from fastq.insights.survey import GLANCE, QueueSurvey, Survey, held, survey, workers
 from fastq.insights.words import number
 from fastq.protocol import audit, jobs
 from fastq.protocol.asking import carry_out_sync
@@ -23,7 +24,9 @@ from fastq.protocol.schedules import list_schedules
 from fastq.states import JobState
 
 PER_PAGE = 50
-SPANS = {"1h": 3600.0, "6h": 6 * 3600.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
+SPANS = {"15m": 900.0, "1h": 3600.0, "6h": 6 * 3600.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
+WAITING = (JobState.READY, JobState.SCHEDULED, JobState.RETRYING, JobState.WAITING)
+OVER = (JobState.FAILED, JobState.DISCARDED, JobState.CANCELLED, JobState.EXPIRED)
 
 Query = Mapping[str, str]
 Show = Callable[[Connection[Any], Query], dict[str, Any]]
@@ -60,36 +63,30 @@ class Overview:
     queues: list[Any] = field(default_factory=list)
 
 
-def overview(conn: Connection[Any], query: Query) -> dict[str, Any]:
-    """Rates, depths, what is wrong."""
+def _span(query: Query) -> tuple[dict[str, Any], float]:
+    """Return what the choice of a time span shows, and its seconds."""
     span = query.get("span", "1h")
-    seconds = SPANS.get(span, 3600.0)
+    return {"span": span, "spans": list(SPANS)}, SPANS.get(span, SPANS["1h"])
+
+
+# -- the whole
+
+
+def overview(conn: Connection[Any], query: Query) -> dict[str, Any]:
+    """Rates, depths, times, what is wrong."""
+    shown, seconds = _span(query)
     seen = facts.look(conn, count_most=GLANCE)
-    counted = history.counts(conn, seconds=seconds)
+    fleet, tasks = history.counts(conn, seconds=seconds), history.by_time(conn, seconds=seconds)
     return {
+        **shown,
         "fleet": _overview(seen.survey),
         "findings": [found for found in doctor.diagnose(seen) if found.level is not doctor.Level.NOTE],
-        "span": span,
-        "spans": list(SPANS),
-        "rates": chart(
-            "Jobs per second",
-            [row.at for row in counted],
-            [
-                Series("succeeded", "good", [row.succeeded / row.span_s for row in counted]),
-                Series("failed", "bad", [row.failed / row.span_s for row in counted]),
-                Series("retried", "again", [row.retried / row.span_s for row in counted]),
-            ],
-            seconds=seconds,
-        ),
-        "depths": chart(
-            "Jobs",
-            [row.at for row in counted],
-            [
-                Series("ready", "wait", [row.ready for row in counted]),
-                Series("running", "run", [row.running for row in counted]),
-            ],
-            seconds=seconds,
-        ),
+        "charts": [
+            drawings.rates(fleet, seconds),
+            drawings.depths(fleet, seconds),
+            drawings.run_times(tasks, seconds),
+            drawings.waiting_times(tasks, seconds),
+        ],
     }
 
 
@@ -111,15 +108,29 @@ def _overview(seen: Survey) -> Overview:
     )
 
 
+def findings(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages
+    """What is wrong, why, and what to type."""
+    return {"findings": doctor.diagnose(facts.look(conn, count_most=GLANCE))}
+
+
+def audit_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages
+    """Who changed what."""
+    return {"entries": audit.last(conn)}
+
+
+# -- jobs
+
+
 def job_list(conn: Connection[Any], query: Query) -> dict[str, Any]:
     """Jobs that fit what somebody typed."""
     text, state = query.get("q", ""), query.get("state", "")
     shown: dict[str, Any] = {"q": text, "state": state, "states": [each.value for each in JobState], "error": ""}
     try:
-        found = search.run(conn, search.parse(text, states=state or None), limit=PER_PAGE, redact=_secret(query))
+        wanted = search.parse(text, states=state or None)
+        found = search.run(conn, wanted, limit=PER_PAGE, redact=_secret(query))
     except UsageError as exc:
-        return {**shown, "error": str(exc), "rows": [], "cut": False, "scan": search.SCAN}
-    return {**shown, "rows": found.jobs, "cut": found.cut, "scan": search.SCAN}
+        return {**shown, "error": str(exc), "rows": [], "cut": False, "scanned": False, "scan": search.SCAN}
+    return {**shown, "rows": found.jobs, "cut": found.cut, "scanned": wanted.scans, "scan": search.SCAN}
 
 
 def job(conn: Connection[Any], query: Query) -> dict[str, Any]:
@@ -131,12 +142,15 @@ def job(conn: Connection[Any], query: Query) -> dict[str, Any]:
     (found,) = redacted(conn, [found], also=_secret(query))
     return {
         "job": found,
+        "host": next((each for each in workers(conn)[0] if each.id == found.worker), None),
+        "line": neighbours(conn, found),
         "args": pretty(found.args),
         "hides": hides(found),
         "result": None if found.result is None else pretty(found.result),
+        "headers": None if not found.headers else pretty(found.headers),
         "call": call_of(found),
-        "waits": found.state in ("ready", "scheduled", "retrying", "waiting"),
-        "over": found.state in ("failed", "discarded", "cancelled", "expired"),
+        "waits": found.state in WAITING,
+        "over": found.state in OVER,
         "timeline": _timeline(found),
     }
 
@@ -173,10 +187,55 @@ def call_of(found: JobInfo) -> str:
     return f"await {name}{options}.enqueue({args})"
 
 
+# -- tasks and queues
+
+
+def task_list(conn: Connection[Any], query: Query) -> dict[str, Any]:
+    """What was counted of each queue and task."""
+    shown, seconds = _span(query)
+    rows = sorted(history.by_task(conn, seconds=seconds), key=lambda row: (-row.ended, row.task or ""))
+    return {**shown, "rows": rows, "seconds": seconds}
+
+
+def task(conn: Connection[Any], query: Query) -> dict[str, Any]:
+    """One task, of one queue or of all, over time."""
+    shown, seconds = _span(query)
+    name, queue = query.get("task", ""), query.get("queue") or None
+    rows = history.by_time(conn, seconds=seconds, queue=queue, task=name)
+    charts = [draw(rows, seconds) for draw in (drawings.rates, drawings.run_times, drawings.waiting_times)]
+    total = history.by_task(conn, seconds=seconds, queue=queue, task=name)
+    return {**shown, "task": name, "queue": queue, "rows": total, "seconds": seconds, "charts": charts}
+
+
 def queue_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages
     """Queues with their numbers and limits."""
     limits = {each.name: each for each in list_settings(conn)}
     return {"queues": survey(conn, count_most=GLANCE).queues, "limits": limits}
+
+
+def queue(conn: Connection[Any], query: Query) -> dict[str, Any]:
+    """One queue over time, and its limits."""
+    shown, seconds = _span(query)
+    name = query.get("name", "")
+    depths = history.counts(conn, seconds=seconds, queue=name)
+    rows = history.by_time(conn, seconds=seconds, queue=name)
+    seen = {each.name: each for each in survey(conn, count_most=GLANCE).queues}
+    return {
+        **shown,
+        "queue": seen.get(name) or QueueSurvey.empty(name),
+        "limit": next((each for each in list_settings(conn) if each.name == name), None),
+        "rows": history.by_task(conn, seconds=seconds, queue=name),
+        "seconds": seconds,
+        "charts": [
+            drawings.arrivals(rows, depths, seconds),
+            drawings.depths(depths, seconds),
+            drawings.run_times(rows, seconds),
+            drawings.waiting_times(rows, seconds),
+        ],
+    }
+
+
+# -- schedules and workers
 
 
 def schedule_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages
@@ -190,27 +249,20 @@ def worker_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa:
     hosts: dict[str, list[Any]] = {}
     for worker in found:
         hosts.setdefault(worker.host, []).append(worker)
-    return {"hosts": hosts, "leader": fleet.leader}
-
-
-def findings(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages
-    """What is wrong, why, and what to type."""
-    return {"findings": doctor.diagnose(facts.look(conn, count_most=GLANCE))}
-
-
-def audit_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa: ARG001 - as all pages
-    """Who changed what."""
-    return {"entries": audit.last(conn)}
+    return {"hosts": hosts, "leader": fleet.leader, "held": held(conn)}
 
 
 PAGES = {
     "/": Page("overview.html", "Overview", overview, key="o"),
     "/jobs": Page("jobs.html", "Jobs", job_list, key="j"),
     "/queues": Page("queues.html", "Queues", queue_list, key="q"),
+    "/tasks": Page("tasks.html", "Tasks", task_list, key="t"),
     "/schedules": Page("schedules.html", "Schedules", schedule_list, key="s"),
     "/workers": Page("workers.html", "Workers", worker_list, key="w"),
     "/doctor": Page("doctor.html", "Doctor", findings, key="d"),
     "/audit": Page("audit.html", "Changes", audit_list, key="a"),
     "/job": Page("job.html", "Job", job),
+    "/queue": Page("queue.html", "Queue", queue),
+    "/task": Page("task.html", "Task", task),
 }
 MENU = [path for path, page in PAGES.items() if page.key]

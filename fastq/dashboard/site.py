@@ -26,10 +26,11 @@ from fastq.dashboard.actions import ACTIONS, Done, Form
 from fastq.dashboard.asker import Asker
 from fastq.dashboard.masses import Mass, Masses
 from fastq.dashboard.rights import COOKIE, Authorize, Right, Token, everybody, is_cross_site
-from fastq.errors import DatabaseUnreachable, FastqError, UsageError
+from fastq.errors import DatabaseUnreachable, FastqError
 from fastq.insights.words import number, short, span
 from fastq.postgres import database
 from fastq.protocol import audit
+from fastq.protocol.jobs import Counted, JobFilter
 
 HERE = Path(__file__).parent
 EVERY_S = 10.0
@@ -223,32 +224,33 @@ class _Site:
         except FastqError as exc:
             said = str(exc)
         self._asker.forget()
-        values = {name: form.fields[name] for name in ("q", "state", "id") if form.fields.get(name)}
+        values = {name: form.fields[name] for name in ("q", "state", "id", "name") if form.fields.get(name)}
         return RedirectResponse(f"{_base(request)}{path}?{urlencode({**values, 'said': said})}", 303)
 
     async def act_on_all(self, request: Request) -> Response:
         """Ask whether something is really to be done to all jobs that fit; then begin with it."""
         if (refused := await self._refused(request, write=True)) is not None:
             return refused
-        fields = dict(request.query_params) if request.method == "GET" else (await _form(request)).fields
-        action = fields.get("action", "")
+        form = Form(dict(request.query_params)) if request.method == "GET" else await _form(request)
         try:
-            fit = actions.wanted(fields)
-            if action not in ("retry", "cancel", "delete"):
-                raise UsageError("to all that fit one can: retry, cancel, delete")
+            fit = actions.wanted(form.fields)
+            some = actions.on_all(form, fit)
+            meant = await self._asker.ask(partial(_meant, some, fit))
             if request.method == "GET":
-                seen = await self._asker.ask(partial(_show, pages.job_list, fields))
+                asked = {**form.fields, "redact": self._redact}
+                seen = await self._asker.ask(partial(_show, pages.job_list, asked))
                 inner = self._templates.get_template("sure.html").render(
-                    **seen, action=action, base=_base(request), fields=fields
+                    **seen, meant=meant, base=_base(request), fields=form.fields
                 )
                 return self._whole(request, "Sure?", inner)
         except FastqError as exc:
             return self._message(request, 400, str(exc))
-        target = " ".join(filter(None, (fields.get("state"), fields.get("q"))))
-        mass = Mass(action, target, _who(request))
-        step = partial(self._asker.ask, partial(_some, action, fit))
-        self._masses.start(mass, step, self._noted)
-        return RedirectResponse(f"{_base(request)}/jobs?{urlencode({'said': f'{action} has begun'})}", 303)
+        fields = form.fields
+        to = fields.get("to_queue") or fields.get("to_priority") or ""
+        target = " ".join(filter(None, (fields.get("state"), fields.get("q"), to and f"→ {to}")))
+        mass = Mass(fields["action"], target, _who(request), meant=0 if meant.more else meant.jobs)
+        self._masses.start(mass, partial(self._asker.ask, partial(_some, some)), self._noted)
+        return RedirectResponse(f"{_base(request)}/jobs?{urlencode({'said': f'{mass.action} has begun'})}", 303)
 
     async def _noted(self, mass: Mass) -> None:
         write = partial(_note, Done(f"all: {mass.action}", mass.target, mass.done), mass.who)
@@ -266,8 +268,12 @@ def _do(act: actions.Act, form: Form, who: str, conn: Any) -> Done:
     return done
 
 
-def _some(action: str, fit: Any, conn: Any) -> int:
-    return actions.some_of(conn, action, fit)
+def _some(some: actions.Some, conn: Any) -> int:
+    return actions.some_of(conn, some)
+
+
+def _meant(some: actions.Some, fit: JobFilter, conn: Any) -> Counted:
+    return actions.meant(conn, some, fit)
 
 
 def _note(done: Done, who: str, conn: Any) -> None:

@@ -1,6 +1,6 @@
 """Searching for jobs by what a person types: words with a name are conditions, any other is looked for in the errors.
 
-    state:failed queue:mail task:app.send group:acme key:welcome-7 error:timeout args.user_id:7 since:2h 12345
+    state:failed queue:mail task:app.send group:acme key:welcome-7 error:timeout args.user_id:7 since:2h worker:3 12345
 
 The states, queue, task and error go to the database; the rest is looked at in the newest SCAN of what fits those.
 """
@@ -21,6 +21,7 @@ from fastq.insights.words import number
 from fastq.protocol import jobs
 from fastq.protocol.asking import carry_out_sync
 from fastq.protocol.jobs import JobFilter, JobInfo, states_of
+from fastq.states import JobState
 
 SCAN = 2000
 """So many jobs are looked at where a condition is none of the database's."""
@@ -38,19 +39,23 @@ class Search:
     id: int | None = None
     group: str | None = None
     key: str | None = None
+    worker: int | None = None
     since: datetime | None = None
     args: tuple[tuple[str, str], ...] = ()
 
     @property
     def scans(self) -> bool:
         """Whether a condition is none of the database's."""
-        return self.group is not None or self.key is not None or self.since is not None or bool(self.args)
+        others = (self.group, self.key, self.worker, self.since)
+        return any(value is not None for value in others) or bool(self.args)
 
     def fits(self, job: JobInfo) -> bool:
         """Tell whether a job is one that the database's conditions let through wrongly."""
         if self.group is not None and job.group_key != self.group:
             return False
         if self.key is not None and job.unique_key != self.key:
+            return False
+        if self.worker is not None and job.worker != self.worker:
             return False
         if self.since is not None and (job.enqueued_at is None or job.enqueued_at < self.since):
             return False
@@ -93,12 +98,15 @@ def _with(found: Search, name: str, value: str, now: datetime) -> Search:
         return replace(found, group=value)
     if name == "key":
         return replace(found, key=value)
+    if name == "worker" and (worker := number(value)) is not None:
+        return replace(found, worker=worker, wanted=replace(found.wanted, states=(JobState.RUNNING,)))
     if name.startswith("args.") and len(name) > len("args."):
         return replace(found, args=(*found.args, (name.removeprefix("args."), value)))
     if name == "since" and (span := _SPAN.fullmatch(value)):
         return replace(found, since=now - timedelta(**{_UNITS[span[2]]: min(int(span[1]), 10**6)}))
     raise UsageError(
-        f"{name}:{value} is no condition: there are id, state, queue, task, error, group, key, since (2h) and args.NAME"
+        f"{name}:{value} is no condition: there are id, state, queue, task, error, group, key, worker, since (2h)"
+        " and args.NAME"
     )
 
 

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, Self
 
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
@@ -64,6 +65,11 @@ class QueueSurvey:
     failed: Count
     kept: Count
     oldest_s: float | None
+
+    @classmethod
+    def empty(cls, name: str) -> Self:
+        """Return a queue that has no job."""
+        return cls(name=name, paused=False, oldest_s=None, **dict.fromkeys((*_COUNTED, JobState.FAILED, KEPT), Count()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +206,11 @@ def _workers(conn: Connection[Any]) -> tuple[WorkerSurvey, ...]:
         )
         for r in rows
     )
+
+
+def held(conn: Connection[Any]) -> dict[int, tuple[datetime, int]]:
+    """Return of each worker that holds jobs since when it holds the oldest, and how many."""
+    return {worker: (since, jobs) for worker, since, jobs in conn.execute(statement("survey_held"), {})}
 
 
 def _counters(told: Any) -> dict[str, Any] | None:

@@ -13,7 +13,6 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 
-from fastq import embedded
 from fastq.config import Dsn, DsnSource
 from fastq.errors import DatabaseUnreachable, SchemaError, UsageError
 from fastq.postgres.session import ENCODING, Session, greeting, session
@@ -34,7 +33,11 @@ def server(dsn: Dsn) -> str:
         EmbeddedError: the embedded server cannot be started.
 
     """
-    return embedded.ensure() if dsn.source is DsnSource.EMBEDDED else dsn.value
+    if dsn.source is not DsnSource.EMBEDDED:
+        return dsn.value
+    from fastq import embedded
+
+    return embedded.ensure()
 
 
 def reachable(dsn: Dsn) -> str:

@@ -225,6 +225,42 @@ def delete_many(wanted: JobFilter, limit: int | None = None) -> Request[int]:
     return Request("delete_jobs", wanted.params(limit), only)
 
 
+def edit_many(
+    wanted: JobFilter,
+    limit: int | None = None,
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+    now: bool = False,
+) -> Request[int]:
+    """Change all jobs that fit and wait, about `limit`; returns how many, 0 when all are as they shall be.
+
+    Raises:
+        UsageError: a job cannot be like that, or nothing is to be changed.
+
+    """
+    if queue is None and priority is None and not now:
+        raise UsageError("give what is to be changed: queue, priority or now")
+    Options(
+        queue=DEFAULT_QUEUE if queue is None else queue, priority=DEFAULT_PRIORITY if priority is None else priority
+    )
+    wanted = wanted.within("changed", (JobState.READY, JobState.SCHEDULED, JobState.RETRYING))
+    changes = {"to_queue": queue, "to_priority": priority, "now": now}
+    return Request("edit_jobs", {**wanted.params(limit), **changes}, only)
+
+
+class Counted(NamedTuple):
+    """How many jobs fit; `more`: at least so many."""
+
+    jobs: int
+    more: bool
+
+
+def count(wanted: JobFilter, cap: int = 20_000) -> Request[Counted]:
+    """Ask how many jobs fit that do not run, looking at no more than `cap` rows of a table."""
+    return Request("survey_count", {**wanted.params(None), "cap": cap}, lambda rows: Counted(*rows[0]))
+
+
 # -- running jobs that somebody wants to end
 
 

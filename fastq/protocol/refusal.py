@@ -1,8 +1,9 @@
-"""Which errors say that something cannot be written as it is, so that another try is in vain."""
+"""What PostgreSQL's errors mean: which say that another try is in vain, and what users are told."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ from psycopg import AsyncConnection, errors
 from psycopg.pq import TransactionStatus
 
 from fastq.ends.failure import message_of
-from fastq.errors import DatabaseUnreachable
+from fastq.errors import DatabaseUnreachable, FastqError, SchemaError
 
 BY_THE_SERVER = (
     psycopg.DataError,
@@ -61,3 +62,19 @@ def is_undone(exc: BaseException) -> bool:
 def apart(conn: AsyncConnection[Any]) -> AbstractAsyncContextManager[Any]:
     """Keep a statement that is refused from spoiling the transaction that it stands in, if there is one."""
     return nullcontext() if conn.info.transaction_status is TransactionStatus.IDLE else conn.transaction()
+
+
+@contextmanager
+def as_our_errors() -> Iterator[None]:
+    """Turn what psycopg raises into fastq's errors, in one line."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        reason = reason_of(exc)
+        if exc.sqlstate in {"23505", "55006"}:  # the unique key is another job's, the name another schedule's
+            raise FastqError(reason) from None
+        if exc.sqlstate in {"3F000", "42P01", "42703", "42883"}:
+            raise SchemaError(f"{reason}: run `fastq migrate`") from None
+        if isinstance(exc, psycopg.OperationalError) and (exc.sqlstate or "08").startswith(("08", "57P")):
+            raise DatabaseUnreachable(f"the connection broke ({reason}): look again whether it was done") from None
+        raise FastqError(f"PostgreSQL refused: {reason}") from None

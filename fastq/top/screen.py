@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Header, Sparkline, Static
 
 from fastq.errors import FastqError
+from fastq.insights.redaction import redacted
 from fastq.insights.words import short, span
 from fastq.protocol import jobs, queues
 from fastq.protocol.asking import Request, carry_out_sync
@@ -44,6 +45,7 @@ class Top(App[None]):
         ("q", "quit", "Quit"),
         ("p", "pause", "Pause/resume"),
         ("j", "jobs('')", "Jobs"),
+        ("r", "jobs('running')", "Running"),
         ("f", "jobs('failed')", "Failed"),
     ]
 
@@ -64,7 +66,7 @@ class Top(App[None]):
         """Make the columns, and look from now on."""
         self.query_one("#queues", DataTable).add_columns("queue", "", "ready", "running", "later", "failed", "oldest")
         self.query_one("#workers", DataTable).add_columns(
-            "worker", "host", "pid", "state", "since", "running", "succeeded", "failed", "lease"
+            "worker", "host", "pid", "state", "since", "running", "succeeded", "failed", "memory", "lease"
         )
         self.query_one("#queues", DataTable).focus()
         self.look_again()
@@ -171,22 +173,27 @@ class Jobs(Screen[None]):
     def look_again(self, said: str = "") -> None:
         """Ask for the jobs."""
         try:
-            found = self._ask(partial(_carry_out, jobs.survey(self._wanted, _JOBS_MOST)))
+            found = self._ask(self._look)
         except FastqError as exc:
             self.app.call_from_thread(self.query_one("#said", Static).update, safe_line(str(exc)))
         else:
             self.app.call_from_thread(self._show, found, said)
 
+    def _look(self, conn: Connection[Any]) -> list[JobInfo]:
+        return redacted(conn, carry_out_sync(conn, jobs.survey(self._wanted, _JOBS_MOST)))
+
     def _show(self, found: list[JobInfo], said: str) -> None:
         self._found = {str(job.id): job for job in found}
-        rows = [(str(job.id), job.state, safe_line(job.task), str(job.attempt), _last_word(job)) for job in found]
+        rows = [(str(job.id), _state(job), safe_line(job.task), str(job.attempt), _last_word(job)) for job in found]
         _fill(self.query_one("#jobs", DataTable), rows, list(self._found))
         self.query_one("#said", Static).update(said)
 
     def on_data_table_row_highlighted(self) -> None:
         """Show all of the last error of the job under the cursor."""
         job = self._found.get(_under_cursor(self.query_one("#jobs", DataTable)) or "")
-        if job is not None and job.errors:
+        if job is not None and job.note:
+            self.query_one("#said", Static).update(safe_line(job.note))
+        elif job is not None and job.errors:
             lines = str(job.errors[-1].get("traceback", "")).splitlines()[-8:]
             self.query_one("#said", Static).update("\n".join(map(safe_line, lines)))
 
@@ -234,8 +241,17 @@ def _worker_row(worker: Any) -> tuple[str, ...]:
         safe_line(str(counted.get("state", "-"))),
         span(worker.age_s),
         *(str(counted.get(name, "-")) for name in ("running", "succeeded", "failed")),
+        _megabytes(counted.get("memory_bytes")),
         span(worker.left_s) if worker.left_s > 0 else "expired",
     )
+
+
+def _megabytes(size: object) -> str:
+    return f"{size / 2**20:.0f} MB" if isinstance(size, int) else "-"
+
+
+def _state(job: JobInfo) -> str:
+    return job.state if job.progress is None else f"{job.state} {job.progress:.0%}"
 
 
 def _last_word(job: JobInfo) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,32 @@ def test_arguments_that_nobody_shall_see(dsn: str, db: Db) -> None:
         assert "hunter2" not in text
         assert "•••" in text
         assert "hunter2" not in site.get("/jobs").text
+
+
+def test_arguments_that_a_task_does_not_show(dsn: str, site: TestClient, db: Db) -> None:
+    """Neither here nor on the command line; they cannot be found by their value, edited or copied."""
+    db.execute("insert into fastq.task (name, owner, redact) values ('t', 'a', '{password}')")
+    (job,) = put(db, '{"password": "hunter2", "n": 1}')
+    (other,) = put(db, '{"password": "hunter2"}', task="u")
+    for path in (f"/job?id={job}", "/jobs?q=task:t", "/all?action=cancel&q=task:t"):
+        assert "hunter2" not in site.get(path).text, path
+    assert "Change them" not in site.get(f"/job?id={job}").text
+    assert "hunter2" in site.get(f"/job?id={other}").text
+    found = site.get("/jobs?q=args.password:hunter2").text
+    assert (f'id={job}"' in found, f'id={other}"' in found) == (False, True)
+    for args in (["list", "--json"], ["show", str(job)], ["show", str(job), "--json"]):
+        command = [sys.executable, "-m", "fastq", "jobs", *args, "--dsn", dsn]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        assert ("•••" in said, "hunter2" in said.replace(str(other), "")) == (True, args[0] == "list")
+
+
+def test_who_runs_before_an_ordered_job(site: TestClient, db: Db) -> None:
+    """A few ids on either side, and how many are ahead."""
+    line = "select fastq.enqueue('t', queue => 'q', group_key => 'g', ordered => true) from generate_series(1, 9)"
+    ids = [row[0] for row in db.execute(line).fetchall()]
+    text = site.get(f"/job?id={ids[7]}").text
+    assert "7 before it" in text
+    assert [f'id={each}"' in text for each in ids] == [False, False, *[True] * 5, False, True]
 
 
 def test_nothing_comes_from_elsewhere(site: TestClient) -> None:

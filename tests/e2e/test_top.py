@@ -76,6 +76,24 @@ async def test_jobs_can_be_seen_and_steered(top: Top, db: Db) -> None:
         await until(pilot, lambda: not isinstance(top.screen, Jobs))
 
 
+async def test_a_running_job_tells_how_far_it_is(top: Top, db: Db) -> None:
+    """In its row, with its words below; an argument that its task hides is hidden."""
+    db.execute("insert into fastq.task (name, owner, redact) values ('t', 'a', '{password}')")
+    db.execute(
+        "insert into fastq.lease_0 (shard, id, worker, queue, priority, group_key, batch)"
+        ' values (0, 1, 1, \'mail\', 4, \'\', \'[[5,"t",0,1,{"password":"hunter2","n":1}]]\')'
+    )
+    db.execute("insert into fastq.progress (shard, lease, ord, share, note) values (0, 1, 0, 0.4, 'resizing')")
+    async with top.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: top.query_one("#queues", DataTable).row_count == 1)
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(top.screen, Jobs) and top.screen.query_one(DataTable).row_count == 1)
+        row = [str(cell) for cell in top.screen.query_one(DataTable).get_row_at(0)]
+        assert row[:2] == ["5", "running 40%"]
+        assert "•••" in row[-1]
+        await until(pilot, lambda: "resizing" in str(top.screen.query_one("#said", Static).content))
+
+
 async def test_a_database_that_goes_away_is_said(top: Top, db: Db) -> None:
     """In a line, and it goes on."""
     async with top.run_test(size=(80, 24)) as pilot:

@@ -6,10 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from packed_jobs import pack
-from scene import Conn, ask, hire, put, states, take
+from scene import LANE, Conn, ask, hire, put, states, take
 
 import fastq
 from fastq.errors import FastqError, UsageError
+from fastq.protocol import jobs
+from fastq.protocol.asking import carry_out
+from fastq.protocol.jobs import JobFilter
+from fastq.protocol.upkeep import promote
+from fastq.states import JobState
 
 pytestmark = pytest.mark.protocol
 
@@ -108,3 +113,79 @@ async def test_what_cannot_be_is_refused(app: fastq.App) -> None:
         found = await app.jobs.get(job.id)
         assert found is not None
         assert (found.queue, found.priority) == ("default", 4)
+
+
+async def test_all_that_fit_are_moved(app: fastq.App, conn: Conn) -> None:
+    """Single jobs and packets, ready ones and those that wait; ordered ones stay; at the end there are no more."""
+    async with app:
+        t, o = app.tasks["t"], app.tasks["o"]
+        single = await t.enqueue(n=-1)
+        first = await pack(conn, 300)
+        await app.enqueue_many(t.options(delay=60).job(n=n) for n in range(30))
+        later = await t.options(delay=60).enqueue(n=-2)
+        ordered = await o.options(group_key="g").enqueue(n=1)
+        assert await app.jobs.edit_many(of_queue="default", queue="mail", priority=2) == 332
+        assert await app.jobs.edit_many(of_queue="default", queue="mail", priority=2) == 0
+        rows = await ask(conn, "select distinct queue, priority, state from fastq.job order by 1, 3")
+        assert rows == [("default", 4, "ready"), ("mail", 2, "ready"), ("mail", 2, "scheduled")]
+        for job in (single.id, first, first + 299, later.id, ordered.id):
+            assert await app.jobs.get(job) is not None
+        assert (await app.jobs.get(ordered.id)).queue == "default"  # type: ignore[union-attr]
+        assert await ask(conn, "select count(*)::int from fastq.job") == [(333,)]
+
+
+async def test_moved_packets_are_claimed_where_they_are_now(app: fastq.App, conn: Conn) -> None:
+    """By a worker that had looked past their places, with all their jobs."""
+    first = await pack(conn, 5)
+    worker = await hire(conn)
+    async with app:
+        assert await app.jobs.edit_many(state="ready", queue="mail") == 5
+    ((pos,),) = await ask(conn, "select pos from fastq.ready")
+    assert pos > first + 5
+    claimed = await take(conn, worker, lane=LANE._replace(queue="mail"), low=first + 5)
+    (packet,) = claimed.packets
+    assert (packet.first, packet.jobs, packet.fresh) == (first, 5, False)
+    assert packet.payloads is not None
+
+
+async def test_all_that_wait_for_a_time_run_now(app: fastq.App, conn: Conn) -> None:
+    """A few at a time; the leader makes them ready."""
+    async with app:
+        t = app.tasks["t"]
+        for n in range(5):
+            await t.options(delay=60).enqueue(n=n)
+        done = [await app.jobs.edit_many(state="scheduled", now=True, limit=2) for _ in range(4)]
+        assert done == [2, 2, 1, 0]
+        await promote(conn, shard=0, limit=100)
+        assert await ask(conn, "select state, count(*)::int from fastq.job group by 1") == [("ready", 5)]
+
+
+async def test_a_moved_jobs_key_knows_where_it_is(app: fastq.App, conn: Conn) -> None:
+    """As after a single change."""
+    async with app:
+        await app.tasks["t"].options(unique_key="k").enqueue(n=1)
+        assert await app.jobs.edit_many(task="t", queue="mail", priority=7) == 1
+        assert await ask(conn, "select queue, priority from fastq.unique_key") == [("mail", 7)]
+        assert (await app.tasks["t"].options(unique_key="k").enqueue(n=2)).duplicate
+
+
+async def test_what_cannot_be_done_to_all(app: fastq.App) -> None:
+    """Nothing is to be changed, of states in which nothing can, of everything by accident."""
+    async with app:
+        with pytest.raises(UsageError, match="give what is to be changed"):
+            await app.jobs.edit_many(task="t")
+        with pytest.raises(UsageError, match="failed jobs cannot be changed"):
+            await app.jobs.edit_many(state="failed", queue="x")
+        with pytest.raises(UsageError, match="for all jobs there are"):
+            await app.jobs.edit_many(queue="x")
+        with pytest.raises(UsageError, match="priority"):
+            await app.jobs.edit_many(task="t", priority=10)
+
+
+async def test_counting_those_that_fit(app: fastq.App, conn: Conn) -> None:
+    """Packets count as their jobs; it says where it stopped."""
+    await pack(conn, 300)
+    await put(conn, "{}", "{}")
+    assert await carry_out(conn, jobs.count(JobFilter(states=(JobState.READY,)))) == (302, False)
+    assert await carry_out(conn, jobs.count(JobFilter(states=(JobState.FAILED,)))) == (0, False)
+    assert (await carry_out(conn, jobs.count(JobFilter(), cap=2))).more

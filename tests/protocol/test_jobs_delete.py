@@ -17,10 +17,10 @@ from scene import (
 
 import fastq
 from fastq.errors import FastqError, NotOpen, SchemaError, UsageError
-from fastq.jobs import as_our_errors
 from fastq.protocol import jobs
 from fastq.protocol.asking import carry_out
 from fastq.protocol.jobs import JobFilter
+from fastq.protocol.refusal import as_our_errors
 from fastq.states import JobState
 
 pytestmark = pytest.mark.protocol

@@ -11,12 +11,12 @@ from unique_jobs import LIMIT, add, keys, run, settle, spec
 
 import fastq
 from fastq.ends.settlement import Settlement
-from fastq.jobs import as_our_errors
 from fastq.protocol import enqueue, jobs, unique
 from fastq.protocol import settle as settling
 from fastq.protocol.asking import carry_out
 from fastq.protocol.claim import Lane
 from fastq.protocol.enqueue import Apart
+from fastq.protocol.refusal import as_our_errors
 from fastq.states import Goes
 
 pytestmark = pytest.mark.protocol

@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"postgres"},
     {"protocol"},
     {"insights"},
-    {"client", "producer", "jobs"},
+    {"client", "producer", "jobs", "schedules"},
     {"context", "task", "app"},
     {"worker", "steward", "supervisor"},
     {"demo", "bench", "dashboard", "top", "testing"},
