@@ -108,6 +108,6 @@ async def enqueue(conn: AsyncConnection[Any], found: DueSchedule, plan: Plan, *,
         "queue": schedule.queue,
         "priority": schedule.priority,
         "task": schedule.task,
-        "payload": orjson.dumps(schedule.args).decode(),
+        "arguments": orjson.dumps(schedule.args).decode(),
     }
     return await (await conn.execute(statement("enqueue_occurrences_if_due"), params)).fetchone() is not None

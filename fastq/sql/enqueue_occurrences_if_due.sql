@@ -14,7 +14,7 @@ advanced as (
 ),
 put as (
   insert into fastq.ready (segment, shard, queue, priority, task, payload, meta)
-  select coalesce((select r.head from fastq.ring r where r.shard = %(shard)s), 0), %(shard)s, %(queue)s, %(priority)s, %(task)s, %(payload)s::json,
+  select coalesce((select r.head from fastq.ring r where r.shard = %(shard)s), 0), %(shard)s, %(queue)s, %(priority)s, %(task)s, %(arguments)s::json,
          json_build_object('headers', json_build_object('scheduled_for', o.at))
   from advanced a cross join unnest(%(occurrences)s::text[]) with ordinality as o(at, n)
   order by o.n
