@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from fastq.cli import early
@@ -17,7 +18,7 @@ def main() -> None:
     from fastq.cli import probe
 
     if (asked := probe.parse(sys.argv[1:])) is not None:
-        sys.exit(probe.main(asked))
+        os._exit(probe.main(asked))  # taking the interpreter down would be a sixth of its time
     from fastq.cli.main import main as run
 
     run()

@@ -40,7 +40,7 @@ async def record_counts(conn: AsyncConnection[Any], counts: Mapping[Key, Counted
         }
         for (queue, task), counted in sorted(counts.items())
     ]
-    await conn.execute(statement("record_counts"), {"rows": orjson.dumps(rows).decode()})
+    await conn.execute(statement("record_counts"), {"counts": orjson.dumps(rows).decode()})
 
 
 def _trimmed(buckets: Sequence[int]) -> list[int]:

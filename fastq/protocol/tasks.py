@@ -18,7 +18,7 @@ SEEN_EVERY_S = 3600.0
 async def register(conn: AsyncConnection[Any], tasks: Mapping[str, Sequence[str]], *, owner: str) -> None:
     """Make known the tasks of an app, each with the names of arguments that nobody shall see."""
     rows = [{"name": name, "redact": list(redact)} for name, redact in sorted(tasks.items())]
-    params = {"rows": orjson.dumps(rows).decode(), "owner": owner, "every_s": SEEN_EVERY_S}
+    params = {"tasks": orjson.dumps(rows).decode(), "owner": owner, "every_s": SEEN_EVERY_S}
     await conn.execute(statement("register_tasks"), params)
 
 

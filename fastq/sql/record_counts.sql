@@ -1,8 +1,8 @@
 -- Add what this host's workers have counted since the last time of each queue and task to the present minute and hour, and the
--- sums to the fleet's rows. `rows` is a json array of objects.
+-- sums to the fleet's rows. `counts` is a json array of objects.
 -- Locks: these rows by upsert. Index: history_pkey, task_history_pkey. Caller: protocol.history.
 with given as materialized (
-  select g.* from jsonb_to_recordset(%(rows)s::jsonb) as g(
+  select g.* from jsonb_to_recordset(%(counts)s::jsonb) as g(
     queue text, task text, claimed int8, succeeded int8, failed int8, retried int8, returned int8, lost int8, ran_us int8,
     waited_ms int8, ran int8[], waited int8[])
 ),

@@ -99,7 +99,7 @@ def test_its_header_declares_what_its_text_has(db: Db, name: str) -> None:
 
 def start(db: Db, lease_s: float = 60.0) -> dict[str, Any]:
     """Register a worker; returns who it is."""
-    ((worker),) = call(db, "register_worker", host="elsewhere", pid=1, name="", lease_s=lease_s, shards=1)
+    ((worker),) = call(db, "register_worker", host="elsewhere", pid=1, name="", lease_s=lease_s, shards=1, about=None)
     return {"shard": 0, "worker": worker["id"]}
 
 

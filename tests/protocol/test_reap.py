@@ -213,7 +213,7 @@ async def test_a_renewal_behind_the_reaper_renews_nothing(conn: Conn, other: Con
         await reap.reap(third, shard=0, worker=who, verdict=uncharged)
         beating = asyncio.create_task(worker.renew(other, shard=0, workers={who: "{}"}, lease_s=30))
         await until_blocked(conn, other)
-    assert await beating == set()
+    assert await beating == {}
 
 
 async def test_a_lease_left_behind_by_unregister_is_given_back(conn: Conn) -> None:

@@ -498,7 +498,7 @@ class Fleet(RuleBasedStateMachine):
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1))
             assert (got.alive, got.batch) == (False, None)
         assert self.run(leases.list_leases(self.conn, shard=0, worker=worker)) == []
-        assert self.run(registry.renew(self.conn, shard=0, workers={worker: "{}"}, lease_s=30)) == set()
+        assert self.run(registry.renew(self.conn, shard=0, workers={worker: "{}"}, lease_s=30)) == {}
         self.run(registry.unregister(self.conn, worker=worker, shards=1))
 
     # -- upkeep
