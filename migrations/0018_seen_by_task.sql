@@ -1,3 +1,8 @@
+-- What the workers counted is known of each queue, too, and how long runs took and jobs waited, as in task_history.
+alter table fastq.history
+  add column ran_us int8 not null default 0, add column waited_ms int8 not null default 0,
+  add column ran int8[] not null default '{}', add column waited int8[] not null default '{}';
+
 -- What the workers counted of each queue and task, in each minute of a day and each hour of 90 days. `ran` and `waited` are how many runs,
 -- and how many jobs from enqueue to claim, took from 2^(n-1) up to 2^n ms, beginning with n = 0; of runs those of no millisecond
 -- are missing there.

@@ -64,13 +64,13 @@ if __name__ == "__main__":
     asyncio.run(feed(int(sys.argv[1])))
 """
 PAGES = {
-    "overview": "/",
+    "overview": "/?span=15m",
     "jobs": "/jobs?state=failed",
     "job": "",
     "queues": "/queues",
-    "queue": "/queue?name=mail",
+    "queue": "/queue?name=mail&span=15m",
     "tasks": "/tasks",
-    "task": "/task?task=shop.send_mail",
+    "task": "/task?task=shop.send_mail&span=15m",
     "schedules": "/schedules",
     "workers": "/workers",
 }
@@ -127,8 +127,8 @@ def pictures(site: str) -> None:
         first = answer.read().decode().partition("/job?id=")[2].partition('"')[0]
     for name, path in PAGES.items():
         shoot(site + (path or f"/job?id={first}"), f"dashboard-{name}.png")
-    shoot(site, "dashboard-dark.png", "--blink-settings=preferredColorScheme=0")
-    shoot(site, "dashboard-telephone.png", width=390, height=1200)
+    shoot(f"{site}/?span=15m", "dashboard-dark.png", "--blink-settings=preferredColorScheme=0")
+    shoot(f"{site}/?span=15m", "dashboard-telephone.png", width=390, height=1200)
 
 
 async def terminal(dsn: str) -> None:

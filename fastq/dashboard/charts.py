@@ -13,6 +13,7 @@ from fastq.insights.words import short
 DAY_S = 86_400.0
 WIDTH, HEIGHT = 640, 140
 _LEFT, _BOTTOM, _TOP = 44, 18, 8
+_GAP = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def chart(
     top = _nice(max((value for one in series for value in one.values if value is not None), default=0))
     begin = times[-1] - timedelta(seconds=seconds)
     places = [_LEFT + (WIDTH - _LEFT) * ((at - begin).total_seconds() / seconds) for at in times]
-    gap = 3 * (WIDTH - _LEFT) * (60 if seconds <= DAY_S else 3600) / seconds
+    gap = max(_GAP, 3 * (WIDTH - _LEFT) * (60 if seconds <= DAY_S else 3600) / seconds)
     lines = Markup("").join(_line(one, places, top, gap) for one in series)
     legend = Markup(" ").join(Markup('<span class="key {}">{}</span>').format(one.kind, one.name) for one in series)
     rules = Markup("").join(_rule(top * share, top, unit) for share in (0, 0.5, 1))

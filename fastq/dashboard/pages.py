@@ -76,16 +76,16 @@ def overview(conn: Connection[Any], query: Query) -> dict[str, Any]:
     """Rates, depths, times, what is wrong."""
     shown, seconds = _span(query)
     seen = facts.look(conn, count_most=GLANCE)
-    fleet, tasks = history.counts(conn, seconds=seconds), history.by_time(conn, seconds=seconds)
+    rows = history.whole(conn, seconds=seconds)
     return {
         **shown,
         "fleet": _overview(seen.survey),
         "findings": [found for found in doctor.diagnose(seen) if found.level is not doctor.Level.NOTE],
         "charts": [
-            drawings.rates(fleet, seconds),
-            drawings.depths(fleet, seconds),
-            drawings.run_times(tasks, seconds),
-            drawings.waiting_times(tasks, seconds),
+            drawings.rates(rows, seconds),
+            drawings.depths(rows, seconds),
+            drawings.run_times(rows, seconds),
+            drawings.waiting_times(rows, seconds),
         ],
     }
 
@@ -201,7 +201,7 @@ def task(conn: Connection[Any], query: Query) -> dict[str, Any]:
     """One task, of one queue or of all, over time."""
     shown, seconds = _span(query)
     name, queue = query.get("task", ""), query.get("queue") or None
-    rows = history.by_time(conn, seconds=seconds, queue=queue, task=name)
+    rows = history.of_task(conn, name, seconds=seconds, queue=queue)
     charts = [draw(rows, seconds) for draw in (drawings.rates, drawings.run_times, drawings.waiting_times)]
     total = history.by_task(conn, seconds=seconds, queue=queue, task=name)
     return {**shown, "task": name, "queue": queue, "rows": total, "seconds": seconds, "charts": charts}
@@ -217,8 +217,7 @@ def queue(conn: Connection[Any], query: Query) -> dict[str, Any]:
     """One queue over time, and its limits."""
     shown, seconds = _span(query)
     name = query.get("name", "")
-    depths = history.counts(conn, seconds=seconds, queue=name)
-    rows = history.by_time(conn, seconds=seconds, queue=name)
+    rows = history.whole(conn, seconds=seconds, queue=name)
     seen = {each.name: each for each in survey(conn, count_most=GLANCE).queues}
     return {
         **shown,
@@ -227,8 +226,8 @@ def queue(conn: Connection[Any], query: Query) -> dict[str, Any]:
         "rows": history.by_task(conn, seconds=seconds, queue=name),
         "seconds": seconds,
         "charts": [
-            drawings.arrivals(rows, depths, seconds),
-            drawings.depths(depths, seconds),
+            drawings.arrivals(rows, seconds),
+            drawings.depths(rows, seconds),
             drawings.run_times(rows, seconds),
             drawings.waiting_times(rows, seconds),
         ],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import Connection
 
@@ -13,33 +14,19 @@ from fastq.sql import statement
 
 MINUTE_S, HOUR_S = 60, 3600
 DAY_S = 86_400
+POINTS = 120
+"""A chart has about so many; of a longer time each of them stands for more minutes."""
 
 
-class Counted(NamedTuple):
-    """What all workers counted in one minute or hour, and how many jobs there were; of one queue the latter only."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What all workers counted in a time that began `at` and lasts `step_s`.
 
-    at: datetime
-    span_s: int
-    claimed: int
-    succeeded: int
-    failed: int
-    retried: int
-    returned: int
-    lost: int
-    ready: int | None
-    running: int | None
-    oldest_s: float | None
-
-
-class TaskCounted(NamedTuple):
-    """What the workers counted of some queue and task, or of several together, which are None then; as is `at`.
-
-    `ran_us` and `waited_ms` are sums. `longer` and `waited` are buckets, as in `fastq.host.series`.
+    `ran_us` and `waited_ms` are sums, `longer` and `waited` buckets, as in `fastq.host.series`.
     """
 
     at: datetime | None
-    queue: str | None
-    task: str | None
+    step_s: float
     claimed: int
     succeeded: int
     failed: int
@@ -70,6 +57,31 @@ class TaskCounted(NamedTuple):
         return quantile_s(self.waited, share)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeCounted(Counted):
+    """Of the fleet or of a queue: also the most jobs that were ready and ran, and how long the oldest had waited."""
+
+    ready: int | None
+    running: int | None
+    oldest_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCounted(Counted):
+    """Of a task; of each queue apart, or of all together, which is None then."""
+
+    queue: str | None
+    task: str | None
+
+
+_COUNTED = (
+    *("claimed", "succeeded", "failed", "retried", "returned", "lost"),
+    *("ran_us", "waited_ms", "longer", "waited"),
+)
+_WHOLE = ("at", *_COUNTED, "ready", "running", "oldest_s")
+_TASK = ("at", "queue", "task", *_COUNTED)
+
+
 def quantile_s(buckets: Sequence[int], share: float) -> float | None:
     """Return below how many seconds that share of what was counted is: within its bucket by a straight line."""
     total = sum(buckets)
@@ -86,31 +98,31 @@ def quantile_s(buckets: Sequence[int], share: float) -> float | None:
 
 def _since(seconds: float, *, minutes_s: float = DAY_S) -> dict[str, Any]:
     """Return the parameters for the last so many seconds: minutes up to `minutes_s`, hours beyond."""
-    return {"seconds": seconds, "span_s": MINUTE_S if seconds <= minutes_s else HOUR_S}
+    span_s = MINUTE_S if seconds <= minutes_s else HOUR_S
+    return {"seconds": seconds, "span_s": span_s, "step_s": span_s * max(1, round(seconds / span_s / POINTS))}
 
 
-def counts(conn: Connection[Any], *, seconds: float = HOUR_S, queue: str = "") -> list[Counted]:
+def whole(conn: Connection[Any], *, seconds: float = HOUR_S, queue: str = "") -> list[WholeCounted]:
     """Return the history of the whole fleet, or of one queue, the oldest first."""
-    rows = conn.execute(statement("read_history"), {**_since(seconds), "queue": queue}).fetchall()
-    return [Counted(*row) for row in rows]
+    params = {**_since(seconds), "queue": queue}
+    rows = conn.execute(statement("read_history"), params).fetchall()
+    return [WholeCounted(step_s=params["step_s"], **dict(zip(_WHOLE, row, strict=True))) for row in rows]
 
 
-def by_time(
-    conn: Connection[Any], *, seconds: float = HOUR_S, queue: str | None = None, task: str | None = None
+def of_task(
+    conn: Connection[Any], task: str, *, seconds: float = HOUR_S, queue: str | None = None
 ) -> list[TaskCounted]:
-    """Return the history of a queue, of a task, of both or of all, the oldest first."""
-    return _read(conn, "at", seconds, queue, task)
+    """Return the history of a task, in one queue or in all, the oldest first."""
+    return _read(conn, {**_since(seconds), "by": "at", "queue": queue, "task": task})
 
 
 def by_task(
     conn: Connection[Any], *, seconds: float = HOUR_S, queue: str | None = None, task: str | None = None
 ) -> list[TaskCounted]:
     """Return what was counted of each queue and task in that time."""
-    return _read(conn, "task", seconds, queue, task, minutes_s=2 * HOUR_S)
+    return _read(conn, {**_since(seconds, minutes_s=2 * HOUR_S), "by": "task", "queue": queue, "task": task})
 
 
-def _read(
-    conn: Connection[Any], by: str, seconds: float, queue: str | None, task: str | None, *, minutes_s: float = DAY_S
-) -> list[TaskCounted]:
-    params = {**_since(seconds, minutes_s=minutes_s), "by": by, "queue": queue, "task": task}
-    return [TaskCounted(*row) for row in conn.execute(statement("read_task_history"), params).fetchall()]
+def _read(conn: Connection[Any], params: dict[str, Any]) -> list[TaskCounted]:
+    rows = conn.execute(statement("read_task_history"), params).fetchall()
+    return [TaskCounted(step_s=params["step_s"], **dict(zip(_TASK, row, strict=True))) for row in rows]

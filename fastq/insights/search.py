@@ -2,7 +2,8 @@
 
     state:failed queue:mail task:app.send group:acme key:welcome-7 error:timeout args.user_id:7 since:2h worker:3 12345
 
-The states, queue, task and error go to the database; the rest is looked at in the newest SCAN of what fits those.
+The states, queue, task and error go to the database, which looks at no more than ROWS rows of a table; the rest is
+looked at in the newest SCAN jobs of what fits those.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from fastq.protocol.jobs import JobFilter, JobInfo, states_of
 from fastq.states import JobState
 
 SCAN = 2000
-"""So many jobs are looked at where a condition is none of the database's."""
+"""So many jobs are looked at where a condition is none of the database's; and so many for their errors."""
+
+ROWS = 20_000
 
 _WORD = re.compile(r'(?:([\w.]+):)?(?:"([^"]*)"|(\S+))')
 _SPAN = re.compile(r"(\d+)([smhd])")
@@ -126,11 +129,19 @@ def run(conn: Connection[Any], search: Search, *, limit: int = 100, redact: Coll
     if search.id is not None:
         job = carry_out_sync(conn, jobs.find(search.id)) if 0 < search.id < 2**63 else None
         return Found(redacted(conn, [job] if job is not None else [], also=redact), cut=False)
-    most = SCAN if search.scans else limit + 1
-    looked_at = carry_out_sync(conn, jobs.survey(search.wanted, most))
+    most, rows = SCAN if search.scans else limit + 1, ROWS if search.wanted.error is None else SCAN
+    looked_at = carry_out_sync(conn, jobs.survey(search.wanted, most, scan=rows))
     seen = redacted(conn, looked_at, also=redact)
     fit = [job for job in seen if search.fits(job)]
-    return Found(fit[:limit], cut=len(fit) > limit or (search.scans and len(seen) == SCAN))
+    cut = len(fit) > limit or len(seen) == most or _more(conn, search.wanted, rows)
+    return Found(fit[:limit], cut)
+
+
+def _more(conn: Connection[Any], wanted: JobFilter, rows: int) -> bool:
+    """Tell whether there are rows that were not looked at."""
+    if wanted.queue is None and wanted.task is None and wanted.error is None:
+        return False
+    return carry_out_sync(conn, jobs.count(JobFilter(states=wanted.states), cap=rows)).more
 
 
 def _at(value: Any, path: str) -> Any:

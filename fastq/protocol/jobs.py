@@ -201,11 +201,14 @@ def edit(
 # -- many jobs
 
 
-def survey(wanted: JobFilter, limit: int) -> Request[list[JobInfo]]:
-    """Ask for at most `limit` jobs: those that run, are ready, wait, and are kept, in this order."""
+def survey(wanted: JobFilter, limit: int, *, scan: int | None = None) -> Request[list[JobInfo]]:
+    """Ask for at most `limit` jobs: those that run, are ready, wait, and are kept, in this order.
+
+    `scan`: look for a queue, a task or an error among so many rows of each table at most.
+    """
     if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit < 2**31:
         raise UsageError(f"limit must be a number of jobs and not negative, not {limit!r:.80}")
-    return Request("survey_jobs", wanted.params(limit), lambda rows: [_info(row) for row in rows])
+    return Request("survey_jobs", {**wanted.params(limit), "scan": scan}, lambda rows: [_info(row) for row in rows])
 
 
 def retry_many(wanted: JobFilter, limit: int | None = None) -> Request[int]:
@@ -257,7 +260,8 @@ class Counted(NamedTuple):
 
 
 def count(wanted: JobFilter, cap: int = 20_000) -> Request[Counted]:
-    """Ask how many jobs fit that do not run, looking at no more than `cap` rows of a table."""
+    """Ask how many jobs fit that do not run, looking at no more than `cap` rows of a table; of errors at fewer."""
+    cap = cap if wanted.error is None else min(cap, 1000)
     return Request("survey_count", {**wanted.params(None), "cap": cap}, lambda rows: Counted(*rows[0]))
 
 

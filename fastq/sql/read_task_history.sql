@@ -1,10 +1,10 @@
--- The history of one queue, of one task or of both, from so many seconds ago on: summed up by the minute or hour where `by` is
--- at, and by queue and task where it is task. A parameter that is null is any.
+-- The history of one task, in one queue or in all, from so many seconds ago on: where `by` is at in steps of `step_s` seconds,
+-- where it is task the sums of each queue and task. A parameter that is null is any.
 -- Locks: none. Index: task_history_pkey. Caller: insights.history.
 with found as materialized (
-  select case when %(by)s::text = 'at' then h.at end as at, case when %(by)s::text <> 'at' then h.queue end as queue,
-         case when %(by)s::text = 'task' then h.task end as task, h.claimed, h.succeeded, h.failed, h.retried, h.returned, h.lost,
-         h.ran_us, h.waited_ms, h.ran, h.waited
+  select case when %(by)s::text = 'at' then date_bin(%(step_s)s * interval '1 second', h.at, 'epoch') end as at,
+         case when %(by)s::text = 'task' then h.queue end as queue, case when %(by)s::text = 'task' then h.task end as task,
+         h.claimed, h.succeeded, h.failed, h.retried, h.returned, h.lost, h.ran_us, h.waited_ms, h.ran, h.waited
   from fastq.task_history h
   where h.span_s = %(span_s)s and h.at >= now() - %(seconds)s * interval '1 second'
     and (%(queue)s::text is null or h.queue = %(queue)s::text) and (%(task)s::text is null or h.task = %(task)s::text)

@@ -11,11 +11,14 @@ from fastq.host.series import NOTHING, Counted, Key
 from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
 from fastq.protocol import history
+from fastq.protocol.history import Depth
 from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
 _EVERY_S = 10.0
 _PRUNE_EVERY_S = 600.0
+_EMPTY_S = 3600.0
+"""For so long it is noted of a queue that it is empty."""
 
 
 class Historian:
@@ -56,6 +59,7 @@ class Depths(LeadersDuty):
     def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         super().__init__(link, leader, shards=shards)
         self._prune_at = 0.0
+        self._had_jobs: dict[str, float] = {}
 
     async def run(self) -> None:
         """Begin after a while: whoever has just started has jobs to run."""
@@ -65,8 +69,15 @@ class Depths(LeadersDuty):
     async def step(self) -> float:
         """Look and write."""
         depths = await self._link.call(partial(history.look, shards=len(self._shards)))
-        await self._link.call(partial(history.record_depths, depths=depths))
+        await self._link.call(partial(history.record_depths, depths=self._with_empty(depths)))
         if monotonic() >= self._prune_at:
             await self._link.call(history.prune)
             self._prune_at = monotonic() + _PRUNE_EVERY_S
         return self.every_s
+
+    def _with_empty(self, depths: dict[str, Depth]) -> dict[str, Depth]:
+        """Return the depths also of the queues that have become empty, of which no row tells."""
+        now = monotonic()
+        had = {name: at for name, at in self._had_jobs.items() if now - at < _EMPTY_S}
+        self._had_jobs = {**had, **dict.fromkeys(depths, now)}
+        return {**dict.fromkeys(self._had_jobs, Depth()), **depths}

@@ -40,10 +40,10 @@ class Seen:
 def look(conn: Connection[Any]) -> Seen:
     """Look at the queues, the workers and the last hour."""
     seen = survey(conn, count_most=GLANCE)
-    counted = history.counts(conn, seconds=history.HOUR_S)
+    counted = history.whole(conn, seconds=history.HOUR_S)
     return Seen(
         queues=seen.queues,
         workers=seen.workers,
         leader=seen.fleet.leader,
-        rates=[row.succeeded / row.span_s for row in counted],
+        rates=[row.succeeded / row.step_s for row in counted],
     )

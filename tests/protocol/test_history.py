@@ -14,7 +14,8 @@ from fastq.postgres.link import Link
 from fastq.protocol import history
 from fastq.protocol.history import Depth
 from fastq.states import CellState
-from fastq.steward.historian import Historian
+from fastq.steward import historian
+from fastq.steward.historian import Depths, Historian
 
 pytestmark = pytest.mark.protocol
 
@@ -33,14 +34,15 @@ async def test_two_hosts_add_to_the_same_minute(conn: Conn, dsn: str) -> None:
     await history.record_counts(conn, {("q", "t"): counted(10, ended=8, longer={3: 2}), ("q", "u"): counted(1)})
     await history.record_counts(conn, {("q", "t"): counted(5, ended=5, longer={5: 1})})
     with psycopg.connect(dsn) as look:
-        (fleet,) = read.counts(look)
+        (fleet,), (queue,) = read.whole(look), read.whole(look, queue="q")
         tasks = read.by_task(look)
-        (at,) = read.by_time(look, queue="q", task="t")
-        (hour,) = read.counts(look, seconds=7 * 86_400)
+        (at,) = read.of_task(look, "t", queue="q")
+        (hour,) = read.whole(look, seconds=7 * 86_400)
         hours = read.by_task(look, seconds=7 * 86_400)
-    assert (fleet.claimed, fleet.succeeded, hour.claimed) == (16, 13, 16)
+    assert (fleet.claimed, fleet.succeeded, hour.claimed, queue.claimed) == (16, 13, 16, 16)
+    assert fleet.ran == queue.ran == at.ran
     assert [(row.queue, row.task, row.claimed) for row in tasks] == [("q", "t", 15), ("q", "u", 1)]
-    assert hours == tasks
+    assert [(row.queue, row.task, row.claimed) for row in hours] == [("q", "t", 15), ("q", "u", 1)]
     assert (at.claimed, at.ended, list(at.ran[:6])) == (15, 13, [10, 0, 0, 2, 0, 1])
     assert (at.ran_s(0.5), at.ran_s(1.0)) == (pytest.approx(0.00065), 0.032)
 
@@ -52,21 +54,21 @@ async def test_a_host_adds_what_its_workers_counted_and_nothing_twice(conn: Conn
     await link.open()
     one[Word.PID], one[Word.STATE] = 11, CellState.RUNNING
     SeriesTable(one.series).of("q", "t").add(Count.SUCCEEDED, 5)
-    historian = Historian(board, totals, link)  # the workers were faster than it was
-    await historian.step()
+    host = Historian(board, totals, link)  # the workers were faster than it was
+    await host.step()
     SeriesTable(one.series).of("q", "t").add(Count.SUCCEEDED, 2)
     two[Word.PID], two[Word.STATE] = 12, CellState.RUNNING
     SeriesTable(two.series).of("q", "t").add(Count.FAILED)
-    await historian.step()
+    await host.step()
     totals.observe(board.cells)
     one.clear()
     one[Word.PID] = 13  # another worker in the same cell
     SeriesTable(one.series).of("q", "t").add(Count.SUCCEEDED, 2)
-    await historian.step()
+    await host.step()
     await Historian(board, Totals(), link).step()  # another steward, after this one has died
     await link.close()
-    for table in ("history", "task_history"):
-        sums = f"select sum(succeeded)::int, sum(failed)::int from fastq.{table} where span_s = 60"
+    for table, only in (("history", " and queue = ''"), ("task_history", "")):
+        sums = f"select sum(succeeded)::int, sum(failed)::int from fastq.{table} where span_s = 60{only}"
         assert await ask(conn, sums) == [(9, 1)]
 
 
@@ -105,3 +107,12 @@ async def test_old_minutes_and_old_hours_are_forgotten(conn: Conn) -> None:
     assert await history.prune(conn) == 4
     for table in ("history", "task_history"):
         assert await ask(conn, f"select span_s from fastq.{table} order by at") == [(3600,), (60,)]
+
+
+def test_a_queue_that_becomes_empty_is_noted_as_empty(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For an hour; no row tells of it."""
+    duty = Depths(Link(dsn, "fastq test"), None, shards=1)  # type: ignore[arg-type]
+    assert duty._with_empty({"": Depth(1), "q": Depth(1)}) == {"": Depth(1), "q": Depth(1)}
+    assert duty._with_empty({"": Depth(0)}) == {"": Depth(0), "q": Depth(0)}
+    monkeypatch.setattr(historian, "_EMPTY_S", 0.0)
+    assert duty._with_empty({"": Depth(0)}) == {"": Depth(0)}

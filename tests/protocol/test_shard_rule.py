@@ -200,6 +200,7 @@ VALUES = {
     "arguments": "'{}'",
     "about": "'{}'",
     "every_s": "1",
+    "step_s": "60",
     "counts": "'[]'",
     "tasks": "'[]'",
     "now": "false",
