@@ -154,6 +154,7 @@ def survey(conn: Connection[Any], *, count_most: int = COUNT_MOST) -> Survey:
     idle = conn.info.transaction_status == TransactionStatus.IDLE
     with conn.transaction() if idle else nullcontext():
         conn.execute("set transaction isolation level repeatable read, read only")
+        conn.execute("set local enable_seqscan = off")  # few failed jobs among millions that are kept: by their index
         fleet = _fleet(conn)
         return Survey(queues=_queues(conn, fleet.shards, count_most), workers=_workers(conn), fleet=fleet)
 
