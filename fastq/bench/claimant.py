@@ -55,7 +55,8 @@ class Claimant:
         self._segment = next(self._segments)
         self._low = 0
         self.jobs = 0
-        params = {"host": socket.gethostname(), "pid": os.getpid(), "name": CLAIMANT, "lease_s": _LEASE_S, "shards": 1}
+        params = {"host": socket.gethostname(), "pid": os.getpid(), "name": CLAIMANT, "lease_s": _LEASE_S}
+        params |= {"shards": 1, "about": None}
         row = conn.execute(statement("register_worker"), params).fetchone()
         assert row is not None
         self.worker = int(row[0])
