@@ -93,6 +93,7 @@ def describe(job: JobInfo) -> str:
     rows += [("args", codec.dumps(job.args).decode())]
     rows += [("headers", codec.dumps(job.headers).decode())] if job.headers else []
     rows += [("unique", f"{job.unique_key}, until {_until(job)}")] if job.unique_key is not None else []
+    rows += [("saved", codec.dumps(job.checkpoint).decode())] if job.checkpoint is not None else []
     rows += [("result", codec.dumps(job.result).decode())] if job.result is not None else []
     rows += [("worker", str(job.worker))] if job.worker is not None else []
     times = [("enqueued", job.enqueued_at), ("runs at", job.run_at), ("claimed", job.claimed_at)]

@@ -22,8 +22,13 @@ T = TypeVar("T")
 Question = Callable[[Connection[Any]], T]
 
 AT_ONCE = 4
-FRESH_S = 9.0
-"""For so long an answer serves everybody who asks the same."""
+FRESH_S = 2.5
+"""For so long at least an answer serves everybody who asks the same."""
+
+STATEMENTS_PER_S = 2.0
+"""The database is asked no more than that, however many people look at however many pages."""
+
+_LOOKING_S = 60.0
 
 _KEPT = 200
 
@@ -33,7 +38,9 @@ class _Answer:
     """What was answered, and when."""
 
     asked_at: float
+    statements: int
     answer: asyncio.Future[Any]
+    wanted_at: float = 0.0
 
 
 class Asker:
@@ -56,14 +63,21 @@ class Asker:
         """
         return await asyncio.to_thread(self._ask, question)
 
-    async def shared(self, key: Hashable, question: Question[T]) -> T:
-        """As `ask`; whoever asks the same within FRESH_S gets the same answer."""
+    @property
+    def fresh_s(self) -> float:
+        """For how long an answer is fresh: the longer, the more people look at that is not the same."""
+        since = monotonic() - _LOOKING_S
+        return max(FRESH_S, sum(a.statements for a in self._answers.values() if a.wanted_at > since) / STATEMENTS_PER_S)
+
+    async def shared(self, key: Hashable, question: Question[T], *, statements: int = 1) -> T:
+        """As `ask`, with about so many statements; whoever asks the same while it is fresh gets the same answer."""
         now = monotonic()
         found = self._answers.get(key)
-        if found is None or now - found.asked_at > FRESH_S:
+        if found is None or now - found.asked_at >= self.fresh_s:
             if len(self._answers) >= _KEPT:
                 self._answers.clear()
-            found = self._answers[key] = _Answer(now, asyncio.ensure_future(self.ask(question)))
+            found = self._answers[key] = _Answer(now, statements, asyncio.ensure_future(self.ask(question)))
+        found.wanted_at = now
         answer: T = await asyncio.shield(found.answer)
         return answer
 

@@ -47,6 +47,9 @@ class Page:
     key: str = ""
     """The second key of its shortcut, after g."""
 
+    statements: int = 6
+    """About so many it takes, with what a connection needs around them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -147,6 +150,7 @@ def job(conn: Connection[Any], query: Query) -> dict[str, Any]:
         "args": pretty(found.args),
         "hides": hides(found),
         "result": None if found.result is None else pretty(found.result),
+        "checkpoint": None if found.checkpoint is None else pretty(found.checkpoint),
         "headers": None if not found.headers else pretty(found.headers),
         "call": call_of(found),
         "waits": found.state in WAITING,
@@ -252,16 +256,16 @@ def worker_list(conn: Connection[Any], query: Query) -> dict[str, Any]:  # noqa:
 
 
 PAGES = {
-    "/": Page("overview.html", "Overview", overview, key="o"),
+    "/": Page("overview.html", "Overview", overview, key="o", statements=26),
     "/jobs": Page("jobs.html", "Jobs", job_list, key="j"),
-    "/queues": Page("queues.html", "Queues", queue_list, key="q"),
+    "/queues": Page("queues.html", "Queues", queue_list, key="q", statements=14),
     "/tasks": Page("tasks.html", "Tasks", task_list, key="t"),
     "/schedules": Page("schedules.html", "Schedules", schedule_list, key="s"),
     "/workers": Page("workers.html", "Workers", worker_list, key="w"),
-    "/doctor": Page("doctor.html", "Doctor", findings, key="d"),
+    "/doctor": Page("doctor.html", "Doctor", findings, key="d", statements=25),
     "/audit": Page("audit.html", "Changes", audit_list, key="a"),
     "/job": Page("job.html", "Job", job),
-    "/queue": Page("queue.html", "Queue", queue),
+    "/queue": Page("queue.html", "Queue", queue, statements=16),
     "/task": Page("task.html", "Task", task),
 }
 MENU = [path for path, page in PAGES.items() if page.key]

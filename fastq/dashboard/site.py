@@ -33,8 +33,8 @@ from fastq.protocol import audit
 from fastq.protocol.jobs import Counted, JobFilter
 
 HERE = Path(__file__).parent
-EVERY_S = 10.0
-"""So often a page that somebody looks at is made anew; once for all who look at the same."""
+EVERY_S = 2.5
+"""So often at most a page that somebody looks at is made anew; once for all who look at the same."""
 
 _CHOSEN_MOST = 1000
 _HEADERS = {
@@ -155,7 +155,8 @@ class _Site:
         """Return the part of a page that changes."""
         page = pages.PAGES[path]
         asked = {**query, "redact": self._redact}
-        shown = await self._asker.shared((path, tuple(sorted(asked.items()))), partial(_show, page.show, asked))
+        key = (path, tuple(sorted(asked.items())))
+        shown = await self._asker.shared(key, partial(_show, page.show, asked), statements=page.statements)
         return self._templates.get_template(page.template).render(
             **shown, base=_base(request), may_write=right is Right.WRITE, query=query, masses=list(self._masses.last)
         )
@@ -209,7 +210,7 @@ class _Site:
                 before = inner
             else:
                 yield ": still here\n\n"
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(max(EVERY_S, self._asker.fresh_s))
 
     # -- changes
 

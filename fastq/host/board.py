@@ -139,6 +139,11 @@ class Cell:
         self.words[1:] = memoryview(bytes(_WORD * (len(self.words) - 1))).cast("q")
 
 
+def words_of(running: int) -> int:
+    """Return how many words the cell of a worker takes that runs so many jobs at once."""
+    return CELL_WORDS + TABLES * running + TABLE_WORDS
+
+
 class Doorbell:
     """A pipe that wakes a process: any process may `ring`, its owner reads with `hush`.
 
@@ -174,7 +179,7 @@ class Board:
     """
 
     def __init__(self, *, cells: int, running: int) -> None:
-        per_cell = CELL_WORDS + TABLES * running + TABLE_WORDS
+        per_cell = words_of(running)
         self._memory = mmap.mmap(-1, (cells + 1) * per_cell * _WORD)
         words = memoryview(self._memory).cast("q")
         *self.cells, self.house = [Cell(i, words[i * per_cell : (i + 1) * per_cell]) for i in range(cells + 1)]

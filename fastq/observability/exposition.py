@@ -1,19 +1,22 @@
 """What a host shows of itself: the board's numbers in Prometheus' text format, and whether the host is well. Pure.
 
-Every series is of a cell (`cell="3"`), and `sum by (instance)` is the host's.
+Counters are of a cell (`cell="3"`), and `sum by (instance)` is the host's; those of tasks are the whole host's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from fastq.host.board import COUNTERS, Cell, Word
+from fastq.host.series import Count, Counted, Key
 from fastq.observability.totals import Totals
 from fastq.states import CellState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_OUTCOMES = (Count.SUCCEEDED, Count.FAILED, Count.RETRIED, Count.RETURNED, Count.LOST)
 _HELP = {
     Word.CLAIMED: "Jobs that a worker took.",
     Word.SUCCEEDED: "Jobs that ended well.",
@@ -33,6 +36,7 @@ def exposition(cells: Sequence[Cell], totals: Totals, *, leading: bool, beat_age
     for word in COUNTERS:
         samples = [(f'{{cell="{index}"}}', counts[word]) for index, counts in by_cell.items()]
         lines += _family(f"fastq_jobs_{word.name.lower()}_total", "counter", _HELP[word], samples)
+    lines += _of_tasks(totals.series())
     running = [(f'{{cell="{cell.index}"}}', _running(cell)) for cell in cells if cell.index in by_cell]
     lines += _family("fastq_jobs_running", "gauge", "Jobs whose handler runs now.", running)
     states = [cell.state for cell in cells]
@@ -48,13 +52,51 @@ def exposition(cells: Sequence[Cell], totals: Totals, *, leading: bool, beat_age
     return "\n".join([*lines, ""])
 
 
+def _of_tasks(series: Mapping[Key, Counted]) -> list[str]:
+    """Return what is known of each queue and task: how jobs ended, and histograms of their run and waiting times."""
+    labels = {key: f'queue="{_escaped(key[0])}",task="{_escaped(key[1])}"' for key in sorted(series)}
+    ends = [
+        (f'{{{labels[key]},outcome="{count.name.lower()}"}}', float(series[key][count]))
+        for key in labels
+        for count in _OUTCOMES
+    ]
+    lines = _family("fastq_task_jobs_total", "counter", "Jobs of a queue and task by how they ended.", ends)
+    ran, waited = [], []
+    for key, label in labels.items():
+        counted = series[key]
+        ran += _histogram(label, counted.ran, counted[Count.RAN_US] / 1e6)
+        waited += _histogram(label, counted.waited, counted[Count.WAITED_MS] / 1e3)
+    lines += _family("fastq_task_run_seconds", "histogram", "How long handlers ran.", ran)
+    help_text = "From enqueue to claim, of jobs without a delay that were not retried."
+    return lines + _family("fastq_task_wait_seconds", "histogram", help_text, waited)
+
+
+def _histogram(label: str, buckets: Sequence[int], total_s: float) -> list[tuple[str, float]]:
+    upto = accumulate(buckets)
+    bounds = [*(f"{2.0**place / 1000:g}" for place in range(len(buckets) - 1)), "+Inf"]
+    found = [(f'_bucket{{{label},le="{bound}"}}', float(jobs)) for bound, jobs in zip(bounds, upto, strict=True)]
+    return [*found, (f"_sum{{{label}}}", total_s), (f"_count{{{label}}}", float(sum(buckets)))]
+
+
+def _escaped(name: str) -> str:
+    return name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
 def _running(cell: Cell) -> int:
     """Return how many jobs run in a cell; a dead worker's table tells what it was running."""
     return sum(map(bool, cell.running)) if cell.state.alive else 0
 
 
 def _family(name: str, kind: str, help_text: str, samples: Sequence[tuple[str, float]]) -> list[str]:
-    return [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}", *(f"{name}{labels} {v}" for labels, v in samples)]
+    return [
+        f"# HELP {name} {help_text}",
+        f"# TYPE {name} {kind}",
+        *(f"{name}{labels} {_number(v)}" for labels, v in samples),
+    ]
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(round(value, 6))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ class JobInfo(Job, frozen=True, kw_only=True):
         crashes: how many workers died while they ran it, since it last ended by itself.
         cancelling: whether it runs and somebody has cancelled it.
         progress, note: how far a running one says that it has come, from 0 to 1, and a few words.
+        checkpoint: what its handler has saved by `ctx.checkpoint`; None where nothing.
         unique_key: the unique key that it was enqueued with, or None.
         unique_until: until when it holds the key: "finished", "started", or a time.
 
@@ -62,6 +63,7 @@ class JobInfo(Job, frozen=True, kw_only=True):
     cancelling: bool = False
     progress: float | None = None
     note: str | None = None
+    checkpoint: Any = None
     unique_key: str | None = None
     unique_until: str | float | None = None
 
@@ -295,7 +297,7 @@ async def sweep_cancellations(conn: AsyncConnection[Any], *, limit: int = MARKS_
 
 def _info(row: Row) -> JobInfo:
     job, state, queue, priority, group_key, task, attempt, enqueued_at, run_at, *rest = row
-    claimed_at, finished_at, expires_at, worker, payload, result, meta, cancelling, ran_ms, progress, note = rest
+    claimed_at, finished_at, expires_at, worker, payload, result, meta, cancelling, ran_ms, progress, note, saved = rest
     args, rarer = _decoded(payload), _Rarer(_decoded(meta))
     return JobInfo(
         id=job,
@@ -321,6 +323,7 @@ def _info(row: Row) -> JobInfo:
         cancelling=cancelling,
         progress=progress,
         note=note,
+        checkpoint=_decoded(saved) if saved is not None else rarer.checkpoint,
         unique_key=rarer.unique[0],
         unique_until=rarer.unique[1],
     )
@@ -335,6 +338,7 @@ class _Rarer:
         unique = known.get("unique")
         self.errors = tuple(e for e in errors if isinstance(e, dict)) if isinstance(errors, list) else ()
         self.headers = headers if isinstance(headers, dict) else None
+        self.checkpoint = known.get("checkpoint")
         self.crashes = crashes if isinstance(crashes, int) else 0
         self.unique = unique if isinstance(unique, list) and len(unique) == 2 else (None, None)
 

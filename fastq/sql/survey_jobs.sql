@@ -7,7 +7,7 @@ with shard as materialized (select generate_series(0, fastq.shards() - 1) as sha
         null::timestamptz as run_at, l.claimed_at, null::timestamptz as finished_at, null::timestamptz as expires_at, l.worker,
         j.payload::text as payload, null::text as result, j.meta::text as meta,
         exists (select from fastq.cancellation c where c.shard = l.shard and c.job = j.id) as cancelling,
-        null::int8 as ran_ms, p.share as progress, p.note
+        null::int8 as ran_ms, p.share as progress, p.note, p.checkpoint::text as checkpoint
  from (select h as whole, h.shard, h.id, h.queue, h.priority, h.claimed_at, h.worker from fastq.lease h
        where 'running' = any (%(states)s) and (%(queue)s::text is null or h.queue = %(queue)s)
        order by h.claimed_at) l
@@ -17,7 +17,7 @@ with shard as materialized (select generate_series(0, fastq.shards() - 1) as sha
  limit %(limit)s)
 union all
 (select e.job, 'ready', r.queue, r.priority, r.group_key, r.task, r.attempt, fastq.at_ms(r.enqueued_ms), null, null, null, null,
-        null, e.args::text, null, r.meta::text, false, null, null, null
+        null, e.args::text, null, r.meta::text, false, null, null, null, null
  from shard s cross join lateral (
    select coalesce(r.id, r.pos) as id, r.queue, r.priority, r.group_key, r.task, r.attempt, r.enqueued_ms, r.payload, r.meta, r.shard,
           r.jobs, r.packet
@@ -33,7 +33,7 @@ union all
  limit %(limit)s)
 union all
 (select e.job, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, fastq.at_ms(w.enqueued_ms), w.run_at, null, null,
-        null, null, e.args::text, null, w.meta::text, false, null, null, null
+        null, null, e.args::text, null, w.meta::text, false, null, null, null, null
  from shard s cross join lateral (
    (select w.id, w.reason, w.queue, w.priority, w.group_key, w.task, w.attempt, w.enqueued_ms, w.run_at, w.payload, w.meta, w.shard,
            w.jobs, w.packet
@@ -61,7 +61,7 @@ union all
  limit %(limit)s)
 union all
 (select l.pos, 'waiting', l.queue, l.priority, l.group_key, l.task, 0::int2, fastq.at_ms(l.enqueued_ms), l.run_at, null, null, null,
-        null, l.payload::text, null, l.meta::text, false, null, null, null
+        null, l.payload::text, null, l.meta::text, false, null, null, null, null
  from shard s cross join lateral (
    select l.pos, l.queue, l.priority, l.group_key, l.task, l.enqueued_ms, l.run_at, l.payload, l.meta
    from (
@@ -76,7 +76,7 @@ union all
  limit %(limit)s)
 union all
 (select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, fastq.at_ms(f.enqueued_ms), null, null, f.finished_at,
-        f.expires_at, null, f.payload::text, f.result::text, f.meta::text, false, f.ran_ms, null, null
+        f.expires_at, null, f.payload::text, f.result::text, f.meta::text, false, f.ran_ms, null, null, null
  from shard s cross join unnest(array['failed', 'discarded', 'cancelled', 'expired', 'succeeded']) as k(state) cross join lateral (
    select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, f.enqueued_ms, f.finished_at, f.expires_at,
           f.payload, f.result, f.meta, f.ran_ms

@@ -16,7 +16,7 @@ from typing import Any
 
 from fastq.app import App
 from fastq.config import WorkerConfig, find_dsn
-from fastq.host.board import CELL_WORDS, TABLES, Cell
+from fastq.host.board import Cell, words_of
 from fastq.postgres import database
 from fastq.postgres.link import Link
 from fastq.protocol import worker as registry
@@ -67,7 +67,7 @@ class InProcessFleet:
             registry.register, host=gethostname(), pid=os.getpid(), name=NAME, lease_s=_LEASE_S, shards=self.shards
         )
         worker = await self.link.call(enlist)
-        cell = Cell(0, memoryview(bytearray(8 * (CELL_WORDS + TABLES * concurrency))).cast("q"))
+        cell = Cell(0, memoryview(bytearray(8 * words_of(concurrency))).cast("q"))
         ledger = Ledger(self.link, cell, worker)
         executor = Executor(
             self.runs.watching(self.app),

@@ -127,11 +127,12 @@ begin
   end loop;
 end $$;
 
--- How far a running job says that it has come; no row where it has said nothing.
+-- How far a running job says that it has come, and its last checkpoint; no row where it has said nothing.
+drop function if exists fastq.progress_of(int4, int8, int2);  -- it is made again and returns a column more
 create or replace function fastq.progress_of(s int4, lease int8, ord int2)
-returns table (progress float4, note text) language plpgsql stable rows 1 as $$
+returns table (progress float4, note text, checkpoint json) language plpgsql stable rows 1 as $$
 #variable_conflict use_column
 begin
-  return query select p.share, p.note from fastq.progress p
-               where p.shard = s and p.lease = progress_of.lease and p.ord = progress_of.ord and p.share is not null;
+  return query select p.share, p.note, p.checkpoint from fastq.progress p
+               where p.shard = s and p.lease = progress_of.lease and p.ord = progress_of.ord;
 end $$;

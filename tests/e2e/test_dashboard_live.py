@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -19,6 +19,7 @@ import uvicorn
 
 import fastq.dashboard
 from fastq.dashboard import asker, pages, site
+from fastq.postgres import database
 
 pytestmark = pytest.mark.e2e
 
@@ -61,6 +62,7 @@ async def test_whoever_looks_at_the_same_shares_the_questions(dsn: str, monkeypa
     monkeypatch.setitem(pages.PAGES, "/queues", pages.Page(real.template, real.title, counted, key="q"))
     monkeypatch.setattr(site, "EVERY_S", 0.3)
     monkeypatch.setattr(asker, "FRESH_S", 0.3)
+    monkeypatch.setattr(asker, "STATEMENTS_PER_S", 1e9)
     changed = asyncio.Event()
     first = 0
 
@@ -166,3 +168,44 @@ def test_check(dsn: str, tmp_path: Any) -> None:
     assert (wrong.returncode, "neither a postgresql:// URL" in wrong.stderr) == (2, True)
     away = f"host={tmp_path} dbname=x"
     assert [run(away, "check", *option).returncode for option in ((), ("--ready",), ("--live",))] == [3, 3, 0]
+
+
+async def test_the_database_is_asked_two_statements_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The more is looked at that is not the same, the longer it lasts; what nobody wants any more does not count."""
+    clock = [1000.0]
+    monkeypatch.setattr(asker, "monotonic", lambda: clock[0])
+    asked: list[float] = []
+
+    async def answer(question: Any) -> float:
+        asked.append(clock[0])
+        return clock[0]
+
+    found = asker.Asker(lambda: "")
+    monkeypatch.setattr(found, "ask", answer)
+    for _ in range(100):
+        for page in range(4):
+            await found.shared(page, lambda conn: None, statements=20)
+        clock[0] += 1
+    assert found.fresh_s == 40.0
+    assert len(asked) * 20 <= 2 * 100 + 4 * 20  # all are asked once to begin with
+    clock[0] += 100
+    await found.shared(0, lambda conn: None, statements=20)
+    assert found.fresh_s == 10.0
+
+
+@pytest.mark.parametrize("path", pages.PAGES)
+def test_pages_say_how_many_statements_they_take(dsn: str, path: str) -> None:
+    """No fewer than they do, but for what a connection needs around them."""
+    sent = 0
+
+    class Counted(psycopg.Cursor[Any]):
+        def execute(self, *args: Any, **options: Any) -> Any:
+            nonlocal sent
+            sent += 1
+            return super().execute(*args, **options)
+
+    with database.connect(dsn) as conn:
+        conn.cursor_factory = Counted
+        with suppress(pages.NotThere):
+            pages.PAGES[path].show(conn, {"id": "1"})
+    assert sent <= pages.PAGES[path].statements - 2

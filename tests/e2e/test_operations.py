@@ -98,7 +98,7 @@ def test_metrics_table_is_complete() -> None:
     board.cells[0][Word.PID], board.cells[0].state = 1, CellState.RUNNING
     text = exposition(board.cells, Totals(), leading=True, beat_age_s=0.0)
     served = set(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
-    assert set(re.findall(r"^\| `(fastq_\w+)(?:\{\w+\})?` \| (\w+) \|", PAGE, re.MULTILINE)) == served
+    assert set(re.findall(r"^\| `(fastq_\w+)(?:\{[\w,]+\})?` \| (\w+) \|", PAGE, re.MULTILINE)) == served
 
 
 def test_exit_codes_are_complete() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from fastq.errors import UsageError
 from fastq.host.board import Board, Cell, Word
+from fastq.host.series import Count, SeriesTable
 from fastq.observability.exposition import exposition, health
 from fastq.observability.totals import Totals
 from fastq.states import CellState
@@ -94,7 +95,7 @@ def test_text_has_every_family_once_with_help_and_type(board: Board) -> None:
     worker(board, 0, pid=11, succeeded=5).running[2] = 99
     text = exposition(board.cells, Totals(), leading=True, beat_age_s=1.25)
     families = [line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE")]
-    assert len(families) == len(set(families)) == 13
+    assert len(families) == len(set(families)) == 16
     assert text.endswith("\n")
     for line in text.splitlines():
         assert line.startswith("# ") or line.split("{")[0].split(" ")[0] in families
@@ -104,6 +105,31 @@ def test_text_has_every_family_once_with_help_and_type(board: Board) -> None:
     assert samples['fastq_workers{state="running"}'] == "1"
     assert samples["fastq_leader"] == "1"
     assert samples["fastq_heartbeat_age_seconds"] == "1.25"
+
+
+@pytest.mark.unit
+def test_text_has_histograms_of_each_queue_and_task(board: Board) -> None:
+    """Cumulative, with sum and count, whatever stands in the names."""
+    cell = worker(board, 0, pid=11)
+    series = SeriesTable(cell.series).of('q"\\', "t\n")
+    series.add(Count.SUCCEEDED, 5)
+    series.ran(0.003, 2)
+    series.spent(0.0065)
+    series.waited(1500)
+    lines = exposition(board.cells, Totals(), leading=False, beat_age_s=None).splitlines()
+    label = 'queue="q\\"\\\\",task="t\\n"'
+    for line in (
+        f'fastq_task_jobs_total{{{label},outcome="succeeded"}} 5',
+        f'fastq_task_run_seconds_bucket{{{label},le="0.001"}} 3',
+        f'fastq_task_run_seconds_bucket{{{label},le="0.004"}} 5',
+        f'fastq_task_run_seconds_bucket{{{label},le="+Inf"}} 5',
+        f"fastq_task_run_seconds_sum{{{label}}} 0.0065",
+        f"fastq_task_run_seconds_count{{{label}}} 5",
+        f'fastq_task_wait_seconds_bucket{{{label},le="1.024"}} 0',
+        f'fastq_task_wait_seconds_bucket{{{label},le="2.048"}} 1',
+        f"fastq_task_wait_seconds_sum{{{label}}} 1.5",
+    ):
+        assert line in lines
 
 
 @pytest.mark.unit
