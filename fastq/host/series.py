@@ -17,6 +17,9 @@ SERIES = 64
 SHORT_S = 0.001
 """A run that is no longer is in no bucket."""
 
+LONGEST_MS = 1 << 30
+"""A wait counts as twelve days at most: a row may say that it was enqueued at any time."""
+
 Key = tuple[str, str]
 """A queue and a task."""
 
@@ -106,7 +109,7 @@ class Series:
     def waited(self, ms: int, jobs: int = 1) -> None:
         """Count jobs that waited so long each before they were claimed."""
         self.words[_WAITED + bucket_of(ms)] += jobs
-        self.words[Count.WAITED_MS] += max(0, ms) * jobs
+        self.words[Count.WAITED_MS] += min(max(0, ms), LONGEST_MS) * jobs
 
 
 def bucket_of(ms: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastq.host.board import Board
-from fastq.host.series import OTHERS, SERIES, Count, Counted, SeriesTable, bucket_of, read
+from fastq.host.series import LONGEST_MS, OTHERS, SERIES, Count, Counted, SeriesTable, bucket_of, read
 from fastq.insights.history import quantile_s
 
 pytestmark = pytest.mark.unit
@@ -53,6 +53,16 @@ def test_more_than_there_is_room_for() -> None:
     assert found[OTHERS][Count.CLAIMED] == 2 * SERIES + 1
     assert sum(counts[Count.CLAIMED] for counts in found.values()) == 3 * SERIES
     assert len(series._known) == SERIES
+
+
+def test_a_row_may_say_that_it_was_enqueued_at_any_time() -> None:
+    """No sum of waits overflows."""
+    series, words = table()
+    for ms in (-(2**63), 2**64, 2**63 - 1):
+        series.of("q", "t").waited(ms, 1000)
+    ((_, counts),) = read(words)
+    assert counts[Count.WAITED_MS] == 2000 * LONGEST_MS
+    assert sum(Counted(counts).waited) == 3000
 
 
 @pytest.mark.parametrize(("ms", "bucket"), [(-5, 0), (0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (10**12, 23)])
