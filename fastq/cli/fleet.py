@@ -1,4 +1,4 @@
-"""`fastq fleet`: steer the supervisors of all hosts."""
+"""`fastq fleet`: look at the hosts, and steer their supervisors."""
 
 from __future__ import annotations
 
@@ -7,11 +7,51 @@ import click
 from fastq.cli.options import dsn_option, json_option
 from fastq.cli.steering import apart, steering, write
 from fastq.terminal.speech import say
+from fastq.terminal.table import Column, Table, display
+
+_COLUMNS = (
+    Column(name="HOST", text=True),
+    Column(name="WORKERS"),
+    Column(name="VERSION", text=True, rank=2),
+    Column(name="RUNNING"),
+    Column(name="OF"),
+    Column(name="MEMORY", rank=1),
+    Column(name="LATE", style=lambda cell: "" if cell == "-" else "red"),
+)
 
 
 @click.group()
 def fleet() -> None:
-    """Steer the supervisors of all hosts."""
+    """Look at the hosts, and steer their supervisors."""
+
+
+@fleet.command("list")
+@dsn_option
+@json_option
+def list_(dsn: str | None, json: bool) -> None:
+    """List the hosts: their workers, versions, what they run and could run at once, and which of them leads."""
+    from dataclasses import asdict
+
+    from fastq.insights.fleet import hosts
+
+    with steering(dsn, "fleet list") as conn:
+        found = hosts(conn)
+    if json:
+        write({"hosts": [asdict(host) for host in found]})
+        return
+    rows = [
+        (
+            host.name + " (leads)" * host.leads,
+            str(host.workers),
+            ", ".join(host.versions) or "-",
+            f"{host.running:,}",
+            f"{host.concurrency:,}",
+            f"{host.memory_bytes / 2**20:,.0f} MB",
+            str(host.late) if host.late else "-",
+        )
+        for host in found
+    ]
+    display(Table(_COLUMNS, rows) if rows else "No worker runs: start one with `fastq worker MODULE:app`.")
 
 
 @fleet.command()

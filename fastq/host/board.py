@@ -31,7 +31,7 @@ class Word(IntEnum):
 
     OVERDUE is the key of the job for which the steward killed the worker. IDLE says that the worker waits for jobs: 2
     if it runs none meanwhile, else 1. WOKEN counts how often it has been woken. STEWARDS, in the house's cell, counts
-    the stewards that this host has had.
+    the stewards that this host has had; LISTENS, there too, whether the steward hears of new jobs.
     """
 
     STATE = 0
@@ -52,6 +52,7 @@ class Word(IntEnum):
     WOKEN = 15
     REFUSED = 16
     STEWARDS = 17
+    LISTENS = 18
 
 
 _HEAD_WORDS = len(Word)

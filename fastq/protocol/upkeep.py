@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from psycopg import AsyncConnection
@@ -58,10 +58,20 @@ async def prune(conn: AsyncConnection[Any], *, shard: int, limit: int = 5000) ->
     return (await conn.execute(statement("prune_finished_jobs"), {"shard": shard, "limit": limit})).rowcount
 
 
-async def lead(conn: AsyncConnection[Any], *, holder: str, lease_s: float) -> bool:
-    """Become or stay leader; False when another host leads."""
+class Stand(NamedTuple):
+    """Whether a host leads, and if not for how many seconds another one does; None if that has just changed."""
+
+    won: bool
+    left_s: float | None
+
+
+async def lead(conn: AsyncConnection[Any], *, holder: str, lease_s: float) -> Stand:
+    """Become or stay leader, unless another host leads."""
     cur = await conn.execute(statement("take_leadership_if_vacant"), {"holder": holder, "lease_s": lease_s})
-    return await cur.fetchone() is not None
+    row = await cur.fetchone()
+    if row is None:
+        raise AssertionError("take_leadership_if_vacant always returns one row")
+    return Stand(*row)
 
 
 async def resign(conn: AsyncConnection[Any], *, holder: str) -> None:

@@ -20,7 +20,11 @@ from fastq.schema.plan import State, differing, newer, steps
 _ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 _BEGIN = """select pg_advisory_xact_lock(439721620593);  -- "fastq"
 set local client_min_messages = warning;
-create schema if not exists fastq;
+do $$ begin  -- "if not exists" would want the right to create schemas, although there is one
+  if to_regnamespace('fastq') is null then
+    create schema fastq;
+  end if;
+end $$;
 create table if not exists fastq.migration (
   version    int4 primary key,
   name       text not null,

@@ -10,6 +10,9 @@ from fastq.postgres.link import Link
 from fastq.protocol import jobs
 from fastq.steward.leader import Leader
 
+_HEARD = 6
+"""So many times rarer it looks while this host hears notifications, which tell of marks."""
+
 _AGAIN_S = 0.25
 """So soon it looks again after it saw a mark: its job may have been on its way to the worker, or the box full."""
 
@@ -29,7 +32,8 @@ class Canceller:
         """Look again and again, until cancelled."""
         while True:
             self.rung.clear()
-            pause_s = _AGAIN_S if await self.step() else self._every_s
+            heard = self._leader.stir.listening
+            pause_s = _AGAIN_S if await self.step() else _HEARD * self._every_s if heard else self._every_s
             try:
                 await asyncio.wait_for(self.rung.wait(), pause_s)
             except TimeoutError:

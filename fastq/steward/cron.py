@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from math import inf
 
 import psycopg
 
@@ -19,6 +20,8 @@ log = logging.getLogger("fastq.steward")
 
 class Cron(LeadersDuty):
     """The clockwork. Safe to run on two hosts at once: the statement lets one of them through."""
+
+    quiet_s = 5.0
 
     def __init__(self, link: Link, leader: Leader) -> None:
         super().__init__(link, leader, shards=1)
@@ -37,7 +40,8 @@ class Cron(LeadersDuty):
             await self._link.call(upkeep.notify)
         if behind:
             return 0.0
-        return self.every_s if found.next_due_s is None else min(self.every_s, found.next_due_s)
+        self.due_s = inf if found.next_due_s is None else found.next_due_s
+        return min(self.every_s, self.due_s)
 
     async def _enqueue(self, due: cron.DueSchedule) -> Plan | None:
         """Enqueue what is due of one schedule; None if another leader did, or if this one cannot, with a warning."""

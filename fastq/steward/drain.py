@@ -14,6 +14,10 @@ from fastq.protocol import worker
 log = logging.getLogger("fastq.steward")
 
 
+_HEARD = 6
+"""So many times rarer it looks while this host hears notifications, which tell of marks."""
+
+
 class Drainer:
     """Looks for the mark of its workers when a notification tells of it, and as often as the heart beats."""
 
@@ -30,7 +34,8 @@ class Drainer:
             self.rung.clear()
             await self.step()
             try:
-                await asyncio.wait_for(self.rung.wait(), self._every_s)
+                pause_s = _HEARD * self._every_s if self._board.house[Word.LISTENS] else self._every_s
+                await asyncio.wait_for(self.rung.wait(), pause_s)
             except TimeoutError:
                 continue
 

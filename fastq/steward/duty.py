@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from math import inf
 from time import monotonic
 from typing import Protocol
 
@@ -13,6 +14,9 @@ from fastq.protocol.refusal import is_refusal
 from fastq.steward.leader import Leader
 
 log = logging.getLogger("fastq.steward")
+
+_LEADS_S = 0.5
+"""So often it is looked whether this host leads."""
 
 AGAIN_S = 0.5
 AGAIN_MOST_S = 30.0
@@ -65,7 +69,13 @@ class LeadersDuty(ABC):
     """What one host does for the whole fleet. Each is safe to do twice: a late handover of the lead harms nothing."""
 
     every_s = 1.0
-    """How long to wait before the next step, or the next look whether this host leads."""
+    """How long to wait before the next step."""
+
+    quiet_s = 0.0
+    """As `every_s`, while nothing happens in the fleet; 0: the same."""
+
+    due_s = inf
+    """In how many seconds there will be something to do, as the last step has seen."""
 
     def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         self._link = link
@@ -75,8 +85,14 @@ class LeadersDuty(ABC):
     async def run(self) -> None:
         """Take a step whenever it is time for the next one and this host leads."""
         while True:
-            pause_s = await self.step() if self._leader.leading else self.every_s
-            await asyncio.sleep(pause_s)
+            if not self._leader.leading:
+                await asyncio.sleep(max(self.every_s, _LEADS_S))
+                continue
+            pause_s = await self.step()
+            if pause_s < self.every_s or self.quiet_s <= self.every_s:
+                await asyncio.sleep(pause_s)
+            else:
+                await self._leader.stir.pause(pause_s, quiet_s=min(self.quiet_s, self.due_s))
 
     @abstractmethod
     async def step(self) -> float:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 
 from fastq.postgres.link import Link
 from fastq.protocol import upkeep
+from fastq.steward.stir import Stir
 
 LEAD_S = 10.0
+_SPREAD_S = 1.0
+"""Those that wait for the lead do not all stand for it in the same moment."""
 
 
 class Leader:
-    """Leads while its row says so."""
+    """Leads while its row says so. `rung`: the lead was given up."""
 
-    def __init__(self, link: Link, *, holder: str) -> None:
+    def __init__(self, link: Link, *, holder: str, stir: Stir | None = None) -> None:
         self._link = link
         self._holder = holder
         self._until = 0.0
+        self.stir = stir or Stir()
+        self.rung = asyncio.Event()
 
     @property
     def leading(self) -> bool:
@@ -26,16 +33,21 @@ class Leader:
         return monotonic() < self._until
 
     async def run(self) -> None:
-        """Stand for the lead and keep it, until cancelled."""
+        """Stand for the lead and keep it, until cancelled; while another host leads, look again when its time is up."""
         while True:
-            await self.step()
-            await asyncio.sleep(LEAD_S / 4)
+            self.rung.clear()
+            left_s = await self.step()
+            pause_s = LEAD_S / 4 if left_s is None else min(LEAD_S, max(0.0, left_s) + random.uniform(0, _SPREAD_S))  # noqa: S311
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self.rung.wait()
 
-    async def step(self) -> None:
-        """Take or keep the lead once."""
+    async def step(self) -> float | None:
+        """Take or keep the lead once; for how many seconds another host has it, None if this one."""
         asked = monotonic()
-        won = await self._link.call(partial(upkeep.lead, holder=self._holder, lease_s=LEAD_S))
-        self._until = asked + LEAD_S * 0.8 if won else 0.0
+        stand = await self._link.call(partial(upkeep.lead, holder=self._holder, lease_s=LEAD_S))
+        self._until = asked + LEAD_S * 0.8 if stand.won else 0.0
+        return None if stand.won else stand.left_s or 0.0
 
     async def resign(self) -> None:
         """Let another host lead at once."""

@@ -20,6 +20,7 @@ class OrderedLines(LeadersDuty):
     """What the leader does for ordered groups."""
 
     every_s = 0.1
+    quiet_s = 2.0
 
     def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         super().__init__(link, leader, shards=shards)

@@ -1,4 +1,4 @@
-"""Hears the database's NOTIFY, once per host, and rings the doorbells of its workers, or tells of cancelled jobs."""
+"""Hears the database's NOTIFY, once per host, and tells whom it concerns; and whether it hears it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from fastq.backoff import full_jitter_s
 from fastq.errors import DatabaseUnreachable
 from fastq.postgres import database
 from fastq.postgres.database import answering
+from fastq.steward.stir import Stir
 
 log = logging.getLogger("fastq.steward")
 
 _PROBE_S = 30.0
-CANCEL = "cancel"
-"""What a notification says that is not of new jobs, but of a mark: a running job is cancelled, or the fleet drained."""
+CANCEL, LEAD = "cancel", "lead"
+"""What a notification says that is not of new jobs: there is a mark, because a running job is cancelled or the fleet
+drained; or the lead was given up."""
 
 
 class Listener:
     """Keeps one connection on LISTEN; it never opens a transaction, so that the server's queue cannot fill up."""
 
-    def __init__(self, dsn: str, ring: Callable[[], None], cancel: Callable[[], None]) -> None:
+    def __init__(self, dsn: str, heard: Callable[[str], None], stir: Stir, lost: Callable[[], None]) -> None:
         self._dsn = dsn
-        self._ring = ring
-        self._cancel = cancel
+        self._heard = heard
+        self._stir = stir
+        self._lost = lost
 
     async def run(self) -> None:
-        """Listen until cancelled; after every reconnection ring once, since notifications were missed."""
+        """Listen until cancelled; after every reconnection tell of everything once, since notifications were missed."""
         failures = 0
         while True:
             try:
@@ -41,15 +44,18 @@ class Listener:
                         )
                         await asyncio.Event().wait()
                     await conn.execute("listen fastq")
-                    failures = 0
-                    self._ring()
-                    self._cancel()
+                    failures, self._stir.listening = 0, True
+                    for missed in ("", CANCEL, LEAD):
+                        self._heard(missed)
                     while True:
                         async for heard in conn.notifies(timeout=_PROBE_S):
-                            (self._cancel if heard.payload == CANCEL else self._ring)()
+                            self._heard(heard.payload)
                         with answering(conn):
                             await conn.execute("select 1")
             except (psycopg.Error, DatabaseUnreachable) as exc:
+                if self._stir.listening:
+                    self._stir.listening = False
+                    self._lost()
                 failures += 1
                 if failures == 1:
                     log.warning("not listening, workers poll meanwhile: %s", str(exc).strip().partition("\n")[0])

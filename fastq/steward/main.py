@@ -30,7 +30,7 @@ from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.historian import Depths, Historian
 from fastq.steward.leader import Leader
 from fastq.steward.lines import OrderedLines
-from fastq.steward.listener import Listener
+from fastq.steward.listener import CANCEL, LEAD, Listener
 from fastq.steward.orphans import Orphans
 from fastq.steward.overdue import Overdue
 from fastq.steward.pages import Pages
@@ -38,6 +38,7 @@ from fastq.steward.promoter import Promoter
 from fastq.steward.pruner import Pruner, Reservations
 from fastq.steward.reaper import Expired, Reaper
 from fastq.steward.rotator import Rotator
+from fastq.steward.stir import Stir
 
 log = logging.getLogger("fastq.steward")
 
@@ -95,7 +96,9 @@ class Steward:
         self._reaper = Reaper(
             self._board, reaps, lease_s=cfg.lease_s, shards=cfg.shards, totals=totals, steady=self._heartbeat.steady
         )
-        self._leader = leader = Leader(leads, holder=f"{socket.gethostname()}:{self._parent}")
+        self._stir = stir = Stir(self._board)
+        self._leader = leader = Leader(leads, holder=f"{socket.gethostname()}:{self._parent}", stir=stir)
+        self._bell = Bell(self._board)
         self._canceller = Canceller(self._board, beats, leader, lease_s=cfg.lease_s, shards=cfg.shards)
         self._drainer = Drainer(self._board, beats, supervisor=self._parent, lease_s=cfg.lease_s)
         self._historian = Historian(self._board, totals, beats)
@@ -105,7 +108,7 @@ class Steward:
         self._duties: list[Endless] = [
             self._heartbeat,
             self._reaper,
-            Expired(self._reaper, lease_s=cfg.lease_s),
+            Expired(self._reaper, leader, lease_s=cfg.lease_s),
             Overdue(self._board),
             self._canceller,
             self._drainer,
@@ -123,7 +126,8 @@ class Steward:
             *self._servers,
         ]
         if cfg.listen:
-            self._duties.append(Listener(cfg.listen_dsn or cfg.dsn, Bell(self._board).ring, self._look_for_marks))
+            listener = Listener(cfg.listen_dsn or cfg.dsn, self._heard, stir, self._board.ring_workers)
+            self._duties.append(listener)
 
     async def run(self) -> int:
         """Keep house until the supervisor says TERM, or is gone and the workers too."""
@@ -153,9 +157,16 @@ class Steward:
             for link in self._links:
                 await link.close()
 
-    def _look_for_marks(self) -> None:
-        self._canceller.rung.set()
-        self._drainer.rung.set()
+    def _heard(self, payload: str) -> None:
+        """Tell those whom a notification concerns."""
+        if payload == CANCEL:
+            self._canceller.rung.set()
+            self._drainer.rung.set()
+        elif payload == LEAD:
+            self._leader.rung.set()
+        else:
+            self._stir.heard()
+            self._bell.ring()
 
     def _hear(self) -> None:
         """Hear the doorbell, the lifeline and the signals."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from time import monotonic
 
 from fastq.postgres.link import Link
@@ -22,6 +23,7 @@ class Promoter(LeadersDuty):
     """Promotes due jobs within `every_s` of their time."""
 
     every_s = 0.05
+    quiet_s = 0.5
 
     def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         super().__init__(link, leader, shards=shards)
@@ -30,16 +32,16 @@ class Promoter(LeadersDuty):
 
     async def step(self) -> float:
         """Promote what is due; returns how long nothing can be due."""
-        pause_s, moved = self.every_s, 0
+        pause_s, moved, self.due_s = self.every_s, 0, inf
         for shard in self._shards:
             done = await self._promote(shard)
             moved += done.jobs
             if done.next_due_s is not None:
-                pause_s = min(pause_s, max(0.0, done.next_due_s))
+                self.due_s = min(self.due_s, max(0.0, done.next_due_s))
         if moved:
             await self._link.call(upkeep.notify)
             return 0.0
-        return pause_s
+        return min(pause_s, self.due_s)
 
     async def _promote(self, shard: int) -> upkeep.Promoted:
         """Promote a batch, from the mark on; or from the beginning, where somebody may have committed behind it."""

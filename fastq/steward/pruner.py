@@ -38,6 +38,8 @@ class Pruner(LeadersDuty):
 class Reservations(LeadersDuty):
     """Deletes reservations whose time is over."""
 
+    quiet_s = 5.0
+
     async def step(self) -> float:
         """Delete all there are, in batches."""
         for shard in self._shards:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
 from fastq.protocol import reap, upkeep
 from fastq.states import CellState, ExitCode, Goes
+from fastq.steward.leader import Leader
 
 log = logging.getLogger("fastq.steward")
 T = TypeVar("T")
@@ -33,6 +35,8 @@ End = tuple[LeasedJob, Settlement, bool]
 """A dead worker's job, where it goes, and whether it ran."""
 
 _TELL_EVERY_S = 60.0
+_OTHERS = 4
+"""Hosts that do not lead take every so-many-th look for workers of dead hosts."""
 
 
 class NotNowError(Exception):
@@ -172,7 +176,7 @@ class Reaper:
             self._tell(worker_id, exc)
             raise NotNowError from exc
         self._count(ends)
-        if back:
+        if back is not None:  # also without jobs: a claim of its may just have been undone
             await self._link.call(upkeep.notify)
             self._board.ring_workers()
         return back
@@ -219,17 +223,19 @@ class Reaper:
 
 
 class Expired:
-    """Looks for workers of dead hosts four times per lease."""
+    """Looks for workers of dead hosts: four times per lease on the host that leads, now and then on the others."""
 
-    def __init__(self, reaper: Reaper, *, lease_s: float) -> None:
+    def __init__(self, reaper: Reaper, leader: Leader, *, lease_s: float) -> None:
         self._reaper = reaper
+        self._leader = leader
         self._every_s = min(5.0, lease_s / 4)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
-        while True:
+        for look in count():
             await asyncio.sleep(self._every_s)
-            await self._reaper.step_expired()
+            if self._leader.leading or look % _OTHERS == 0:
+                await self._reaper.step_expired()
 
 
 def _charge(cell: Cell) -> tuple[Running, str]:

@@ -32,6 +32,7 @@ class Rotator(LeadersDuty):
     """Has a link of its own: what is promoted or renewed must not stand in a transaction that truncates."""
 
     every_s = 0.5
+    quiet_s = 4.0
 
     def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
         super().__init__(link, leader, shards=shards)

@@ -131,6 +131,8 @@ class Fleet:
 
     def _bury_steward(self, pid: int, end: Exit, now: float) -> None:
         delay_s = self.post.vacate(now)
+        self.board.house[Word.LISTENS] = 0  # nobody hears of new jobs meanwhile: workers look by themselves
+        self.board.ring_workers()
         if self.post.wanted:
             log.error("steward %d is gone: %s; the next one comes in %.1f s", pid, end, delay_s)
         else:

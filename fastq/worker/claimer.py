@@ -29,6 +29,9 @@ from fastq.worker.lookout import Lookout
 log = logging.getLogger("fastq.worker")
 
 _POLL_FIRST_S = 0.002
+_HEARD = 20
+"""So many times rarer a worker looks while its host hears of new jobs."""
+
 _CONFIRM_AGAIN_S = 0.02
 
 
@@ -61,6 +64,9 @@ class Claimer:
         self.stopping = False
         self.on_idle: Callable[[int], None] = lambda _: None
         self.on_more: Callable[[], object] = lambda: None
+        self.listens: Callable[[], bool] = lambda: False
+        """Whether this host hears of new jobs."""
+
         executor.on_room = self._signal.set
         ledger.on_ready = self.ring
 
@@ -235,5 +241,6 @@ class Claimer:
                 await self._signal.wait()
                 self._limits.ended()
         self.on_idle(0)
-        self._poll_s = _POLL_FIRST_S if self._lookout.rung else min(self._config.poll_interval_s, self._poll_s * 2)
+        most_s = self._config.poll_interval_s * (_HEARD if self.listens() else 1)
+        self._poll_s = _POLL_FIRST_S if self._lookout.rung else min(most_s, self._poll_s * 2)
         return True

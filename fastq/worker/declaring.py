@@ -11,6 +11,8 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import count
+from math import inf
 from typing import Any
 
 import psycopg
@@ -23,6 +25,8 @@ from fastq.protocol import cron, tasks
 log = logging.getLogger("fastq.worker")
 
 EVERY_S = cron.STALE_S / 3
+_ROUNDS, _RARELY_S = 10, 600.0
+"""An app without schedules looks so many times whether those that it once had are to be deleted, and then rarely."""
 
 
 @asynccontextmanager
@@ -31,7 +35,8 @@ async def declared(link: Link, app: App, *, target: str) -> AsyncIterator[None]:
     owner = target if ":" in target else f"{target}:app"
     register = partial(_register, app=app, owner=owner)
     _tell(await link.call(register))
-    keeping = asyncio.create_task(_keep(link, register), name="fastq-declaring")
+    rounds = inf if app.declared else _ROUNDS
+    keeping = asyncio.create_task(_keep(link, register, rounds), name="fastq-declaring")
     try:
         yield
     finally:
@@ -44,9 +49,9 @@ async def _register(conn: AsyncConnection[Any], *, app: App, owner: str) -> list
     return await cron.register(conn, app.declared.values(), owner=owner)
 
 
-async def _keep(link: Link, register: partial[Any]) -> None:
-    while True:
-        await asyncio.sleep(EVERY_S)
+async def _keep(link: Link, register: partial[Any], rounds: float) -> None:
+    for done in count():
+        await asyncio.sleep(EVERY_S if done < rounds else _RARELY_S)
         try:
             _tell(await link.call(register))
         except psycopg.Error as exc:

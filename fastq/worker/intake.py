@@ -49,6 +49,7 @@ class Intake:
         self._breaks = link.breaks
         self._adopt_at = monotonic() + _ADOPT_EVERY_S
         self.claimed = 0
+        self._claimed_then = -1
 
     async def in_time(self, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
         """Return what the database says we hold; an answer that was long on its way is confirmed before it counts."""
@@ -108,9 +109,9 @@ class Intake:
     async def adopt_if_due(self) -> None:
         """Find leases whose claim committed while the connection broke, and run their jobs."""
         now = monotonic()
-        if self._breaks == self._link.breaks and now < self._adopt_at:
+        if self._breaks == self._link.breaks and (now < self._adopt_at or self.claimed == self._claimed_then):
             return
-        self._breaks, self._adopt_at = self._link.breaks, now + _ADOPT_EVERY_S
+        self._breaks, self._adopt_at, self._claimed_then = self._link.breaks, now + _ADOPT_EVERY_S, self.claimed
         for shard in range(self._config.shards):
             held = await self.in_time(partial(leases.list_leases, shard=shard, worker=self._worker))
             self._drop_lost(shard, {lease.lease for lease in held})

@@ -160,7 +160,9 @@ class WorkerLife:
         )
         os.register_at_fork(after_in_child=executor.forked)
         claimer = Claimer(cfg, worker=self._worker_id, link=link, executor=executor, ledger=ledger)
-        claimer.on_idle, claimer.on_more = self._idle, self._child.board.ring_idle
+        board = self._child.board
+        claimer.on_idle, claimer.on_more = self._idle, board.ring_idle
+        claimer.listens = lambda: bool(board.house[Word.LISTENS])
         return claimer, executor, ledger
 
     def _idle(self, level: int) -> None:

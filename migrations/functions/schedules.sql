@@ -44,4 +44,5 @@ begin
     raise exception 'workers of % declare the schedule %: change it in the code, or choose another name', owner, put_schedule.name
       using errcode = 'object_in_use';
   end if;
+  perform pg_notify('fastq', '');  -- the leader looks for it
 end $$;

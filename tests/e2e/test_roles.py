@@ -149,3 +149,21 @@ def test_the_dbas_script_builds_what_the_roles_need(empty_dsn: str) -> None:
         conn.execute("begin")
         conn.execute(re.sub(r"fastq_(worker|producer|monitor)\b", rf"t{uuid4().hex[:8]}_\1", script()).encode())
         conn.execute("rollback")
+
+
+def test_a_role_that_may_create_nothing_but_in_its_schema(empty_dsn: str) -> None:
+    """The DBA has made the schema for it; the role migrates, twice."""
+    role = f"t{uuid4().hex[:8]}"
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        conn.execute(f"create role {role} login".encode())
+        conn.execute(f"create schema fastq authorization {role}".encode())
+        assert conn.execute("select has_database_privilege(%s, current_database(), 'create')", [role]).fetchone() == (
+            False,
+        )
+        try:
+            own = conninfo.make_conninfo(empty_dsn, user=role)
+            for says in ("the schema is at", "nothing to do"):
+                assert says in command(own, "migrate").stdout
+        finally:
+            conn.execute("drop schema fastq cascade")
+            conn.execute(f"drop role {role}".encode())

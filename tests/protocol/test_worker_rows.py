@@ -96,48 +96,48 @@ async def test_unregister_of_one_that_is_gone(conn: Conn) -> None:
 
 async def test_one_holder(conn: Conn, other: Conn) -> None:
     """While one host leads, another is refused, and the first may renew as often as it likes."""
-    assert await upkeep.lead(conn, holder="a", lease_s=30)
-    assert not await upkeep.lead(other, holder="b", lease_s=30)
-    assert await upkeep.lead(conn, holder="a", lease_s=60)
+    assert (await upkeep.lead(conn, holder="a", lease_s=30)).won
+    assert not (await upkeep.lead(other, holder="b", lease_s=30)).won
+    assert (await upkeep.lead(conn, holder="a", lease_s=60)).won
     rows = await ask(conn, "select holder, expires_at > now() + interval '45 s' from fastq.leader")
     assert rows == [("a", True)]
 
 
 async def test_an_expired_lead_is_vacant(conn: Conn) -> None:
     """Another host takes over when the time has run out; the old one is refused then."""
-    assert await upkeep.lead(conn, holder="a", lease_s=-1)
-    assert await upkeep.lead(conn, holder="b", lease_s=30)
-    assert not await upkeep.lead(conn, holder="a", lease_s=30)
+    assert (await upkeep.lead(conn, holder="a", lease_s=-1)).won
+    assert (await upkeep.lead(conn, holder="b", lease_s=30)).won
+    assert not (await upkeep.lead(conn, holder="a", lease_s=30)).won
 
 
 async def test_resigning(conn: Conn) -> None:
     """A leader that resigns is followed at once; a host that does not lead cannot resign for the one that does."""
-    assert await upkeep.lead(conn, holder="a", lease_s=30)
+    assert (await upkeep.lead(conn, holder="a", lease_s=30)).won
     await upkeep.resign(conn, holder="b")
-    assert not await upkeep.lead(conn, holder="b", lease_s=30)
+    assert not (await upkeep.lead(conn, holder="b", lease_s=30)).won
     await upkeep.resign(conn, holder="a")
     await upkeep.resign(conn, holder="a")
-    assert await upkeep.lead(conn, holder="b", lease_s=30)
+    assert (await upkeep.lead(conn, holder="b", lease_s=30)).won
 
 
 async def test_two_candidates_at_once(conn: Conn, other: Conn, third: Conn) -> None:
     """Of two that stand for a vacant lead at the same time one wins, the other hears so."""
     for _ in range(2):
         async with other.transaction():
-            assert await upkeep.lead(other, holder="a", lease_s=30)
+            assert (await upkeep.lead(other, holder="a", lease_s=30)).won
             standing = asyncio.create_task(upkeep.lead(third, holder="b", lease_s=30))
             await until_blocked(conn, third)
-        assert await standing is False
+        assert not (await standing).won
         await conn.execute("update fastq.leader set expires_at = now() - interval '1 s'")
 
 
 async def test_a_candidate_behind_a_renewal_that_failed(conn: Conn, other: Conn, third: Conn) -> None:
     """When the first's statement is rolled back, the second has the lead."""
     async with other.transaction(force_rollback=True):
-        assert await upkeep.lead(other, holder="a", lease_s=30)
+        assert (await upkeep.lead(other, holder="a", lease_s=30)).won
         standing = asyncio.create_task(upkeep.lead(third, holder="b", lease_s=30))
         await until_blocked(conn, third)
-    assert await standing is True
+    assert (await standing).won
 
 
 async def test_notify(conn: Conn, other: Conn) -> None:
@@ -146,3 +146,22 @@ async def test_notify(conn: Conn, other: Conn) -> None:
     await upkeep.notify(conn)
     heard = [note.channel async for note in other.notifies(timeout=5, stop_after=1)]
     assert heard == ["fastq"]
+
+
+async def test_whoever_does_not_lead_writes_nothing(conn: Conn, other: Conn) -> None:
+    """And learns for how long the other one does."""
+    assert (await upkeep.lead(conn, holder="a", lease_s=30)).won
+    async with other.transaction():
+        stand = await upkeep.lead(other, holder="b", lease_s=30)
+        assert await ask(other, "select pg_current_xact_id_if_assigned()") == [(None,)]
+    assert not stand.won
+    assert stand.left_s is not None
+    assert 0 < stand.left_s <= 30
+
+
+async def test_a_lead_that_is_given_up_is_told(conn: Conn, other: Conn) -> None:
+    """The others need not wait until it is over."""
+    await other.execute("listen fastq")
+    assert (await upkeep.lead(conn, holder="a", lease_s=30)).won
+    await upkeep.resign(conn, holder="a")
+    assert [note.payload async for note in other.notifies(timeout=20, stop_after=1)] == ["lead"]
