@@ -12,7 +12,7 @@ from fastq.insights.survey import WorkerSurvey, workers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """One host: how many workers, of which versions; `running` jobs of `concurrency`; `late` have not renewed in time."""
+    """One host: its workers, their versions, `running` jobs of `concurrency`; `late` ones have not renewed in time."""
 
     name: str
     leads: bool
