@@ -22,6 +22,7 @@ from fastq.config import PoolConfig
 from fastq.errors import DatabaseUnreachable
 from fastq.postgres import database
 from fastq.postgres.database import Connection
+from fastq.schema import migrator
 
 BUSY_S = 30.0
 """How long to wait while all connections are in use."""
@@ -61,6 +62,8 @@ class AsyncPool:
         self._idle: Idle[database.AsyncConnection] = Idle(config)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._suits = False
+        """Whether the schema has been seen to suit this code: a producer says so before it enqueues."""
         self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -83,6 +86,9 @@ class AsyncPool:
                 raise _busy(self._most) from None
             conn = await self._take()
             try:
+                if not self._suits:
+                    await migrator.check_producer_async(conn)
+                    self._suits = True
                 yield conn
             finally:
                 await self._put_back(conn)
@@ -157,6 +163,7 @@ class SyncPool:
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._closed = False
+        self._suits = False
 
     @contextmanager
     def connection(self, use: Use) -> Iterator[Connection]:
@@ -170,6 +177,9 @@ class SyncPool:
         try:
             conn = self._take()
             try:
+                if not self._suits:
+                    migrator.check_producer(conn)
+                    self._suits = True
                 yield conn
             finally:
                 self._put_back(conn)

@@ -41,8 +41,8 @@ def sql(m: Migration) -> str:
 
 def record(m: Migration) -> str:
     """Return what writes down that a migration was applied."""
-    values = f"{m.version}, '{m.name}', '{m.checksum}'"
-    return f"insert into fastq.migration (version, name, checksum) values ({values});"  # noqa: S608 - our own
+    values = f"{m.version}, '{m.name}', '{m.checksum}', {'null' if m.suits is None else m.suits}"
+    return f"insert into fastq.migration (version, name, checksum, suits) values ({values});"  # noqa: S608 - our own
 
 
 def refusal(found: int) -> str:

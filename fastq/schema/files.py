@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fastq.sql import function_files
 
+_SUITS = re.compile(r"^-- Suits: (\d+)$", re.MULTILINE)
 _MAKES = re.compile(r"^create or replace (function|view) fastq\.(\w+)", re.MULTILINE)
 
 
@@ -23,6 +24,12 @@ class Migration:
     version: int
     name: str
     sql: str
+
+    @property
+    def suits(self) -> int | None:
+        """Return the oldest schema whose workers and producers can go on with this one; None: it is this one."""
+        found = _SUITS.search(self.sql)
+        return None if found is None else int(found[1])
 
     @property
     def checksum(self) -> str:

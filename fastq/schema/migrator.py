@@ -1,13 +1,15 @@
 """Applies what a database lacks, forward only and in one transaction; says whether a database fits this code.
 
 Safe to run twice and from two hosts at once: a transaction-level advisory lock lets one through at a time.
-Processes at work compare only the number of the newest migration: functions that change without one must suit their old
-callers too, and those that do not come with a migration, though it be empty.
+Processes compare the number of the newest migration when they start: functions that change without one must suit their
+old callers too, and those that do not come with a migration, though it be empty. A migration that says `-- Suits: 17`
+lets workers and producers go on, and start, that know schema 17: what they need is taken away by a later one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -16,6 +18,12 @@ from psycopg import AsyncConnection, Connection
 from fastq.errors import SchemaError, UsageError
 from fastq.schema.files import newest
 from fastq.schema.plan import State, differing, newer, steps
+
+_FOUND = """
+select max(m.version), max(coalesce((to_jsonb(m) ->> 'suits')::int, m.version)) filter (where m.version > %(newest)s)
+from fastq.migration m
+"""
+"""The version that a database has, and which one the least suitable of its migrations wants that we do not know."""
 
 _ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 _BEGIN = """select pg_advisory_xact_lock(439721620593);  -- "fastq"
@@ -31,6 +39,7 @@ create table if not exists fastq.migration (
   checksum   text not null,
   applied_at timestamptz not null default now()
 );
+alter table fastq.migration add column if not exists suits int4;
 -- The files of functions and views, and what they make.
 create table if not exists fastq.definition (
   name       text primary key,
@@ -131,23 +140,35 @@ def shards(conn: Connection[Any]) -> int:
 def check(conn: Connection[Any]) -> None:
     """Raise SchemaError unless the schema has the version that this code needs."""
     try:
-        row = conn.execute("select max(version) from fastq.migration").fetchone()
+        row = conn.execute(_FOUND, _newest()).fetchone()
     except _ABSENT:
         row = None
     except psycopg.errors.InsufficientPrivilege as exc:
         raise _no_grants(exc) from None
-    _judge(None if row is None else row[0])
+    _judge(*(row or (None, None)))
 
 
 async def check_async(conn: AsyncConnection[Any]) -> None:
     """As `check`, on an asynchronous connection."""
     try:
-        row = await (await conn.execute("select max(version) from fastq.migration")).fetchone()
+        row = await (await conn.execute(_FOUND, _newest())).fetchone()
     except _ABSENT:
         row = None
     except psycopg.errors.InsufficientPrivilege as exc:
         raise _no_grants(exc) from None
-    _judge(None if row is None else row[0])
+    _judge(*(row or (None, None)))
+
+
+def check_producer(conn: Connection[Any]) -> None:
+    """As `check`; a role that may not look at the versions is believed to know what it does."""
+    with suppress(NoGrants):
+        check(conn)
+
+
+async def check_producer_async(conn: AsyncConnection[Any]) -> None:
+    """As `check_producer`, on an asynchronous connection."""
+    with suppress(NoGrants):
+        await check_async(conn)
 
 
 def check_all(conn: Connection[Any]) -> None:
@@ -162,17 +183,25 @@ def other_functions(conn: Connection[Any]) -> list[str]:
     return differing(_state(conn))
 
 
-def _judge(found: int | None) -> None:
-    """Raise SchemaError unless version `found` is the one of this code."""
+def _newest() -> dict[str, int]:
+    return {"newest": newest()}
+
+
+def _judge(found: int | None, suits: int | None) -> None:
+    """Raise SchemaError unless version `found` is the one of this code, or all that came after it suit this code."""
     if found is None:
         raise SchemaError("the database has no fastq schema: run `fastq migrate`")
-    if found > newest():
+    if found > newest() and (suits is None or suits > newest()):
         raise SchemaError(newer(found))
     if found < newest():
         raise SchemaError(f"the database has fastq schema {found}, this code needs {newest()}: run `fastq migrate`")
 
 
-def _no_grants(exc: psycopg.Error) -> SchemaError:
-    return SchemaError(
+class NoGrants(SchemaError):
+    """This role may not look."""
+
+
+def _no_grants(exc: psycopg.Error) -> NoGrants:
+    return NoGrants(
         f"this role may not use the fastq schema ({exc.diag.message_primary}): docs/roles.md has the grants"
     )

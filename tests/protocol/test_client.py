@@ -220,13 +220,13 @@ async def test_an_iterables_own_database_error_comes_out(dsn: str, conn: Conn) -
 
 
 async def test_no_schema_says_what_to_run(empty_dsn: str) -> None:
-    """A database that was never migrated."""
-    app, t = app_of(empty_dsn)
-    async with app:
-        with pytest.raises(fastq.SchemaError, match="run `fastq migrate`; nothing was enqueued"):
-            await t.enqueue(n=1)
-    with app, pytest.raises(fastq.SchemaError, match="run `fastq migrate`"):
-        app.enqueue_many_sync([t.job(n=1)])
+    """A database that was never migrated: the app does not open."""
+    app, _ = app_of(empty_dsn)
+    with pytest.raises(fastq.SchemaError, match="run `fastq migrate`"):
+        async with app:
+            pass
+    with pytest.raises(fastq.SchemaError, match="run `fastq migrate`"), app:
+        pass
 
 
 # -- connections

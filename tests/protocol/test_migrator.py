@@ -9,6 +9,7 @@ import catalog
 import psycopg
 import pytest
 
+import fastq
 from fastq.errors import SchemaError, UsageError
 from fastq.schema import files, migrator
 from fastq.schema.files import Definition, Migration
@@ -54,6 +55,42 @@ def test_newer_schema_is_refused(db: Db) -> None:
     for refuse in (migrator.check, migrator.migrate, migrator.script):
         with pytest.raises(SchemaError, match="upgrade fastq"):
             refuse(db)
+
+
+def test_a_newer_schema_that_suits_is_used(dsn: str, db: Db) -> None:
+    """Workers, producers and probes start; one that wants more than we know is refused by all, before they begin."""
+    mine = files.newest()
+    later = "insert into fastq.migration (version, name, checksum, suits) values (%s, 'later', 'x', %s)"
+    db.execute(later, [mine + 1, mine])
+    db.execute(later, [mine + 2, mine - 3])
+    app = fastq.App(dsn)
+
+    @app.task(name="t")
+    def t(n: int) -> None: ...
+
+    migrator.check(db)
+    with app:
+        t.enqueue_sync(n=1)
+    with pytest.raises(SchemaError, match="upgrade fastq"):
+        migrator.migrate(db)
+    db.execute(later, [mine + 3, mine + 1])
+    with pytest.raises(SchemaError, match="upgrade fastq"):
+        migrator.check(db)
+    with pytest.raises(SchemaError, match="upgrade fastq"), app:
+        pass
+    assert db.execute("select count(*) from fastq.job").fetchall() == [(1,)]
+
+
+def test_what_a_migration_suits_is_written_down(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its text says it."""
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        migrator.migrate(conn)
+        newer = Migration(version=files.newest() + 1, name="more", sql="-- More.\n-- Suits: 17\nselect 1;")
+        monkeypatch.setattr("fastq.schema.plan.migrations", lambda: (*files.migrations(), newer))
+        monkeypatch.setattr("fastq.schema.plan.newest", lambda: newer.version)
+        migrator.migrate(conn)
+        found = conn.execute("select version, suits from fastq.migration order by version desc limit 2").fetchall()
+        assert found == [(newer.version, 17), (newer.version - 1, None)]
 
 
 def test_foreign_migration_is_refused(db: Db) -> None:
