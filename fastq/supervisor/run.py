@@ -23,6 +23,7 @@ from fastq.supervisor.drain import Drain, Limits, Order, Phase
 from fastq.supervisor.fleet import Fleet
 from fastq.supervisor.policy import RestartPolicy, loop_code
 from fastq.supervisor.roll import Move, Roll
+from fastq.supervisor.systemd import Systemd
 
 log = logging.getLogger("fastq.supervisor")
 
@@ -53,6 +54,7 @@ class Supervisor:
         self.drain = Drain()
         self.roll: Roll | None = None
         self._board = board
+        self._systemd = Systemd()
         self._codes: set[ExitCode] = set()
         self._verdict: ExitCode | None = None
 
@@ -86,15 +88,25 @@ class Supervisor:
         while self.drain.phase is not Phase.SERVING and self._end(now):
             pass
         self.fleet.fill(now, workers=self.drain.phase is Phase.SERVING)
+        self._tell_systemd(now)
 
     def close(self) -> None:
         """Kill what is left and give the signals back. Idempotent."""
         self.crew.close()
+        self._systemd.close()
 
     @property
     def exit_code(self) -> int:
         """What the process exits with, as far as it is known."""
         return int(drain.exit_code(self._codes) if self._verdict is None else self._verdict)
+
+    def _tell_systemd(self, now: float) -> None:
+        self._systemd.is_alive(now)
+        if self.drain.phase is not Phase.SERVING:
+            self._systemd.stops()
+        elif self.fleet.was_ready and self.roll is None:
+            workers = [worker for worker in self.fleet.table.workers.values() if worker.ready_at is not None]
+            self._systemd.is_ready(f"{len(workers)} of {len(self.fleet.table.seats)} workers run")
 
     def _tell_totals(self) -> None:
         """Say how the jobs of all workers ended, the steward's verdicts on those that died included."""
@@ -107,7 +119,7 @@ class Supervisor:
         moments = [self.drain.deadline, self.fleet.post.next_fill()]
         if self.drain.phase is Phase.SERVING:
             moments.append(self.fleet.table.next_respawn())
-        return min(_LONGEST_WAIT_S, self.fleet.next_event(now), min(moments) - now)
+        return min(_LONGEST_WAIT_S, self._systemd.every_s / 2, self.fleet.next_event(now), min(moments) - now)
 
     def _obey(self, signum: signal.Signals, now: float) -> None:
         match signum:
@@ -133,6 +145,7 @@ class Supervisor:
         if signum is signal.SIGHUP:
             log.info("HUP: replacing %d workers one by one", len(table.workers))
             table.forgive(now)
+            self._systemd.reloads()
             if self.roll is None:
                 self.roll = Roll(since=now, ready_s=self.limits.ready_s)
             self.roll.since = now
