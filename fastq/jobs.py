@@ -175,11 +175,11 @@ class Jobs:
         self,
         *,
         state: States = None,
-        of_queue: str | None = None,
+        queue: str | None = None,
         task: str | None = None,
         error: str | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
+        to_queue: str | None = None,
+        to_priority: int | None = None,
         now: bool = False,
         limit: int | None = None,
         everything: bool = False,
@@ -187,16 +187,15 @@ class Jobs:
         """Change all jobs that fit and are ready or wait for a time; returns how many.
 
         Args:
-            state, task, error, everything: as in `retry_many`.
-            of_queue: of this queue.
-            queue: the queue that they are moved to.
-            priority: their new priority.
+            state, queue, task, error, everything: as in `retry_many`.
+            to_queue: the queue that they are moved to.
+            to_priority: their new priority.
             now: let those run now that wait for a time.
             limit: about how many at most: packets of jobs are changed as a whole.
 
         """
-        wanted = _filter(state, of_queue, task, error, everything=everything)
-        return await self._ask(jobs.edit_many(wanted, limit, queue=queue, priority=priority, now=now))
+        wanted = _filter(state, queue, task, error, everything=everything)
+        return await self._ask(jobs.edit_many(wanted, limit, to_queue=to_queue, to_priority=to_priority, now=now))
 
     async def result(self, job: int, timeout: float | None = None) -> Any:
         """Wait until a job has ended; return what its handler returned. Its task has to keep its jobs (``keep=…``).
@@ -318,18 +317,18 @@ class Jobs:
         self,
         *,
         state: States = None,
-        of_queue: str | None = None,
+        queue: str | None = None,
         task: str | None = None,
         error: str | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
+        to_queue: str | None = None,
+        to_priority: int | None = None,
         now: bool = False,
         limit: int | None = None,
         everything: bool = False,
     ) -> int:
         """As `edit_many`."""
-        wanted = _filter(state, of_queue, task, error, everything=everything)
-        return self._ask_sync(jobs.edit_many(wanted, limit, queue=queue, priority=priority, now=now))
+        wanted = _filter(state, queue, task, error, everything=everything)
+        return self._ask_sync(jobs.edit_many(wanted, limit, to_queue=to_queue, to_priority=to_priority, now=now))
 
     def delete_sync(self, job: int) -> bool:
         """As `delete`."""

@@ -87,8 +87,7 @@ class AsyncPool:
             conn = await self._take()
             try:
                 if not self._suits:
-                    await migrator.check_producer_async(conn)
-                    self._suits = True
+                    await self._check(conn)
                 yield conn
             finally:
                 await self._put_back(conn)
@@ -121,6 +120,15 @@ class AsyncPool:
                     return
             except (psycopg.Error, DatabaseUnreachable):
                 await asyncio.sleep(full_jitter_s(failures))
+
+    async def _check(self, conn: database.AsyncConnection) -> None:
+        """See whether the schema suits this code."""
+        try:
+            with database.answering(conn):
+                await migrator.check_producer_async(conn)
+        except psycopg.OperationalError as exc:
+            raise database.unreachable(exc) from None
+        self._suits = True
 
     def _watch(self) -> None:
         """See to it that what nobody wants any more is closed."""
@@ -178,8 +186,7 @@ class SyncPool:
             conn = self._take()
             try:
                 if not self._suits:
-                    migrator.check_producer(conn)
-                    self._suits = True
+                    self._check(conn)
                 yield conn
             finally:
                 self._put_back(conn)
@@ -204,6 +211,15 @@ class SyncPool:
                 return conn
             conn.close()
         return database.connect(self._dsn, _APPLICATION)
+
+    def _check(self, conn: Connection) -> None:
+        """See whether the schema suits this code."""
+        try:
+            with database.answering(conn):
+                migrator.check_producer(conn)
+        except psycopg.OperationalError as exc:
+            raise database.unreachable(exc) from None
+        self._suits = True
 
     def _pop(self) -> Connection | None:
         with self._lock:

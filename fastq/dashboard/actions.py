@@ -167,9 +167,9 @@ def on_all(form: Form, fit: JobFilter) -> Some:
         case "now":
             return jobs.edit_many(fit, AT_ONCE, now=True)
         case "move":
-            return jobs.edit_many(fit, AT_ONCE, queue=form.text("to_queue"))
+            return jobs.edit_many(fit, AT_ONCE, to_queue=form.text("to_queue"))
         case "priority":
-            return jobs.edit_many(fit, AT_ONCE, priority=_whole(form, "to_priority"))
+            return jobs.edit_many(fit, AT_ONCE, to_priority=_whole(form, "to_priority"))
         case other:
             raise UsageError(f"{other!r} cannot be done to all that fit; what can is {', '.join(ON_ALL)}")
 

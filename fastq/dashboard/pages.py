@@ -145,7 +145,7 @@ def job(conn: Connection[Any], query: Query) -> dict[str, Any]:
     (found,) = redacted(conn, [found], also=_secret(query))
     return {
         "job": found,
-        "host": next((each for each in workers(conn)[0] if each.id == found.worker), None),
+        "host": None if found.worker is None else _worker(conn, found.worker),
         "line": neighbours(conn, found),
         "args": pretty(found.args),
         "hides": hides(found),
@@ -157,6 +157,10 @@ def job(conn: Connection[Any], query: Query) -> dict[str, Any]:
         "over": found.state in OVER,
         "timeline": _timeline(found),
     }
+
+
+def _worker(conn: Connection[Any], worker: int) -> Any:
+    return next((each for each in workers(conn)[0] if each.id == worker), None)
 
 
 def _timeline(found: JobInfo) -> list[tuple[str, Any]]:

@@ -50,9 +50,10 @@ TABLE_WORDS = 1 + SERIES * _STRIDE
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The words of a series, read."""
+    """The words of a series, read; it is known that at least `short` runs were in the first bucket."""
 
     words: Sequence[int]
+    short: int = 0
 
     def __getitem__(self, count: Count) -> int:
         """Return one of the counters."""
@@ -61,7 +62,8 @@ class Counted:
     @property
     def ran(self) -> Sequence[int]:
         """How many runs are in each bucket; those of the first one are what ended and is in no other."""
-        return with_short(self.longer, sum(self.words[end] for end in ENDS))
+        first, *longer = with_short(self.longer, sum(self.words[end] for end in ENDS))
+        return [max(first, self.short), *longer]  # a long run is counted before its end is: it takes nothing away
 
     @property
     def longer(self) -> Sequence[int]:

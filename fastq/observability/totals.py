@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import add
 
 from fastq.host.board import COUNTERS, Cell, Word
-from fastq.host.series import Counted, Key, read
+from fastq.host.series import OTHERS, Counted, Key, read
+
+SERIES_MOST = 256
 
 Reading = dict[Key | None, list[int]]
 """The counters of a cell, under None, and of each queue and task in it."""
@@ -50,10 +53,15 @@ def _added(*readings: Reading) -> Iterator[tuple[Key | None, list[int]]]:
 
 
 class Totals:
-    """Counters that only grow, of cells that are cleared and used again."""
+    """Counters that only grow, of cells that are cleared and used again.
+
+    Of queues and tasks no more than SERIES_MOST are told apart: the names may be anybody's.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[int, _Seen] = {}
+        self._keys: set[Key] = {OTHERS}
+        self._short: dict[Key, int] = {}
 
     def observe(self, cells: Iterable[Cell]) -> None:
         """Take a reading of all cells that are, or ever were, in use."""
@@ -62,8 +70,18 @@ class Totals:
                 continue
             seen = self._seen.setdefault(cell.index, _Seen())
             pid = cell[Word.PID]
-            reading: Reading = {None: [cell[word] for word in COUNTERS], **dict(read(cell.series))}
+            reading: Reading = {None: [cell[word] for word in COUNTERS], **self._read(cell)}
             seen.observe(pid if pid == cell[Word.PID] else 0, reading)  # cleared while it was read: not this worker's
+
+    def _read(self, cell: Cell) -> Reading:
+        """Return the series of a cell; those that are one too many, together."""
+        found: Reading = {}
+        for key, counts in read(cell.series):
+            if len(self._keys) < SERIES_MOST:
+                self._keys.add(key)
+            known = key if key in self._keys else OTHERS
+            found[known] = list(map(add, found[known], counts)) if known in found else counts
+        return found
 
     def sum(self) -> dict[Word, int]:
         """Return the totals of all cells together."""
@@ -80,8 +98,10 @@ class Totals:
 
     def series(self) -> dict[Key, Counted]:
         """Return the totals of each queue and task, of all cells together."""
-        found = _added(*(seen.totals() for seen in self._seen.values()))
-        return {key: Counted(counts) for key, counts in found if key is not None}
+        sums = _added(*(seen.totals() for seen in self._seen.values()))
+        found = {key: Counted(counts, self._short.get(key, 0)) for key, counts in sums if key is not None}
+        self._short = {key: counted.ran[0] for key, counted in found.items()}
+        return found
 
 
 _ENDS = (Word.SUCCEEDED, Word.FAILED, Word.RETRIED, Word.RETURNED, Word.LOST)

@@ -234,8 +234,8 @@ def edit_many(
     wanted: JobFilter,
     limit: int | None = None,
     *,
-    queue: str | None = None,
-    priority: int | None = None,
+    to_queue: str | None = None,
+    to_priority: int | None = None,
     now: bool = False,
 ) -> Request[int]:
     """Change all jobs that fit and wait, about `limit`; returns how many, 0 when all are as they shall be.
@@ -244,13 +244,14 @@ def edit_many(
         UsageError: a job cannot be like that, or nothing is to be changed.
 
     """
-    if queue is None and priority is None and not now:
-        raise UsageError("give what is to be changed: queue, priority or now")
+    if to_queue is None and to_priority is None and not now:
+        raise UsageError("give what is to be changed: to_queue, to_priority or now")
     Options(
-        queue=DEFAULT_QUEUE if queue is None else queue, priority=DEFAULT_PRIORITY if priority is None else priority
+        queue=DEFAULT_QUEUE if to_queue is None else to_queue,
+        priority=DEFAULT_PRIORITY if to_priority is None else to_priority,
     )
     wanted = wanted.within("changed", (JobState.READY, JobState.SCHEDULED, JobState.RETRYING))
-    changes = {"to_queue": queue, "to_priority": priority, "now": now}
+    changes = {"to_queue": to_queue, "to_priority": to_priority, "now": now}
     return Request("edit_jobs", {**wanted.params(limit), **changes}, only)
 
 

@@ -15,9 +15,6 @@ from fastq.steward.leader import Leader
 
 log = logging.getLogger("fastq.steward")
 
-_LEADS_S = 0.5
-"""So often it is looked whether this host leads."""
-
 AGAIN_S = 0.5
 AGAIN_MOST_S = 30.0
 WELL_S = 60.0
@@ -85,9 +82,7 @@ class LeadersDuty(ABC):
     async def run(self) -> None:
         """Take a step whenever it is time for the next one and this host leads."""
         while True:
-            if not self._leader.leading:
-                await asyncio.sleep(max(self.every_s, _LEADS_S))
-                continue
+            await self._leader.led()
             pause_s = await self.step()
             if pause_s < self.every_s or self.quiet_s <= self.every_s:
                 await asyncio.sleep(pause_s)

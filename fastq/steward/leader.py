@@ -26,11 +26,18 @@ class Leader:
         self._until = 0.0
         self.stir = stir or Stir()
         self.rung = asyncio.Event()
+        self._won = asyncio.Event()
 
     @property
     def leading(self) -> bool:
         """Whether this host leads, by its own clock and with some margin."""
         return monotonic() < self._until
+
+    async def led(self) -> None:
+        """Wait until this host leads."""
+        while not self.leading:
+            self._won.clear()
+            await self._won.wait()
 
     async def run(self) -> None:
         """Stand for the lead and keep it, until cancelled; while another host leads, look again when its time is up."""
@@ -47,6 +54,8 @@ class Leader:
         asked = monotonic()
         stand = await self._link.call(partial(upkeep.lead, holder=self._holder, lease_s=LEAD_S))
         self._until = asked + LEAD_S * 0.8 if stand.won else 0.0
+        if stand.won:
+            self._won.set()
         return None if stand.won else stand.left_s or 0.0
 
     async def resign(self) -> None:

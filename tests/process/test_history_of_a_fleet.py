@@ -43,4 +43,4 @@ def test_how_long_runs_took(dsn: str, db: Db) -> None:
     for task in ("handlers.sleeps", "handlers.in_thread_for"):
         row = found[task]
         assert row.succeeded == sum(row.ran[5:]) == 20, (task, row)
-        assert 20 * takes * 1e6 <= row.ran_us
+        assert 20 * (takes - 0.001) * 1e6 <= row.ran_us  # uvloop's timers count in milliseconds

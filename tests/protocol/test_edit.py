@@ -124,8 +124,8 @@ async def test_all_that_fit_are_moved(app: fastq.App, conn: Conn) -> None:
         await app.enqueue_many(t.options(delay=60).job(n=n) for n in range(30))
         later = await t.options(delay=60).enqueue(n=-2)
         ordered = await o.options(group_key="g").enqueue(n=1)
-        assert await app.jobs.edit_many(of_queue="default", queue="mail", priority=2) == 332
-        assert await app.jobs.edit_many(of_queue="default", queue="mail", priority=2) == 0
+        assert await app.jobs.edit_many(queue="default", to_queue="mail", to_priority=2) == 332
+        assert await app.jobs.edit_many(queue="default", to_queue="mail", to_priority=2) == 0
         rows = await ask(conn, "select distinct queue, priority, state from fastq.job order by 1, 3")
         assert rows == [("default", 4, "ready"), ("mail", 2, "ready"), ("mail", 2, "scheduled")]
         for job in (single.id, first, first + 299, later.id, ordered.id):
@@ -139,7 +139,7 @@ async def test_moved_packets_are_claimed_where_they_are_now(app: fastq.App, conn
     first = await pack(conn, 5)
     worker = await hire(conn)
     async with app:
-        assert await app.jobs.edit_many(state="ready", queue="mail") == 5
+        assert await app.jobs.edit_many(state="ready", to_queue="mail") == 5
     ((pos,),) = await ask(conn, "select pos from fastq.ready")
     assert pos > first + 5
     claimed = await take(conn, worker, lane=LANE._replace(queue="mail"), low=first + 5)
@@ -164,7 +164,7 @@ async def test_a_moved_jobs_key_knows_where_it_is(app: fastq.App, conn: Conn) ->
     """As after a single change."""
     async with app:
         await app.tasks["t"].options(unique_key="k").enqueue(n=1)
-        assert await app.jobs.edit_many(task="t", queue="mail", priority=7) == 1
+        assert await app.jobs.edit_many(task="t", to_queue="mail", to_priority=7) == 1
         assert await ask(conn, "select queue, priority from fastq.unique_key") == [("mail", 7)]
         assert (await app.tasks["t"].options(unique_key="k").enqueue(n=2)).duplicate
 
@@ -175,11 +175,11 @@ async def test_what_cannot_be_done_to_all(app: fastq.App) -> None:
         with pytest.raises(UsageError, match="give what is to be changed"):
             await app.jobs.edit_many(task="t")
         with pytest.raises(UsageError, match="failed jobs cannot be changed"):
-            await app.jobs.edit_many(state="failed", queue="x")
+            await app.jobs.edit_many(state="failed", to_queue="x")
         with pytest.raises(UsageError, match="for all jobs there are"):
-            await app.jobs.edit_many(queue="x")
+            await app.jobs.edit_many(to_queue="x")
         with pytest.raises(UsageError, match="priority"):
-            await app.jobs.edit_many(task="t", priority=10)
+            await app.jobs.edit_many(task="t", to_priority=10)
 
 
 async def test_counting_those_that_fit(app: fastq.App, conn: Conn) -> None:
