@@ -44,3 +44,6 @@ create table fastq.task (
 
 -- What a worker tells of itself when it starts: version, concurrency, queues.
 alter table fastq.worker add column about json;
+
+-- What fastq.resize() has asked of this worker's supervisor.
+alter table fastq.worker add column resize json;

@@ -252,9 +252,9 @@ class DryRun:
     def run(self) -> int:
         """Run the supervisor until everything has ended."""
         from fastq.host.board import Board
-        from fastq.supervisor import Supervisor, cells_for
+        from fastq.supervisor import Supervisor, cells_for, room_for
 
-        board = Board(cells=cells_for(self.supervisor.processes), running=self.worker.concurrency)
+        board = Board(cells=cells_for(self.supervisor.processes), running=room_for(self.worker.concurrency))
         workers = _entry("fastq.worker.main:run", self.worker)
         steward = _entry("fastq.steward.main:run", self.steward)
         if self.supervisor.reload:

@@ -257,11 +257,21 @@ def _schedule(form: Form) -> Schedule:
     )
 
 
-def drain_host(conn: Connection[Any], form: Form) -> Done:
-    """Ask the supervisors of a host to drain."""
-    host = form.text("host")
-    worker.drain(conn, host)
-    return Done("host: drain", host)
+def change_host(conn: Connection[Any], form: Form) -> Done:
+    """Ask the supervisors of a host to drain, or for so many processes and jobs at once; an empty field: as it is."""
+    host, action = form.text("host"), form.text("action")
+    match action:
+        case "drain":
+            worker.drain(conn, host)
+        case "resize":
+            processes, concurrency = (
+                _whole(form, name) if form.fields.get(name, "").strip() else None
+                for name in ("processes", "concurrency")
+            )
+            worker.resize(conn, host, processes=processes, concurrency=concurrency)
+        case other:
+            raise UsageError(f"there is no action {other!r}")
+    return Done(f"host: {action}", host)
 
 
 ACTIONS: dict[str, Act] = {
@@ -270,5 +280,5 @@ ACTIONS: dict[str, Act] = {
     "/queues": change_queue,
     "/queue": change_queue,
     "/schedules": change_schedule,
-    "/workers": drain_host,
+    "/workers": change_host,
 }

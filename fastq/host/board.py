@@ -31,7 +31,9 @@ class Word(IntEnum):
 
     OVERDUE is the key of the job for which the steward killed the worker. IDLE says that the worker waits for jobs: 2
     if it runs none meanwhile, else 1. WOKEN counts how often it has been woken. STEWARDS, in the house's cell, counts
-    the stewards that this host has had; LISTENS, there too, whether the steward hears of new jobs.
+    the stewards that this host has had; LISTENS, there too, whether the steward hears of new jobs. So are the words of
+    `fastq.resize()`: SEATS, how many the supervisor is to have, until it has them; CONCURRENCY, how many jobs each
+    worker runs at once, 0 as it was started; ORDER, the number of the last order.
     """
 
     STATE = 0
@@ -53,6 +55,9 @@ class Word(IntEnum):
     REFUSED = 16
     STEWARDS = 17
     LISTENS = 18
+    SEATS = 19
+    CONCURRENCY = 20
+    ORDER = 21
 
 
 _HEAD_WORDS = len(Word)

@@ -40,7 +40,7 @@ def _host(name: str, of_it: list[WorkerSurvey], *, leads: bool) -> Host:
         late=sum(worker.left_s <= 0 for worker in of_it),
         versions=tuple(sorted({str(worker.about["version"]) for worker in of_it if "version" in worker.about})),
         running=sum(_number((worker.counters or {}).get("running")) for worker in of_it),
-        concurrency=sum(_number(worker.about.get("concurrency")) for worker in of_it),
+        concurrency=sum(worker.concurrency or 0 for worker in of_it),
         memory_bytes=sum(_number((worker.counters or {}).get("memory_bytes")) for worker in of_it),
     )
 

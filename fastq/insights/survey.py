@@ -88,6 +88,14 @@ class WorkerSurvey:
     counters: dict[str, Any] | None
     about: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def concurrency(self) -> int | None:
+        """How many jobs it runs at once: as `fastq.resize()` has set it, or else as it started."""
+        for told in (self.counters or {}, self.about):
+            if isinstance(found := told.get("concurrency"), int):
+                return found
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSurvey:

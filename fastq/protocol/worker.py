@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -41,10 +42,47 @@ async def renew(conn: AsyncConnection[Any], *, shard: int, workers: dict[int, st
     return dict(await cur.fetchall())
 
 
-async def draining(conn: AsyncConnection[Any], *, workers: list[int]) -> list[int]:
-    """Return those of some workers whose supervisor somebody has asked to drain: their rows in shard 0 say so."""
-    cur = await conn.execute(statement("list_draining_workers"), {"shard": 0, "workers": workers}, prepare=True)
-    return [row[0] for row in await cur.fetchall()]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resize:
+    """An order for so many `processes`, each with so many jobs at once; 0: as it is. Later ones have higher numbers."""
+
+    number: int
+    processes: int
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What somebody has asked of a supervisor."""
+
+    draining: bool
+    resize: Resize | None
+
+
+async def orders(conn: AsyncConnection[Any], *, workers: list[int]) -> Orders:
+    """Return what the supervisor of some workers was asked for: their rows in shard 0 say so."""
+    cur = await conn.execute(statement("list_orders"), {"shard": 0, "workers": workers}, prepare=True)
+    rows = await cur.fetchall()
+    resizes = [
+        Resize(number=_told(number, 1 << 62), processes=_told(processes, 1024), concurrency=_told(concurrency, 10_000))
+        for _, number, processes, concurrency in rows
+    ]
+    return Orders(
+        draining=any(row[0] for row in rows),
+        resize=max(resizes, key=lambda order: order.number, default=None),
+    )
+
+
+def _told(text: str | None, most: int) -> int:
+    """Return a number as it stands in a row, where anything may stand; 0 if it is none up to `most`."""
+    number = int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else 0
+    return number if number <= most else 0
+
+
+def resize(conn: Connection[Any], host: str | None, *, processes: int | None, concurrency: int | None) -> int:
+    """Ask the supervisors of a host, or of all, for so many processes and jobs at once; returns how many workers."""
+    params = {"host": host, "processes": processes, "concurrency": concurrency}
+    return int(carry_out_sync(conn, Request("resize_workers", params, only)))
 
 
 def drain(conn: Connection[Any], host: str | None) -> int:

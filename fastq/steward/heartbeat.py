@@ -79,6 +79,8 @@ class Heartbeat:
         """Return what is written of a worker, as JSON: its counters, its size, how far this host's clock is ahead."""
         told: dict[str, int | str] = {word.name.lower(): cell[word] for word in COUNTERS}
         told |= {"running": len(cell.running_jobs()), "state": cell.state.name.lower()}
+        if concurrency := self._board.house[Word.CONCURRENCY]:
+            told["concurrency"] = concurrency
         return orjson.dumps({**told, **_memory(cell[Word.PID]), "clock_ms": self._clock_ms}).decode()
 
     def _give_up(self, cell: Cell) -> None:

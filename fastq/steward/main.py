@@ -24,13 +24,13 @@ from fastq.states import CellState
 from fastq.steward.bell import Bell
 from fastq.steward.cancel import Canceller
 from fastq.steward.cron import Cron
-from fastq.steward.drain import Drainer
 from fastq.steward.duty import Duties, Endless
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.historian import Depths, Historian
 from fastq.steward.leader import Leader
 from fastq.steward.lines import OrderedLines
 from fastq.steward.listener import CANCEL, LEAD, Listener
+from fastq.steward.orders import Orders
 from fastq.steward.orphans import Orphans
 from fastq.steward.overdue import Overdue
 from fastq.steward.pages import Pages
@@ -100,7 +100,7 @@ class Steward:
         self._leader = leader = Leader(leads, holder=f"{socket.gethostname()}:{self._parent}", stir=stir)
         self._bell = Bell(self._board)
         self._canceller = Canceller(self._board, beats, leader, lease_s=cfg.lease_s, shards=cfg.shards)
-        self._drainer = Drainer(self._board, beats, supervisor=self._parent, lease_s=cfg.lease_s)
+        self._orders = Orders(self._board, beats, supervisor=self._parent, lease_s=cfg.lease_s)
         self._historian = Historian(self._board, totals, beats)
         self._kept_up = Duties()
         pages = Pages(self._board, totals, self._heartbeat, leader, self._kept_up, lease_s=cfg.lease_s)
@@ -111,7 +111,7 @@ class Steward:
             Expired(self._reaper, leader, lease_s=cfg.lease_s),
             Overdue(self._board),
             self._canceller,
-            self._drainer,
+            self._orders,
             leader,
             Promoter(leads, leader, shards=cfg.shards),
             Cron(leads, leader),
@@ -161,7 +161,7 @@ class Steward:
         """Tell those whom a notification concerns."""
         if payload == CANCEL:
             self._canceller.rung.set()
-            self._drainer.rung.set()
+            self._orders.rung.set()
         elif payload == LEAD:
             self._leader.rung.set()
         else:

@@ -10,7 +10,7 @@ and the user's app are imported by the children, after the fork.
 
 from fastq.host.child import Child, ChildEntry, Kind
 from fastq.states import ExitCode
-from fastq.supervisor.cells import cells_for
+from fastq.supervisor.cells import cells_for, room_for
 from fastq.supervisor.cpus import (
     available_cpus,
     cgroup_quota,
@@ -43,4 +43,5 @@ __all__ = [
     "pins",
     "preflight",
     "processes_here",
+    "room_for",
 ]

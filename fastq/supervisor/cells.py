@@ -1,7 +1,8 @@
-"""How many cells a board needs, and which of them a new worker may take.
+"""How many cells a board needs, how large they are, and which of them a new worker may take.
 
 A dead worker's cell is not free until the steward has given its leases back, and a rolling replacement has two
-workers in one seat for a while; so there are twice as many cells as seats, and some to grow into.
+workers in one seat for a while; so there are twice as many cells as seats, and some to grow into. Nothing on a board
+grows once there are children.
 """
 
 from __future__ import annotations
@@ -13,15 +14,23 @@ from fastq.states import CellState
 from fastq.supervisor.exits import Exit
 
 _ROOM_TO_GROW = 8
+_MOST_ROOM_TO_GROW = 64
+_RUNNING_TO_GROW = 1000
+_TIMES_TO_GROW = 4
 
 
 def cells_for(processes: int) -> int:
     """Return how many cells a board for `processes` workers should have."""
-    return 2 * (processes + _ROOM_TO_GROW)
+    return 2 * (processes + min(max(processes, _ROOM_TO_GROW), _MOST_ROOM_TO_GROW))
+
+
+def room_for(concurrency: int) -> int:
+    """Return how many running jobs the cell of a worker should have room for that begins with so many at once."""
+    return max(concurrency, _RUNNING_TO_GROW, min(_TIMES_TO_GROW * concurrency, 10_000))
 
 
 def most_seats(cells: int) -> int:
-    """Return how many seats a board with so many cells can serve: the bound of TTIN."""
+    """Return how many seats a board with so many cells can serve: the bound of TTIN and of `fastq.resize()`."""
     return max(1, cells // 2)
 
 

@@ -13,7 +13,7 @@ import time
 
 from fastq.config import SupervisorConfig
 from fastq.errors import UsageError
-from fastq.host.board import Board
+from fastq.host.board import Board, Word
 from fastq.host.child import ChildEntry
 from fastq.observability.totals import in_words
 from fastq.states import ExitCode
@@ -139,6 +139,9 @@ class Supervisor:
                     log.info("%s", line)
             case signal.SIGHUP | signal.SIGTTIN | signal.SIGTTOU if self.drain.phase is Phase.SERVING:
                 self._reshape(signum, now)
+            case signal.SIGWINCH if self.drain.phase is Phase.SERVING and (wanted := self._board.house[Word.SEATS]):
+                self._board.house[Word.SEATS] = 0
+                self._resize("fastq.resize()", wanted, now)
 
     def _reshape(self, signum: signal.Signals, now: float) -> None:
         table = self.fleet.table
@@ -149,14 +152,20 @@ class Supervisor:
             if self.roll is None:
                 self.roll = Roll(since=now, ready_s=self.limits.ready_s)
             self.roll.since = now
-        elif signum is signal.SIGTTOU:
+        else:
+            self._resize(signum.name[3:], len(table.seats) + (1 if signum is signal.SIGTTIN else -1), now)
+
+    def _resize(self, why: str, seats: int, now: float) -> None:
+        """Have so many seats, or as many as the board serves; who has to go, drains."""
+        table, most = self.fleet.table, cells.most_seats(len(self._board.cells))
+        if seats > most:
+            log.warning("%s: this supervisor has room for %d seats, not for %d", why, most, seats)
+        for _ in range(len(table.seats), min(seats, most)):
+            table.grow()
+        while len(table.seats) > max(1, seats):
             for worker in table.shrink():
                 self.fleet.let_go(worker, now)
-            log.info("TTOU: %d seats", len(table.seats))
-        else:
-            if len(table.seats) < cells.most_seats(len(self._board.cells)):
-                table.grow()
-            log.info("TTIN: %d seats", len(table.seats))
+        log.info("%s: %d seats", why, len(table.seats))
 
     def _reap(self, now: float) -> None:
         for ended in self.fleet.reap(now, serving=self.drain.phase is Phase.SERVING):

@@ -24,6 +24,7 @@ WATCHED = (
     signal.SIGUSR2,
     signal.SIGTTIN,
     signal.SIGTTOU,
+    signal.SIGWINCH,
     signal.SIGCHLD,
 )
 # A terminal sends these to the whole process group; only the supervisor may act on them.

@@ -61,11 +61,14 @@ class Executor:
         self._caller = Caller(self._attempts, threads=threads, cell=cell, ledger=ledger)
         self._hops = Hops(self._attempts, threads=threads, cell=cell, ledger=ledger)
         self.running = Running(cell, ledger=ledger, attempts=self._attempts, caller=self._caller)
-        self._slots = Slots(concurrency, self._serve, self.running, self._goes_on)
+        self._slots = Slots(concurrency, len(cell.running), self._serve, self.running, self._goes_on)
         threads.on_more = self._slots.wake_one
         self._turn = Turn()
         self._all_sync = bool(runners) and not any(r.is_async for r in runners.values())
         self.mode = Mode.OPEN
+        self._era = object()
+        """Another one whenever slots have to look anew what they may do: they see it after each job."""
+
         self._suspect_runs = False
         batched = [(task.defaults.queue, task.batching) for task in app.tasks.values() if task.batching is not None]
         self.batching = dict(sorted(batched, key=lambda pair: pair[1].size))  # the largest of each queue
@@ -112,7 +115,7 @@ class Executor:
             return max(0, self._threads.limit - self._threads.busy)
         if self._threads.full:
             return 0
-        return self._concurrency - self.busy
+        return max(0, self._concurrency - self.busy)
 
     # -- batches in
 
@@ -133,7 +136,22 @@ class Executor:
     def _become(self, mode: Mode) -> None:
         """Change the mode; one that is closing only to the child of its fork."""
         if mode is Mode.FORKED or self.mode not in (Mode.CLOSING, Mode.FORKED):
-            self.mode = mode
+            self.mode, self._era = mode, object()
+
+    def resize(self, concurrency: int) -> None:
+        """Run so many jobs at once from now on, or as many as the board has room for; what runs, ends."""
+        room = len(self._cell.running)
+        if concurrency > room:
+            log.warning("%d jobs at once are asked for: this process has room for %d", concurrency, room)
+        more = min(concurrency, room) - self._concurrency
+        if more:
+            self._concurrency += more
+            self._era = object()
+            self._slots.resize(more)
+            log.info("runs %d jobs at once from now on", self._concurrency)
+            if self._backlog:
+                self._slots.wake_one()
+            self.on_room()
 
     def resume(self) -> None:
         """Start again what may be started: the suspect has ended, or what waits here is still ours."""
@@ -148,6 +166,8 @@ class Executor:
         try:
             while self.mode is not Mode.CLOSING:
                 self._slots.waking = False
+                if self._slots.surplus:
+                    return
                 if self.mode is Mode.FORKED:
                     os._exit(0)  # the child has come back from the handler
                 if self.mode is Mode.DOUBTED:
@@ -175,7 +195,7 @@ class Executor:
                     await self._slots.sleep(self.on_room)
         finally:
             self._cell.running[number] = 0
-            self._slots.numbers.append(number)
+            self._slots.give_back(number)
 
     async def _serve_batch(  # noqa: C901 - a call costs as much as a job
         self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]
@@ -189,7 +209,7 @@ class Executor:
         assert me is not None
         cancelling, clock = me.cancelling, perf_counter
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context
-        turn, started, open_ = self._turn.jobs, clock(), Mode.OPEN
+        turn, started, era = self._turn.jobs, clock(), self._era
         for key, row in jobs:
             if not slots.waking and (idle or numbers):
                 slots.wake_one()
@@ -219,13 +239,15 @@ class Executor:
                 running[number] = 0
                 counts.spent(queue, batch.only_task, spent_s)
                 return False
-            if self.mode is not open_:
+            if self._era is not era:
                 break
             turn -= 1
             if not turn:
                 running[number] = 0
                 self._turn.took(clock() - started)
                 await asyncio.sleep(0)
+                if self._era is not era:
+                    break
                 turn, started = self._turn.jobs, clock()
         else:
             self._backlog.served(batch)
@@ -247,9 +269,9 @@ class Executor:
         assert me is not None
         cancelling, clock = me.cancelling, perf_counter
         clean, copy_context = contextvars.copy_context(), contextvars.copy_context
-        short, open_ = SHORT_S, Mode.OPEN
+        short, era = SHORT_S, self._era
         arguments: Any
-        while True:
+        while self._era is era:
             started = began = clock()
             ended, untouched = 0, True
             for key, arguments in islice(batch.remaining, self._turn.jobs):
@@ -271,7 +293,7 @@ class Executor:
                 if copy_context() != clean or cancelling():
                     untouched = False
                     break
-                if self.mode is not open_:
+                if self._era is not era:
                     break
             running[number] = 0
             series.spent(began - started)
@@ -282,10 +304,11 @@ class Executor:
             if untouched and not batch.waiting:
                 self._backlog.served(batch)
                 self.on_room()
-            if not (untouched and batch.waiting and self.mode is open_):
+            if not (untouched and batch.waiting and self._era is era):
                 return untouched
             self._turn.took(began - started)
             await asyncio.sleep(0)
+        return True
 
     async def _serve_hop(self, number: int, batch: PacketBatch) -> bool:
         """Have a thread run jobs of a packet for a moment; False when this slot must not run another job."""

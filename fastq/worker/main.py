@@ -158,12 +158,18 @@ class WorkerLife:
             cell=self._cell,
             ledger=ledger,
         )
+        self._fit(executor)
         os.register_at_fork(after_in_child=executor.forked)
         claimer = Claimer(cfg, worker=self._worker_id, link=link, executor=executor, ledger=ledger)
         board = self._child.board
         claimer.on_idle, claimer.on_more = self._idle, board.ring_idle
         claimer.listens = lambda: bool(board.house[Word.LISTENS])
         return claimer, executor, ledger
+
+    def _fit(self, executor: Executor) -> None:
+        """Run as many jobs at once as somebody has asked for since the start."""
+        if wanted := self._child.board.house[Word.CONCURRENCY]:
+            executor.resize(wanted)
 
     def _idle(self, level: int) -> None:
         """Show whether this worker waits for jobs."""
@@ -181,6 +187,7 @@ class WorkerLife:
                 executor.doubt()
             for key in self._cell.collect():
                 executor.running.cancel(key)
+            self._fit(executor)
             claimer.ring()
 
         def drain() -> None:

@@ -17,7 +17,7 @@ log = logging.getLogger("fastq.worker")
 
 
 class Slots:
-    """`tasks` by their `numbers` on the board; `idle` ones wait to be woken.
+    """`tasks` by their `numbers` on the board, which has `room` for so many; `idle` ones wait to be woken.
 
     `serve` is what a slot does with its number; `running` has the tasks for those who ask what runs; `wanted` says
     whether there is work for another slot when one has ended.
@@ -26,6 +26,7 @@ class Slots:
     def __init__(
         self,
         count: int,
+        room: int,
         serve: Callable[[int], Coroutine[Any, Any, None]],
         running: Running,
         wanted: Callable[[], bool],
@@ -36,6 +37,12 @@ class Slots:
         self.tasks = running.slots
         self.idle: deque[asyncio.Future[None]] = deque()
         self.numbers = list(range(count - 1, -1, -1))
+        """Those that no slot has, and the next ones may take."""
+
+        self._spare = list(range(count, room))
+        self.surplus = 0
+        """So many slots are to end, whichever look first."""
+
         self.waking = False
         """Whether one has been woken and has not looked for work yet."""
 
@@ -80,6 +87,29 @@ class Slots:
             if future in self.idle:
                 self.idle.remove(future)
             raise
+
+    def resize(self, more: int) -> None:
+        """Let there be so many slots more, or less: those that are too many end after the jobs that they run."""
+        for _ in range(more):
+            if self.surplus:
+                self.surplus -= 1
+            else:
+                self.numbers.append(self._spare.pop())
+        for _ in range(-more):
+            if self.numbers:
+                self._spare.append(self.numbers.pop())
+            else:
+                self.surplus += 1
+        if self.surplus:
+            self.wake_all()
+
+    def give_back(self, number: int) -> None:
+        """Let the next slot have the number of one that ended, unless that was one too many."""
+        if self.surplus:
+            self.surplus -= 1
+            self._spare.append(number)
+        else:
+            self.numbers.append(number)
 
     def wake_all(self) -> None:
         """Let every idle slot look whether it is to end."""

@@ -19,6 +19,31 @@ begin
   return found;
 end $$;
 
+-- Let each supervisor of the fleet, or of one host, have so many worker processes, and each worker run so many jobs at once; null:
+-- as it is. Their stewards see the order and pass it on; what runs goes on to its end. Returns how many workers were told.
+-- Supervisors that are started later begin as their options say.
+create or replace function fastq.resize(
+  host text default null, processes int default null, concurrency int default null
+) returns int8 language plpgsql as $$
+declare
+  told int8;
+begin
+  if resize.processes not between 1 and 1024 or resize.concurrency not between 1 and 10000 then
+    raise exception 'fastq.resize: processes are 1 to 1024, concurrency is 1 to 10000'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if coalesce(resize.processes, resize.concurrency) is null then
+    raise exception 'fastq.resize: say how many processes, or what concurrency, or both' using errcode = 'invalid_parameter_value';
+  end if;
+  update fastq.worker w
+  set resize = json_build_object('number', o.number, 'processes', resize.processes, 'concurrency', resize.concurrency)
+  from (select nextval('fastq.worker_id') as number) o
+  where w.shard = 0 and (resize.host is null or w.host = resize.host);
+  get diagnostics told = row_count;
+  perform pg_notify('fastq', 'cancel');
+  return told;
+end $$;
+
 -- Drain the fleet, or one host: its stewards see the mark and have their supervisors drain, as TERM does; returns how many
 -- workers were told. Supervisors that are started later run as ever.
 create or replace function fastq.drain(host text default null) returns int8 language plpgsql as $$

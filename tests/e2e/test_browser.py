@@ -317,6 +317,17 @@ def _drain(page: Page, address: str, db: Db) -> bool:
     return db.execute("select draining from fastq.worker").fetchall() == [(True,)]
 
 
+def _resize(page: Page, address: str, db: Db) -> bool:
+    page.goto(f"{address}/workers")
+    page.get_by_text("Resize", exact=True).first.click()
+    page.get_by_label("processes").fill("3")
+    page.get_by_role("button", name="Resize").click()
+    expect(page.get_by_role("status")).to_contain_text("resize")
+    return db.execute("select resize ->> 'processes', resize ->> 'concurrency' from fastq.worker").fetchall() == [
+        ("3", None)
+    ]
+
+
 MAIL = "state=ready&q=queue:mail"
 ACTIONS: dict[str, Callable[[Page, str, Db], bool]] = {
     "retry": _retry,
@@ -345,6 +356,7 @@ ACTIONS: dict[str, Callable[[Page, str, Db], bool]] = {
     "purge": _purge,
     "schedules": _schedules,
     "drain": _drain,
+    "resize": _resize,
 }
 
 

@@ -119,6 +119,8 @@ def partitioned(empty_dsn: str) -> Any:
 
 VALUES = {
     "shard": "0",
+    "processes": "1",
+    "concurrency": "1",
     "max_running": "1",
     "max_running_per_group": "1",
     "rate": "1",

@@ -165,3 +165,39 @@ async def test_a_lead_that_is_given_up_is_told(conn: Conn, other: Conn) -> None:
     assert (await upkeep.lead(conn, holder="a", lease_s=30)).won
     await upkeep.resign(conn, holder="a")
     assert [note.payload async for note in other.notifies(timeout=20, stop_after=1)] == ["lead"]
+
+
+async def test_orders_to_a_supervisor(conn: Conn) -> None:
+    """The latest of those in its workers' rows; what a stranger wrote there is none."""
+    one, two = await hire(conn), await hire(conn)
+
+    async def orders() -> worker.Orders:
+        return await worker.orders(conn, workers=[one, two])
+
+    assert await orders() == worker.Orders(draining=False, resize=None)
+    for told in (
+        "[]",
+        "7",
+        '"x"',
+        "{}",
+        '{"number": true}',
+        '{"number": "0x7", "processes": "٣"}',
+        '{"number": 1e400}',
+    ):
+        await conn.execute("update fastq.worker set resize = %s", [told])
+        assert await orders() == worker.Orders(
+            draining=False, resize=worker.Resize(number=0, processes=0, concurrency=0)
+        )
+    await conn.execute(
+        "update fastq.worker set resize = %s",
+        [f'{{"number": {10**18}, "processes": 1025, "concurrency": {"9" * 5000}}}'],
+    )
+    assert (await orders()).resize == worker.Resize(number=10**18, processes=0, concurrency=0)
+    await conn.execute("select fastq.resize(processes => 3)")
+    await hire(conn)
+    await conn.execute("select fastq.resize(concurrency => 9)")
+    latest = (await orders()).resize
+    assert latest is not None
+    assert (latest.processes, latest.concurrency) == (0, 9)
+    await conn.execute("select fastq.drain()")
+    assert (await orders()).draining
