@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from enum import IntEnum
+from math import inf
 
 import psycopg
 
@@ -97,10 +98,12 @@ class AsyncPool:
 
     async def _take(self) -> database.AsyncConnection:
         while (conn := self._idle.take()) is not None:
-            if alive(conn):
+            if alive(conn) and not database.left_behind(conn):
                 return conn
             await conn.close()
-        return await database.connect_async(self._dsn, _APPLICATION)
+        conn = await database.connect_async(self._dsn, _APPLICATION)
+        conn.patience_s = inf
+        return conn
 
     async def _put_back(self, conn: database.AsyncConnection) -> None:
         if reusable(conn) and not self._closed:
@@ -207,10 +210,12 @@ class SyncPool:
 
     def _take(self) -> Connection:
         while (conn := self._pop()) is not None:
-            if alive(conn):
+            if alive(conn) and not database.left_behind(conn):
                 return conn
             conn.close()
-        return database.connect(self._dsn, _APPLICATION)
+        conn = database.connect(self._dsn, _APPLICATION)
+        conn.patience_s = inf
+        return conn
 
     def _check(self, conn: Connection) -> None:
         """See whether the schema suits this code."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from math import inf
 from typing import Any
 
 import psycopg
@@ -15,9 +17,12 @@ from psycopg import conninfo
 
 from fastq.config import Dsn, DsnSource
 from fastq.errors import DatabaseUnreachable, SchemaError, UsageError
+from fastq.postgres.hosts import LOOK_S, Elsewhere, Hosts, elsewhere, pauses
 from fastq.postgres.session import ENCODING, Session, greeting, session
 from fastq.schema import migrator
 from fastq.sql import statement
+
+log = logging.getLogger("fastq.postgres")
 
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 CONNECT_TIMEOUT_S = 10
@@ -76,10 +81,12 @@ def connect(dsn: str, application: str = "fastq") -> Connection:
         SchemaError: the database's encoding cannot hold jobs.
 
     """
+    hosts = Hosts(parameters(dsn, application))
     try:
-        conn = Connection.connect(**parameters(dsn, application), autocommit=True)
+        conn = _open(hosts)
         try:
             _check_encoding(conn)
+            conn.elsewhere = elsewhere(hosts, conn)
             _greeted(conn, conn.execute(statement("greet_server"), greeting(conn.info.backend_pid)).fetchone())
         except BaseException:
             conn.close()
@@ -91,10 +98,12 @@ def connect(dsn: str, application: str = "fastq") -> Connection:
 
 async def connect_async(dsn: str, application: str = "fastq") -> AsyncConnection:
     """As `connect`, asynchronous."""
+    hosts = Hosts(parameters(dsn, application))
     try:
-        conn = await AsyncConnection.connect(**parameters(dsn, application), autocommit=True)
+        conn = await _open_async(hosts)
         try:
             _check_encoding(conn)
+            conn.elsewhere = elsewhere(hosts, conn)
             conn.let_in = (conn.info.backend_pid, time.monotonic())
             answer = await conn.execute(statement("greet_server"), greeting(conn.info.backend_pid))
             _greeted(conn, await answer.fetchone())
@@ -104,6 +113,29 @@ async def connect_async(dsn: str, application: str = "fastq") -> AsyncConnection
     except psycopg.OperationalError as exc:
         raise unreachable(exc) from None
     return conn
+
+
+def _open(hosts: Hosts) -> Connection:
+    try:
+        return Connection.connect(**hosts.in_turn(quickly=True), autocommit=True)
+    except psycopg.OperationalError as exc:
+        if _is_final(exc, hosts):
+            raise
+    return Connection.connect(**hosts.in_turn(quickly=False), autocommit=True)
+
+
+async def _open_async(hosts: Hosts) -> AsyncConnection:
+    try:
+        return await AsyncConnection.connect(**hosts.in_turn(quickly=True), autocommit=True)
+    except psycopg.OperationalError as exc:
+        if _is_final(exc, hosts):
+            raise
+    return await AsyncConnection.connect(**hosts.in_turn(quickly=False), autocommit=True)
+
+
+def _is_final(exc: psycopg.OperationalError, hosts: Hosts) -> bool:
+    """Tell whether more time would not help: there is one host, which had all of it, or each of several said no."""
+    return len(hosts.places) == 1 or "timeout expired" not in str(exc)
 
 
 def _check_encoding(conn: Connection | AsyncConnection) -> None:
@@ -131,14 +163,48 @@ def unreachable(exc: BaseException) -> DatabaseUnreachable:
 
 
 class Connection(psycopg.Connection[Any]):
-    """A synchronous connection that loses its patience inside `answering`."""
+    """A synchronous connection that loses its patience inside `answering`.
+
+    With an infinite patience it waits as long as no other host is the primary.
+    """
 
     patience_s: float | None = None
     session = Session()
+    elsewhere: Elsewhere | None = None
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for the server as psycopg does, if need be with a bound."""
-        return super().wait(gen if self.patience_s is None else _bounded(gen, self.patience_s), *args, **kwargs)
+        if self.patience_s is not None and (self.patience_s < inf or self.elsewhere is not None):
+            gen = self._bounded(gen, self.patience_s)
+        return super().wait(gen, *args, **kwargs)
+
+    def _bounded(self, gen: Any, within_s: float) -> Generator[Any, int, Any]:
+        """Run one of psycopg's exchanges; fail when the server has not answered in time, or another is the primary."""
+        now, looks = time.monotonic(), pauses(within_s)
+        until, look_at = now + within_s, now + next(looks)
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if not ready and time.monotonic() > until:
+                    raise psycopg.OperationalError(f"the server did not answer within {within_s:.0f} s")
+                if not ready and self.elsewhere is not None and time.monotonic() > look_at:
+                    if self._has_moved(self.elsewhere):
+                        raise psycopg.OperationalError("the server did not answer, and another one is the primary now")
+                    look_at = time.monotonic() + next(looks)
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+
+    def _has_moved(self, other: Elsewhere) -> bool:
+        if other.left:
+            return True
+        try:
+            with psycopg.connect(**other.ask, autocommit=True) as conn:
+                _tell_of_move(self, other.found(conn))
+                return True
+        except psycopg.Error:
+            return False
 
 
 class AsyncConnection(psycopg.AsyncConnection[Any]):
@@ -146,18 +212,71 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
 
     patience_s: float | None = None
     session = Session()
+    elsewhere: Elsewhere | None = None
     let_in = (0, 0.0)
     """The server's process, and when it had let us in, by time.monotonic()."""
 
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for the server as psycopg does, if need be with a bound."""
-        if self.patience_s is None:
+        if self.patience_s is None or (self.patience_s == inf and self.elsewhere is None):
             return await super().wait(gen, *args, **kwargs)
-        watch = asyncio.get_running_loop().call_later(self.patience_s, _cut, self)
+        watch = Watch(self, self.patience_s)
         try:
             return await super().wait(gen, *args, **kwargs)
         finally:
             watch.cancel()
+
+
+class Watch:
+    """Cuts a connection on which an exchange takes too long, or whose server is not the primary any more."""
+
+    __slots__ = ("_asking", "_conn", "_loop", "_pauses", "_timer", "_until")
+
+    def __init__(self, conn: AsyncConnection, patience_s: float) -> None:
+        self._conn = conn
+        self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + patience_s
+        self._pauses = pauses(patience_s)
+        self._asking: asyncio.Task[None] | None = None
+        self._wait()
+
+    def cancel(self) -> None:
+        """The exchange has ended."""
+        self._timer.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
+
+    def _wait(self) -> None:
+        left_s = self._until - self._loop.time()
+        if self._conn.elsewhere is None or left_s < LOOK_S:
+            self._timer = self._loop.call_later(left_s, _cut, self._conn)
+        else:
+            self._timer = self._loop.call_later(next(self._pauses), self._look, self._conn.elsewhere)
+
+    def _look(self, other: Elsewhere) -> None:
+        self._asking = self._loop.create_task(self._ask(other), name="fastq-ask-others")
+
+    async def _ask(self, other: Elsewhere) -> None:
+        moved = other.left
+        if not moved:
+            with suppress(psycopg.Error):
+                async with await psycopg.AsyncConnection.connect(**other.ask, autocommit=True) as conn:
+                    moved = True
+                    _tell_of_move(self._conn, other.found(conn))
+        if moved:
+            _cut(self._conn)
+        else:
+            self._wait()
+
+
+def _tell_of_move(conn: Connection | AsyncConnection, to: str) -> None:
+    text = "%s is the primary now, and %s:%d does not answer: what waits there is given up"
+    log.warning(text, to, conn.info.host, conn.info.port, extra={"per": to})
+
+
+def left_behind(conn: Connection | AsyncConnection) -> bool:
+    """Tell whether another host is the primary by now, as far as this process knows."""
+    return conn.elsewhere is not None and conn.elsewhere.left
 
 
 def as_ours(conn: psycopg.AsyncConnection[Any]) -> AbstractAsyncContextManager[None]:
@@ -210,20 +329,6 @@ def answering(
         yield
     finally:
         conn.patience_s = before
-
-
-def _bounded(gen: Any, within_s: float) -> Generator[Any, int, Any]:
-    """Run one of psycopg's exchanges; fail when the server has not answered in time."""
-    until = time.monotonic() + within_s
-    try:
-        wanted = next(gen)
-        while True:
-            ready = yield wanted
-            if not ready and time.monotonic() > until:
-                raise psycopg.OperationalError(f"the server did not answer within {within_s:.0f} s")
-            wanted = gen.send(ready)
-    except StopIteration as end:
-        return end.value
 
 
 def _cut(conn: AsyncConnection) -> None:

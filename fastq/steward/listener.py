@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 
@@ -16,7 +17,8 @@ from fastq.steward.stir import Stir
 
 log = logging.getLogger("fastq.steward")
 
-_PROBE_S = 30.0
+_LOOKS = 30
+_LOOK_S = 1.0
 CANCEL, LEAD = "cancel", "lead"
 """What a notification says that is not of new jobs: there is a mark, because a running job is cancelled or the fleet
 drained; or the lead was given up."""
@@ -25,11 +27,15 @@ drained; or the lead was given up."""
 class Listener:
     """Keeps one connection on LISTEN; it never opens a transaction, so that the server's queue cannot fill up."""
 
-    def __init__(self, dsn: str, heard: Callable[[str], None], stir: Stir, lost: Callable[[], None]) -> None:
+    def __init__(
+        self, dsn: str, heard: Callable[[str], None], stir: Stir, *, lost: Callable[[], None], breaks: Callable[[], int]
+    ) -> None:
         self._dsn = dsn
         self._heard = heard
         self._stir = stir
         self._lost = lost
+        self._breaks = breaks
+        """How many connections of this process broke: then this one is looked at, too."""
 
     async def run(self) -> None:
         """Listen until cancelled; after every reconnection tell of everything once, since notifications were missed."""
@@ -48,8 +54,7 @@ class Listener:
                     for missed in ("", CANCEL, LEAD):
                         self._heard(missed)
                     while True:
-                        async for heard in conn.notifies(timeout=_PROBE_S):
-                            self._heard(heard.payload)
+                        await self._hear(conn)
                         with answering(conn):
                             await conn.execute("select 1")
             except (psycopg.Error, DatabaseUnreachable) as exc:
@@ -60,3 +65,12 @@ class Listener:
                 if failures == 1:
                     log.warning("not listening, workers poll meanwhile: %s", str(exc).strip().partition("\n")[0])
                 await asyncio.sleep(full_jitter_s(failures))
+
+    async def _hear(self, conn: psycopg.AsyncConnection[Any]) -> None:
+        """Pass notifications on, until it is time to see whether any would still come."""
+        breaks = self._breaks()
+        for _ in range(_LOOKS):
+            async for heard in conn.notifies(timeout=_LOOK_S):
+                self._heard(heard.payload)
+            if self._breaks() != breaks:
+                return

@@ -126,7 +126,9 @@ class Steward:
             *self._servers,
         ]
         if cfg.listen:
-            listener = Listener(cfg.listen_dsn or cfg.dsn, self._heard, stir, self._board.ring_workers)
+            breaks = lambda: sum(link.breaks for link in self._links)  # noqa: E731
+            dsn = cfg.listen_dsn or cfg.dsn
+            listener = Listener(dsn, self._heard, stir, lost=self._board.ring_workers, breaks=breaks)
             self._duties.append(listener)
 
     async def run(self) -> int:

@@ -175,6 +175,12 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
+    def freeze(self) -> None:
+        """Stop every process of it by SIGSTOP: it takes connections, as the kernel does that, and says nothing."""
+        assert self._process is not None
+        for pid in (self._process.pid, *self.children()):
+            os.kill(pid, signal.SIGSTOP)
+
     def close(self) -> None:
         """Stop it for good. May be called twice."""
         if self._process is not None and self._process.poll() is None:
@@ -230,9 +236,12 @@ class Cluster:
                     raise RuntimeError(f"the standby does not follow: {self.other.log()}")
                 time.sleep(0.05)
 
-    def fail_over(self) -> None:
-        """Kill the primary, promote the standby."""
-        self.primary.kill()
+    def fail_over(self, *, frozen: bool = False) -> None:
+        """Kill the primary, or freeze it; promote the standby."""
+        if frozen:
+            self.primary.freeze()
+        else:
+            self.primary.kill()
         with self.other.connect() as conn:
             # Nobody follows the new primary yet: without this its commits would wait for a standby for ever.
             conn.execute("alter system set synchronous_standby_names = ''")
