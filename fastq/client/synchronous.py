@@ -14,7 +14,7 @@ from psycopg import Connection
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import SyncPool, Use
-from fastq.client.writing import NOTIFY_EVERY_S, Writing
+from fastq.client.writing import NOTIFY_AT_LAST_S, NOTIFY_EVERY_S, Writing
 from fastq.config import ProducerConfig
 from fastq.errors import DatabaseUnreachable
 from fastq.job import JobSpec
@@ -36,7 +36,9 @@ class SyncClient(Writing):
     def __init__(self, dsn: str, config: ProducerConfig) -> None:
         super().__init__(config)
         self._pool = SyncPool(dsn, config.pool)
-        self._notified_at = 0.0
+        self._rung_at = 0.0
+        self._unrung = False
+        self._ringer: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def open(self) -> None:
@@ -51,6 +53,10 @@ class SyncClient(Writing):
 
     def close(self) -> None:
         """Disconnect. May be called twice."""
+        with self._lock:
+            unrung, self._unrung = self._unrung, False
+        if unrung:
+            self.wake()
         self._pool.close()
 
     def connection(self, use: Use = Use.HELD) -> AbstractContextManager[database.Connection]:
@@ -60,17 +66,25 @@ class SyncClient(Writing):
     def enqueue(self, spec: JobSpec, conn: Connection[Any] | None = None) -> int:
         """Enqueue one job, in the caller's transaction if a connection is given; returns its id."""
         line = self._line(spec)
-        if conn is None:
-            (job_id,) = self._in_time(lambda: self._on(Use.BRIEF, enqueue.insert_lines([line], ring=self._may_ring())))
-        else:
+        if conn is not None:
             (job_id,) = _on_theirs(conn, enqueue.insert_lines([line], ring=True))
+            return job_id
+        ring = self._may_ring()
+        try:
+            (job_id,) = self._in_time(lambda: self._on(Use.BRIEF, enqueue.insert_lines([line], ring=ring)))
+        except BaseException:
+            if ring:  # others may have relied on it
+                self._ring_soon()
+            raise
+        if not ring and not line.waits:
+            self._ring_soon()
         return job_id
 
     def enqueue_apart(self, spec: JobSpec, conn: Connection[Any] | None = None) -> Placed:
         """Enqueue a unique or ordered job; it may have to wait for who is just taking the key."""
         placed = self._slowly(self._apart(spec, theirs=conn is not None), conn)
         if conn is None and not placed.duplicate and not spec.options.waits:
-            self.wake()
+            self._ring_soon()
         return placed
 
     def reserve(self, spec: JobSpec, expires_s: float, conn: Connection[Any] | None = None) -> Placed:
@@ -96,7 +110,7 @@ class SyncClient(Writing):
     def wake(self) -> None:
         """Wake the fleet, if it can be reached."""
         with suppress(DatabaseUnreachable), self._pool.connection(Use.BRIEF) as own:
-            self._notify(own)
+            _notify(own)
 
     def enqueue_many(self, specs: Iterable[JobSpec], conn: Connection[Any] | None, progress: Progress | None) -> JobIds:
         """Stream jobs through COPY, all or none."""
@@ -118,7 +132,7 @@ class SyncClient(Writing):
                     raise
                 raise fate.of(exc, committing=packer.whole) from None
             if not packer.rung:
-                self._notify(own, always=True)
+                _notify(own)
         return ids
 
     def _in_time(self, attempt: Callable[[], T]) -> T:
@@ -136,16 +150,43 @@ class SyncClient(Writing):
     def _may_ring(self) -> bool:
         """Tell whether nobody has woken the fleet just now; the caller does then."""
         with self._lock:
-            due = time.monotonic() - self._notified_at > NOTIFY_EVERY_S
-            if due:
-                self._notified_at = time.monotonic()
+            return self._is_due()
+
+    def _is_due(self) -> bool:
+        due = time.monotonic() - self._rung_at > NOTIFY_EVERY_S
+        if due:
+            self._rung_at, self._unrung = time.monotonic(), False
         return due
 
-    def _notify(self, conn: Connection[Any], *, always: bool = False) -> None:
-        """Wake the fleet unless that was just done. The jobs are there already, whatever becomes of it."""
-        if always or self._may_ring():
-            with suppress(psycopg.Error), answering(conn):
-                carry_out_sync(conn, upkeep.RING)
+    def _ring_soon(self) -> None:
+        """Have a thread wake the fleet in a moment, if no statement does so by itself."""
+        with self._lock:
+            self._unrung = True
+            if self._ringer is not None:
+                return
+            self._ringer = threading.Thread(target=self._ring, name="fastq-notify")
+        try:
+            self._ringer.start()
+        except RuntimeError:  # the interpreter is ending, and no thread can be started
+            self.wake()
+
+    def _ring(self) -> None:
+        """Wake the fleet for jobs whose statements did not, as long as there are some."""
+        while True:
+            time.sleep(NOTIFY_AT_LAST_S)
+            with self._lock:
+                if not self._unrung:
+                    self._ringer = None
+                    return
+                due = self._is_due()
+            if due:
+                self.wake()
+
+
+def _notify(conn: Connection[Any]) -> None:
+    """Wake the fleet. The jobs are there already, whatever becomes of it."""
+    with suppress(psycopg.Error), answering(conn):
+        carry_out_sync(conn, upkeep.RING)
 
 
 def _on_theirs(conn: Connection[Any], asked: Asked[T]) -> T:

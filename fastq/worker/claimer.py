@@ -32,6 +32,9 @@ _POLL_FIRST_S = 0.002
 _HEARD = 20
 """So many times rarer a worker looks while its host hears of new jobs."""
 
+_VAIN_S = 0.064
+"""Who was woken in vain while its host hears of new jobs looks again after so long, and then four times as long."""
+
 _CONFIRM_AGAIN_S = 0.02
 
 
@@ -53,8 +56,8 @@ class Claimer:
         self._link = link
         self._executor = executor
         self._ledger = ledger
-        self._lookout = Lookout(config, link=link, known=executor.known)
-        self._limits, self._lanes = self._lookout.limits, self._lookout.lanes
+        self.lookout = Lookout(config, link=link, known=executor.known)
+        self._limits, self._lanes = self.lookout.limits, self.lookout.lanes
         self._demand = Demand(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)
         self._lease_ids = range(0)
         self._density = Density()
@@ -72,7 +75,7 @@ class Claimer:
 
     def ring(self) -> None:
         """There may be new jobs: the doorbell rang."""
-        self._lookout.rung = True
+        self.lookout.rung = True
         self._signal.set()
 
     def stop(self) -> None:
@@ -101,12 +104,12 @@ class Claimer:
             await self._wait_for_room()
             return True
         picked = self._lanes.pick()
-        if picked is None and self._lookout.rung and (guess := self._lanes.guess()) is not None:
-            self._lookout.rung = False
+        if picked is None and self.lookout.rung and (guess := self._lanes.guess()) is not None:
+            self.lookout.rung = False
             if await self._claim_from(*guess, want):
                 return True
-            self._lookout.missed()
-        await self._lookout.if_due(picked)
+            self.lookout.missed()
+        await self.lookout.if_due(picked)
         picked = self._lanes.pick()
         if picked is None:
             return await self._wait_for_jobs()
@@ -228,10 +231,10 @@ class Claimer:
     async def _wait_for_jobs(self) -> bool:
         """Wait for the doorbell, or for the poll that stands behind it; False when a burst is over."""
         if self._config.burst and self._executor.quiet and self._ledger.clean:
-            await self._lookout.from_zero()  # whatever the last jobs enqueued is committed by now
+            await self.lookout.from_zero()  # whatever the last jobs enqueued is committed by now
             if len(self._lanes) or self._limits.pause_s is None:
                 return bool(len(self._lanes))
-        if self._lookout.rung or self.stopping:
+        if self.lookout.rung or self.stopping:
             return True
         self._signal.clear()
         pause_s = self._limits.pause_s
@@ -241,6 +244,8 @@ class Claimer:
                 await self._signal.wait()
                 self._limits.ended()
         self.on_idle(0)
-        most_s = self._config.poll_interval_s * (_HEARD if self.listens() else 1)
-        self._poll_s = _POLL_FIRST_S if self._lookout.rung else min(most_s, self._poll_s * 2)
+        first_s, factor, most_s = _POLL_FIRST_S, 2, self._config.poll_interval_s
+        if self.listens():
+            first_s, factor, most_s = _VAIN_S, 4, _HEARD * most_s
+        self._poll_s = first_s if self.lookout.rung else min(most_s, self._poll_s * factor)
         return True

@@ -1,4 +1,4 @@
-"""A worker tells the database its app's tasks and schedules when it starts, and again and again while it lives.
+"""A worker tells the database its app's tasks and schedules when it starts; one of each host again and again.
 
 Again, because of deployments: while two versions of an app run, either's schedules may hold; when one of them is gone,
 those of the other do, within a minute.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
@@ -30,13 +30,13 @@ _ROUNDS, _RARELY_S = 10, 600.0
 
 
 @asynccontextmanager
-async def declared(link: Link, app: App, *, target: str) -> AsyncIterator[None]:
-    """Register an app's tasks and schedules, now and then again until the end."""
+async def declared(link: Link, app: App, *, target: str, speaks: Callable[[], bool]) -> AsyncIterator[None]:
+    """Register an app's tasks and schedules, and again and again while this worker `speaks` for its host."""
     owner = target if ":" in target else f"{target}:app"
     register = partial(_register, app=app, owner=owner)
     _tell(await link.call(register))
     rounds = inf if app.declared else _ROUNDS
-    keeping = asyncio.create_task(_keep(link, register, rounds), name="fastq-declaring")
+    keeping = asyncio.create_task(_keep(link, register, rounds, speaks), name="fastq-declaring")
     try:
         yield
     finally:
@@ -49,9 +49,11 @@ async def _register(conn: AsyncConnection[Any], *, app: App, owner: str) -> list
     return await cron.register(conn, app.declared.values(), owner=owner)
 
 
-async def _keep(link: Link, register: partial[Any], rounds: float) -> None:
+async def _keep(link: Link, register: partial[Any], rounds: float, speaks: Callable[[], bool]) -> None:
     for done in count():
         await asyncio.sleep(EVERY_S if done < rounds else _RARELY_S)
+        if not speaks():
+            continue
         try:
             _tell(await link.call(register))
         except psycopg.Error as exc:

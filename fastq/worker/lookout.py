@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -40,6 +40,8 @@ class Lookout:
         self.limits = QueueLimits(config.queues)
         self.lanes = Lanes(self.limits.weights)
         self.rung = False
+        self.speaks: Callable[[], bool] = lambda: True
+        """Whether this worker tells what concerns its host as a whole."""
 
     def missed(self) -> None:
         """Note that the lane where a new job was guessed had none: look beyond what is known at once."""
@@ -70,7 +72,7 @@ class Lookout:
             self._windows = [Window() for _ in self._windows]
             found = await self._look()
         self.lanes.learn(self.limits.open(found), horizon)
-        if self._known.look_is_due():
+        if self.speaks() and self._known.look_is_due():
             await self._look_for_strangers()
         now = monotonic()
         self._zero_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)

@@ -111,7 +111,7 @@ class WorkerLife:
             loop.add_signal_handler(signal.SIGTERM, self._drain.set)
             if not await self._register(link):
                 return ExitCode.OK
-            await stack.enter_async_context(declared(link, app, target=self._config.target))
+            await stack.enter_async_context(declared(link, app, target=self._config.target, speaks=self._speaks))
             claimer, executor, ledger = self._assemble(app, state, link)
             self._listen(claimer, executor)
             # Not the loop's own handler: this one runs before the next job starts, in the middle of a batch.
@@ -164,12 +164,18 @@ class WorkerLife:
         board = self._child.board
         claimer.on_idle, claimer.on_more = self._idle, board.ring_idle
         claimer.listens = lambda: bool(board.house[Word.LISTENS])
+        claimer.lookout.speaks = self._speaks
         return claimer, executor, ledger
 
     def _fit(self, executor: Executor) -> None:
         """Run as many jobs at once as somebody has asked for since the start."""
         if wanted := self._child.board.house[Word.CONCURRENCY]:
             executor.resize(wanted)
+
+    def _speaks(self) -> bool:
+        """Whether this worker tells what concerns its host as a whole: the first one that runs does."""
+        running = (cell.index for cell in self._child.board.cells if cell.state is CellState.RUNNING)
+        return min(running, default=self._cell.index) == self._cell.index
 
     def _idle(self, level: int) -> None:
         """Show whether this worker waits for jobs."""

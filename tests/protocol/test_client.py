@@ -12,6 +12,7 @@ import pytest
 from scene import Conn, ask
 
 import fastq
+from fastq.client import synchronous
 from fastq.client.pool import AsyncPool, Use
 from fastq.config import PoolConfig
 
@@ -143,6 +144,32 @@ async def test_a_stream_that_cannot_be_enqueued_takes_no_bell_along(dsn: str) ->
         assert client._unrung
         await app.enqueue_many(t.job(n=n) for n in range(5))
         assert not client._unrung
+
+
+def test_when_a_synchronous_job_did_not_ring_a_thread_does(
+    dsn: str, db: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As somebody has rung a moment ago: the job is there when the bell rings again."""
+    monkeypatch.setattr(synchronous, "NOTIFY_EVERY_S", 3600.0)
+    app, t = app_of(dsn)
+    db.execute("listen fastq")
+    with app:
+        t.enqueue_sync(n=1)  # rings
+        t.enqueue_sync(n=2)
+        assert len(list(db.notifies(timeout=20, stop_after=1))) == 1
+        monkeypatch.setattr(synchronous, "NOTIFY_EVERY_S", 0.0)
+        assert len(list(db.notifies(timeout=20, stop_after=1))) == 1
+
+
+def test_closing_rings_for_what_did_not(dsn: str, db: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that ends after its last job does not leave it to the workers' next look."""
+    monkeypatch.setattr(synchronous, "NOTIFY_EVERY_S", 3600.0)
+    app, t = app_of(dsn)
+    db.execute("listen fastq")
+    with app:
+        t.enqueue_sync(n=1)
+        t.enqueue_sync(n=2)
+    assert len(list(db.notifies(timeout=20, stop_after=2))) == 2
 
 
 def test_a_refusal_of_a_synchronous_call(dsn: str, db: psycopg.Connection[Any]) -> None:

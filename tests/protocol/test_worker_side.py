@@ -68,10 +68,10 @@ async def test_jobs_behind_the_mark_are_found_without_a_full_look(rig: Rig, conn
     await conn.execute("update fastq.ready_0 set pos = pos + 1000 where pos = %s", [early])
     await conn.execute("create temp table late as select * from fastq.ready_0 where pos = %s", [late])
     await conn.execute("delete from fastq.ready_0 where pos = %s", [late])
-    await rig.claimer._lookout.beyond(0.0)
+    await rig.claimer.lookout.beyond(0.0)
     await rig.claimer.step()
-    rig.claimer._lookout._zero_at = float("inf")
-    rig.claimer._lookout._back_at, rig.claimer._lookout._backs = 0.0, 127  # the next one looks seven seconds back
+    rig.claimer.lookout._zero_at = float("inf")
+    rig.claimer.lookout._back_at, rig.claimer.lookout._backs = 0.0, 127  # the next one looks seven seconds back
     await conn.execute("insert into fastq.ready_0 select * from late")
     rig.claimer.ring()
     await rig.claimer.step()
@@ -82,7 +82,7 @@ async def test_jobs_of_another_lane_are_found_at_once(rig: Rig, conn: Conn) -> N
     """A doorbell means a look beyond what is known, although it is not yet time to look at everything again."""
     await put(conn)
     await rig.claimer.step()
-    rig.claimer._lookout._zero_at = rig.claimer._lookout._beyond_at = float("inf")
+    rig.claimer.lookout._zero_at = rig.claimer.lookout._beyond_at = float("inf")
     await put(conn, lane=Lane(0, 2, "other", 1, "g"))
     rig.claimer.ring()
     await rig.claimer.step()
