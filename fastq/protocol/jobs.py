@@ -221,7 +221,7 @@ def retry_many(wanted: JobFilter, limit: int | None = None) -> Request[int]:
 def cancel_many(wanted: JobFilter, limit: int | None = None) -> Request[Cancelled]:
     """Cancel all jobs that fit, at most `limit`."""
     wanted = wanted.within("cancelled", (*_WAITING, JobState.RUNNING))
-    return Request("cancel_jobs", wanted.params(limit), lambda rows: Cancelled(*rows[0][:2]))
+    return Request("cancel_jobs", wanted.params(limit), lambda rows: Cancelled(*rows[0]))
 
 
 def delete_many(wanted: JobFilter, limit: int | None = None) -> Request[int]:

@@ -1,7 +1,7 @@
 -- Cancel jobs. A function may meet jobs on the move: it looks, acts on what it saw, and looks again when that had gone on.
 
 -- Cancel a job. One that waits is kept as cancelled at once: 'cancelled', also when it was before. One that runs is
--- marked for its worker: 'cancelling'. Null: it ended otherwise, or is gone.
+-- marked for its worker, whose steward is told: 'cancelling'. Null: it ended otherwise, or is gone.
 create or replace function fastq.cancel(job int8) returns text language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -16,6 +16,7 @@ begin
     elsif f.state = 'running' then
       insert into fastq.cancellation as c (shard, job, lease, ord) values (f.shard, cancel.job, f.lease, f.ord)
       on conflict (shard, job) do update set lease = excluded.lease, ord = excluded.ord;
+      perform pg_notify('fastq', 'cancel');
       return 'cancelling';
     end if;
     insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
@@ -29,7 +30,7 @@ begin
   raise exception 'fastq.cancel: job % moves too fast, try again', cancel.job using errcode = 'lock_not_available';
 end $$;
 
--- Cancel all jobs that fit, at most `most`: those that wait at once, those that run by a mark.
+-- Cancel all jobs that fit, at most `most`: those that wait at once, those that run by a mark, of which stewards are told.
 create or replace function fastq.cancel_jobs(
   states text[] default null, queue text default null, task text default null, error text default null,
   most   int8   default null, out cancelled int8, out cancelling int8
@@ -66,6 +67,9 @@ begin
       cancelling := cancelling + put;
     end if;
   end loop;
+  if cancelling > 0 then
+    perform pg_notify('fastq', 'cancel');
+  end if;
 end $$;
 
 -- Let marks whose job left its lease follow it: it waits again (cancelled now), runs again (marked again), or is through
