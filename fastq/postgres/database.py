@@ -270,8 +270,13 @@ class Watch:
 
 
 def _tell_of_move(conn: Connection | AsyncConnection, to: str) -> None:
-    text = "%s is the primary now, and %s:%d does not answer: what waits there is given up"
-    log.warning(text, to, conn.info.host, conn.info.port, extra={"per": to})
+    log.warning(
+        "%s is the primary now, and %s:%d does not answer: what waits there is given up",
+        to,
+        conn.info.host,
+        conn.info.port,
+        extra={"per": to},
+    )
 
 
 def left_behind(conn: Connection | AsyncConnection) -> bool:

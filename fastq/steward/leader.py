@@ -59,7 +59,6 @@ class Leader:
         return None if stand.won else stand.left_s or 0.0
 
     async def resign(self) -> None:
-        """Let another host lead at once."""
-        if self.leading:
-            self._until = 0.0
-            await self._link.call(partial(upkeep.resign, holder=self._holder))
+        """Let another host lead at once; also where this one won the lead and was stopped before it heard so."""
+        self._until = 0.0
+        await self._link.call(partial(upkeep.resign, holder=self._holder))
