@@ -15,11 +15,16 @@ from fastq.postgres import database
 class Connected:
     """Holds the clients of an app while it is open: for asynchronous calls, for synchronous ones, or for both."""
 
+    opens_itself = False
+    """Whether the app is opened by its first call, for as long as the process lives. Its `dsn` has to be known."""
+
     def __init__(self, dsn: str | None, producer: ProducerConfig) -> None:
         self.dsn = dsn
         self.producer = producer
         self.payload_limit_bytes = producer.payload_limit_bytes
-        self._clients = Clients(producer, lambda: database.reachable(find_dsn(self.dsn)))
+        self._clients = Clients(
+            producer, lambda: database.reachable(find_dsn(self.dsn)), opens_itself=self.opens_itself
+        )
 
     async def __aenter__(self) -> Self:
         """Open the app for asynchronous calls, from any event loop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -26,6 +27,7 @@ def load_app(target: str) -> App:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
+        _set_django_up()
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
         if exc.name is not None and (module_name == exc.name or module_name.startswith(exc.name + ".")):
@@ -43,6 +45,16 @@ def load_app(target: str) -> App:
         hint = f"; it has {', '.join(f'{module_name}:{name}' for name in apps)}" if apps else ""
         raise TargetError(f"{module_name!r} has no fastq.App named {attr or 'app'!r}{hint}")
     return found
+
+
+def _set_django_up() -> None:
+    """Load the settings and models of a Django project before its tasks, which use them."""
+    if os.environ.get("DJANGO_SETTINGS_MODULE"):
+        try:
+            import django
+        except ModuleNotFoundError:
+            return
+        django.setup()
 
 
 def _reason(exc: BaseException) -> str:

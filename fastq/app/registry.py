@@ -162,7 +162,7 @@ class Registry:
                 raise UsageError(f"there are two tasks named {task_name!r}; give one of them name=…")
             task: Task[Any, Any] = Task(
                 cast("Producer", self),
-                function,
+                self.handler(function),
                 name=task_name,
                 options=options,
                 policy=policy,
@@ -234,6 +234,10 @@ class Registry:
     def on_dead(self, fn: Hook) -> Hook:
         """Call ``fn(ctx, error)`` when a job has failed for good or was discarded. Best effort, as `on_failure`."""
         self.death_hooks.append(check_function("on_dead", fn))
+        return fn
+
+    def handler(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what workers call for a task's function: that itself, unless a subclass puts something around it."""
         return fn
 
     def find_task(self, name: str) -> Task[Any, Any]:

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastq.client.asynchronous import AsyncClient
 from fastq.client.synchronous import SyncClient
@@ -61,11 +61,15 @@ class _InProcess:
 
 
 class Clients:
-    """Opens and closes the clients of one app. `find` returns the DSN of its database, which may take long."""
+    """Opens and closes the clients of one app. `find` returns the DSN of its database, which may take long.
 
-    def __init__(self, config: ProducerConfig, find: Callable[[], str]) -> None:
-        self._config = config
+    `opens_itself`: the first call opens it, and nothing closes it but its connections, when nobody wants them.
+    """
+
+    def __init__(self, config: ProducerConfig, find: Callable[[], str], *, opens_itself: bool = False) -> None:
+        self._config = replace(config, pool=replace(config.pool, keep=0)) if opens_itself else config
         self._find = find
+        self._opens_itself = opens_itself
         self._processes = {_forks[0]: _InProcess()}
 
     @property
@@ -101,7 +105,12 @@ class Clients:
     def _first_in_loop(self) -> AsyncClient:
         here = self._here
         if not here.openings:
-            raise needs_open("an asynchronous call")
+            if not self._opens_itself:
+                raise needs_open("an asynchronous call")
+            dsn = self._find_unless_open(here)
+            with here.lock:
+                here.dsn = dsn
+                here.openings += 1
         return self._enter(here, asyncio.get_running_loop()).client
 
     def _enter(self, here: _InProcess, loop: asyncio.AbstractEventLoop) -> _InLoop:
@@ -154,7 +163,9 @@ class Clients:
         """
         here = self._here
         if not here.sync_openings:
-            raise needs_open("a synchronous call")
+            if not self._opens_itself:
+                raise needs_open("a synchronous call")
+            self.open_sync(connect=False)
         with here.lock:
             if here.sync_client is None:
                 here.sync_client = SyncClient(here.dsn, self._config)

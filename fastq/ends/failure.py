@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import traceback
 from datetime import UTC, datetime
 from typing import Any
@@ -36,10 +38,11 @@ def message_of(error: BaseException) -> str:
 
 
 def error_record(error: BaseException, attempt: int) -> Record:
-    """Return what is kept of an exception, also of one that cannot say what it is."""
+    """Return what is kept of an exception, also of one that cannot say what it is; and of where it was raised."""
     try:
         message = str(error)
         lines = traceback.format_exception(error) if error.__traceback__ else []
     except BaseException as broken:  # noqa: BLE001 - an exception that cannot be told is still a failed run
         message, lines = f"its own text cannot be made: {type(broken).__qualname__}", []
-    return record(type(error).__qualname__, message, attempt, "".join(lines))
+    found = record(type(error).__qualname__, message, attempt, "".join(lines))
+    return {**found, "module": clip(type(error).__module__, MOST_TYPE), "worker": f"{platform.node()}:{os.getpid()}"}

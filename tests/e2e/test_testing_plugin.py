@@ -183,7 +183,7 @@ def test_the_fastapi_example(pytester: pytest.Pytester, elsewhere: str) -> None:
 def test_the_django_example(tmp_path: Path, elsewhere: str) -> None:
     """Its tests pass as they stand, with Django's own runner, which drops its database in the end."""
     project = tmp_path / "project"
-    shutil.copytree(EXAMPLES / "testing_django", project)
+    shutil.copytree(EXAMPLES / "django_shop", project)
     name = f"shop_{os.getpid()}"
     done = subprocess.run(
         [sys.executable, "-W", "error", "manage.py", "test"],
@@ -195,7 +195,7 @@ def test_the_django_example(tmp_path: Path, elsewhere: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "Ran 4 tests" in done.stderr
+    assert "Ran 6 tests" in done.stderr
     assert f"test_{name}" not in databases(elsewhere)
 
 

@@ -1,0 +1,1 @@
+"""fastq_worker, fastq_migrate, and fastq for everything else."""
