@@ -46,7 +46,8 @@ class Enqueueing(Connected):
 
         Without `conn`, concurrent calls are gathered into one statement and one commit, and each returns after that
         commit. With `conn`, the job is part of that connection's transaction: visible with it, rolled back with it. It
-        may be psycopg's, SQLAlchemy's AsyncConnection or AsyncSession; in synchronous calls also Django's.
+        may be psycopg's, asyncpg's, SQLAlchemy's AsyncConnection or AsyncSession over either; in synchronous calls
+        psycopg's, SQLAlchemy's Connection or Session over it, or Django's.
 
         A job whose unique key another one holds is not enqueued: the answer has `duplicate` set and the holder's id. A
         key that an open transaction is just taking is waited for, 20 seconds at most without `conn`.
@@ -56,7 +57,8 @@ class Enqueueing(Connected):
             DatabaseUnreachable: no connection could be had, or the server takes no writes now; nothing was enqueued.
             SchemaError, FastqError: PostgreSQL refused the job; nothing was enqueued.
             EnqueueOutcomeUnknown: the connection broke before the commit was answered; the job may or may not be there.
-            psycopg.Error: only with `conn`: what PostgreSQL said, and your transaction is what it is after any error.
+            psycopg.Error: only with `conn`: what PostgreSQL said, and your transaction is what it is after any error;
+                with asyncpg its own errors.
 
         A caller that is cancelled while it waits may have enqueued its job or not.
 

@@ -6,10 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
 
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
@@ -20,7 +19,7 @@ from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobSpec
 from fastq.job_ids import JobIds
 from fastq.postgres import database
-from fastq.postgres.connections import in_utf8
+from fastq.postgres.connections import Writable, in_utf8
 from fastq.postgres.database import answering, as_ours
 from fastq.protocol import copying, enqueue, upkeep
 from fastq.protocol.asking import Asked, carry_out
@@ -169,23 +168,23 @@ class AsyncClient(Writing):
             self._waiting.extendleft(reversed(patient))
             await asyncio.sleep(min(full_jitter_s(failures), min(until for _, _, until in patient) - now))
 
-    async def enqueue_in(self, conn: AsyncConnection[Any], spec: JobSpec) -> int:
+    async def enqueue_in(self, conn: Writable, spec: JobSpec) -> int:
         """Enqueue a job on the caller's connection, as part of its transaction if it has one."""
         (job_id,) = await _on_theirs(conn, enqueue.insert_lines([self._line(spec)], ring=True))
         return job_id
 
-    async def enqueue_apart(self, spec: JobSpec, conn: AsyncConnection[Any] | None) -> Placed:
+    async def enqueue_apart(self, spec: JobSpec, conn: Writable | None) -> Placed:
         """Enqueue a unique or ordered job: on its own, because it may have to wait for who is just taking the key."""
         placed = await self._slowly(self._apart(spec, theirs=conn is not None), conn)
         if conn is None and not placed.duplicate and not spec.options.waits:
             self.wake()
         return placed
 
-    async def reserve(self, spec: JobSpec, expires_s: float, conn: AsyncConnection[Any] | None) -> Placed:
+    async def reserve(self, spec: JobSpec, expires_s: float, conn: Writable | None) -> Placed:
         """Reserve a job; it may have to wait for who is just taking its unique key."""
         return await self._slowly(self._reservation(spec, expires_s, theirs=conn is not None), conn)
 
-    async def _slowly(self, asked: Asked[T], conn: AsyncConnection[Any] | None) -> T:
+    async def _slowly(self, asked: Asked[T], conn: Writable | None) -> T:
         if conn is not None:
             return await _on_theirs(conn, asked)
         return await self._in_time(lambda: self._on(Use.SLOW, asked))
@@ -204,9 +203,7 @@ class AsyncClient(Writing):
 
     # -- streams
 
-    async def enqueue_many(
-        self, specs: Iterable[JobSpec], conn: AsyncConnection[Any] | None, progress: Progress | None
-    ) -> JobIds:
+    async def enqueue_many(self, specs: Iterable[JobSpec], conn: Writable | None, progress: Progress | None) -> JobIds:
         """Stream jobs through COPY, all or none."""
         packer = self._packer(theirs=conn is not None)
         if conn is not None:
@@ -262,7 +259,7 @@ def _fail(batch: Iterable[Waiting], error: Exception) -> None:
             future.set_exception(error)
 
 
-async def _on_theirs(conn: AsyncConnection[Any], asked: Asked[T]) -> T:
+async def _on_theirs(conn: Writable, asked: Asked[T]) -> T:
     """Carry out what is asked for on a caller's connection, as part of its transaction if it has one."""
     async with in_utf8(conn):
         return await carry_out(conn, asked)

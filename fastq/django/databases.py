@@ -12,9 +12,8 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections, connections
 from psycopg.conninfo import make_conninfo
-from psycopg.pq import Conninfo
 
-_LIBPQ = {option.keyword.decode() for option in Conninfo.get_defaults()}
+from fastq.postgres.connections import LIBPQ
 
 
 def dsn_of(alias: str) -> str:
@@ -30,7 +29,7 @@ def dsn_of(alias: str) -> str:
             f"fastq keeps jobs in PostgreSQL; the database {alias!r} is {connection.display_name}"
         )
     params = connection.get_connection_params()
-    return make_conninfo(**{name: value for name, value in params.items() if name in _LIBPQ and value is not None})
+    return make_conninfo(**{name: value for name, value in params.items() if name in LIBPQ and value is not None})
 
 
 def refresh() -> None:

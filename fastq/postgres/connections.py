@@ -1,4 +1,4 @@
-"""The connection of psycopg's inside what callers hold: Django's connections, SQLAlchemy's connections and sessions.
+"""The driver's connection inside what callers hold: Django's connections, SQLAlchemy's connections and sessions.
 
 Their transaction is begun in their own way first, so that they know of it and their commit is a commit. It has its
 settings again after whatever is done on it.
@@ -11,11 +11,15 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
-from psycopg.pq import TransactionStatus
+from psycopg import AsyncCursor, Connection, Cursor
+from psycopg.pq import Conninfo, TransactionStatus
 
 from fastq.errors import UsageError
+from fastq.postgres.foreign import ForeignConnection, foreign
 from fastq.postgres.session import ENCODING
+
+LIBPQ = frozenset(option.keyword.decode() for option in Conninfo.get_defaults())
+"""What may stand in a DSN."""
 
 
 class Holder(Protocol):
@@ -35,8 +39,19 @@ class AsyncHolder(Protocol):
         ...
 
 
+class Asyncpg(Protocol):
+    """A connection of asyncpg's, or of a pool of its."""
+
+    async def fetch(self, query: str, *args: Any) -> Any:
+        """Return the rows of a statement."""
+        ...
+
+
+AnyAsyncConnection = psycopg.AsyncConnection[Any] | AsyncHolder | Asyncpg
+
 AnyConnection = psycopg.Connection[Any] | Holder
-AnyAsyncConnection = psycopg.AsyncConnection[Any] | AsyncHolder
+Writable = psycopg.AsyncConnection[Any] | ForeignConnection
+"""What is written on: psycopg's, or asyncpg's in our words."""
 
 
 def inside(conn: AnyConnection) -> psycopg.Connection[Any]:
@@ -52,15 +67,17 @@ def inside(conn: AnyConnection) -> psycopg.Connection[Any]:
     return found
 
 
-async def inside_async(conn: AnyAsyncConnection) -> psycopg.AsyncConnection[Any]:
+async def inside_async(conn: AnyAsyncConnection) -> Writable:
     """As `inside`, of an asynchronous one."""
     if isinstance(conn, psycopg.AsyncConnection):
         return conn
     run_sync = getattr(conn, "run_sync", None)
-    found = None if run_sync is None else await run_sync(_driver)
-    if not isinstance(found, psycopg.AsyncConnection):
+    found = conn if run_sync is None else await run_sync(_driver)
+    if isinstance(found, psycopg.AsyncConnection):
+        return found
+    if (other := foreign(found)) is None:
         raise _not_one(conn)
-    return found
+    return other
 
 
 def _driver(holder: Any) -> Any:
@@ -73,13 +90,16 @@ def _driver(holder: Any) -> Any:
         holder = connection()
     elif hasattr(holder, "in_transaction") and not holder.in_transaction():
         holder.exec_driver_sql("select 1")  # begins, as any statement does
-    return getattr(getattr(holder, "connection", None), "driver_connection", None)
+    found = getattr(getattr(holder, "connection", None), "driver_connection", None)
+    if foreign(found) is not None:
+        holder.exec_driver_sql("select 1")  # for asyncpg SQLAlchemy begins no sooner than with its first statement
+    return found
 
 
 def _not_one(conn: object) -> UsageError:
     return UsageError(
         f"conn is {conn!r:.100}: it must be a connection of psycopg's, Django's or SQLAlchemy's, or a session,"
-        " asynchronous in asynchronous calls; nothing was enqueued"
+        " asynchronous in asynchronous calls, where it may be asyncpg's; nothing was enqueued"
     )
 
 
@@ -87,12 +107,16 @@ def _not_one(conn: object) -> UsageError:
 
 
 @asynccontextmanager
-async def all_or_none(conn: AsyncConnection[Any]) -> AsyncIterator[None]:
+async def all_or_none(conn: Writable) -> AsyncIterator[None]:
     """Give a transaction, or a savepoint in the caller's.
 
     psycopg's transaction() commits what it began itself. A connection that is not in autocommit mode begins with its
     first statement, here one of nothing, so that the commit is left to the caller.
     """
+    if isinstance(conn, ForeignConnection):
+        async with conn.transaction():
+            yield
+        return
     if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
         await AsyncCursor(conn).execute(b"")
     async with conn.transaction():
@@ -109,8 +133,11 @@ def all_or_none_sync(conn: Connection[Any]) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def in_utf8(conn: AsyncConnection[Any]) -> AsyncIterator[None]:
+async def in_utf8(conn: Writable) -> AsyncIterator[None]:
     """Let jobs be written on a caller's connection whose client encoding cannot hold every character."""
+    if isinstance(conn, ForeignConnection):  # asyncpg speaks nothing else
+        yield
+        return
     theirs = conn.info.parameter_status("client_encoding")
     if theirs == ENCODING:
         yield

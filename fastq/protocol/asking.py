@@ -11,10 +11,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
+from psycopg import AsyncCursor, Connection, Cursor
 from psycopg.rows import tuple_row
 
-from fastq.postgres.connections import all_or_none, all_or_none_sync
+from fastq.postgres.connections import Writable, all_or_none, all_or_none_sync
+from fastq.postgres.foreign import ForeignConnection
 from fastq.sql import statement
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class Work(Generic[T]):
 Asked = Request[T] | Work[T]
 
 
-async def carry_out(conn: AsyncConnection[Any], asked: Asked[T]) -> T:
+async def carry_out(conn: Writable, asked: Asked[T]) -> T:
     """Return what is asked for."""
     if isinstance(asked, Request):
         return await _answer(conn, asked)
@@ -79,15 +80,19 @@ async def carry_out(conn: AsyncConnection[Any], asked: Asked[T]) -> T:
             steps.close()
 
 
-async def _answer(conn: AsyncConnection[Any], request: Request[T]) -> T:
+async def _answer(conn: Writable, request: Request[T]) -> T:
+    if isinstance(conn, ForeignConnection):
+        return request.read(await conn.rows(statement(request.statement), request.params))
     cur = AsyncCursor(conn, row_factory=tuple_row)
     await cur.execute(statement(request.statement), request.params)
     return request.read(await cur.fetchall() if cur.description else [])
 
 
-async def _do(conn: AsyncConnection[Any], step: Request[Any] | Copy) -> Any:
+async def _do(conn: Writable, step: Request[Any] | Copy) -> Any:
     if isinstance(step, Request):
         return await _answer(conn, step)
+    if isinstance(conn, ForeignConnection):
+        return await conn.copy(step.command, step.chunks)
     async with AsyncCursor(conn) as cur, cur.copy(step.command.encode()) as copy:
         for chunk in step.chunks:
             await copy.write(chunk)

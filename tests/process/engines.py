@@ -22,6 +22,18 @@ def synchronous() -> Engine:
 
 
 @cache
+def asyncpg() -> AsyncEngine:
+    """Return one for coroutines, over asyncpg."""
+    from sqlalchemy.engine import URL
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    given = psycopg.conninfo.conninfo_to_dict(os.environ["FASTQ_DSN"])
+    url = URL.create("postgresql+asyncpg", database=str(given["dbname"]), username=str(given["user"]))
+    where = {"host": given["host"], "port": int(given["port"] or 5432)}
+    return create_async_engine(url, connect_args=where)
+
+
+@cache
 def asynchronous() -> AsyncEngine:
     """Return the engine for coroutines."""
     from sqlalchemy.ext.asyncio import create_async_engine

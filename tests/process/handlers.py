@@ -376,10 +376,20 @@ async def noted(n: int) -> None:
 @app.task(retries=2, backoff=0.01)
 async def booked_by_session(n: int, how: str, ctx: fastq.Context) -> None:
     """Write through a session of SQLAlchemy's, and enqueue; its commit completes the job, whatever comes then."""
+    await _book_by_session(engines.asynchronous(), n, how, ctx)
+
+
+@app.task(retries=2, backoff=0.01)
+async def booked_by_asyncpg(n: int, how: str, ctx: fastq.Context) -> None:
+    """The same over asyncpg."""
+    await _book_by_session(engines.asyncpg(), n, how, ctx)
+
+
+async def _book_by_session(engine: Any, n: int, how: str, ctx: fastq.Context) -> None:
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    async with AsyncSession(engines.asynchronous()) as session:
+    async with AsyncSession(engine) as session:
         await session.execute(text("insert into booked values (:n)"), {"n": n})
         await ctx.complete(session)
         await app.enqueue(noted.job(n=n), conn=session)

@@ -28,7 +28,9 @@ def _engines(dsn: str) -> Iterator[None]:
     engines.asynchronous.cache_clear()
 
 
-@pytest.mark.parametrize("task", [handlers.booked_by_session, handlers.booked_by_session_in_thread])
+@pytest.mark.parametrize(
+    "task", [handlers.booked_by_session, handlers.booked_by_asyncpg, handlers.booked_by_session_in_thread]
+)
 def test_a_session_completes_the_job_with_its_commit(dsn: str, db: Db, task: Any) -> None:
     """Committed once: also when the handler raises afterwards. Rolled back: run again, and nothing was written."""
     db.execute("create table booked (n int)")

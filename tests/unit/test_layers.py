@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"context", "task", "app"},
     {"worker", "steward", "supervisor"},
     {"demo", "bench", "dashboard", "top", "testing"},
-    {"django"},
+    {"django", "integrations"},
     {"cli"},
 ]
 SIBLINGS = {"worker", "steward", "supervisor"}
