@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from litestar import Litestar, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
@@ -36,7 +38,9 @@ class SignUp:
 
 
 @post("/accounts")
-async def sign_up(data: SignUp, db_session: AsyncSession, jobs: Enqueuer) -> str:
+async def sign_up(
+    data: JSONBody[SignUp], db_session: NamedDependency[AsyncSession], jobs: NamedDependency[Enqueuer]
+) -> str:
     await db_session.execute(text("insert into account (email) values (:email)"), {"email": data.email})
     await jobs.enqueue(welcome.job(email=data.email))
     jobs.add_task(welcome, email=data.email)

@@ -3,7 +3,7 @@
 api = Litestar([sign_up], plugins=[FastqPlugin(app)])
 
 @post("/accounts")
-async def sign_up(data: SignUp, db_session: AsyncSession, jobs: Enqueuer) -> int: …
+async def sign_up(data: SignUp, jobs: NamedDependency[Enqueuer]) -> int: …
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.config.app import AppConfig
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.plugins import InitPlugin
 
 from fastq.app import App
@@ -64,7 +64,8 @@ def _provider(app: App, session: str | None) -> Callable[..., AsyncGenerator[Enq
         async with enqueueing(app, given[session]) as enqueuer:
             yield enqueuer
 
-    wanted = Parameter(session, Parameter.KEYWORD_ONLY, annotation=Any)  # Litestar knows a dependency by this name
+    kind = NamedDependency[Any]
+    wanted = Parameter(session, Parameter.KEYWORD_ONLY, annotation=kind)  # Litestar knows a dependency by this name
     within.__signature__ = Signature([wanted], return_annotation=AsyncGenerator[Enqueuer, None])  # type: ignore[attr-defined]
-    within.__annotations__ = {session: Any, "return": AsyncGenerator[Enqueuer, None]}
+    within.__annotations__ = {session: kind, "return": AsyncGenerator[Enqueuer, None]}
     return within
