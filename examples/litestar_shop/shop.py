@@ -43,7 +43,6 @@ async def sign_up(
 ) -> str:
     await db_session.execute(text("insert into account (email) values (:email)"), {"email": data.email})
     await jobs.enqueue(welcome.job(email=data.email))
-    jobs.add_task(welcome, email=data.email)
     if "@" not in data.email:
         raise ValueError("no address")
     return data.email

@@ -13,16 +13,38 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, ParamSpec
 
 from fastapi import Depends
 
 from fastq.app import App
-from fastq.integrations.requests import Enqueuer, enqueueing
+from fastq.integrations import requests
+from fastq.job import JobSpec
+from fastq.postgres.connections import AnyAsyncConnection
+from fastq.task import BoundTask, Task
 
 __all__ = ["Enqueuer", "enqueuer", "lifespan"]
 
+P = ParamSpec("P")
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+
+
+class Enqueuer(requests.Enqueuer):
+    """Enqueues in the transaction of a request; also, as `BackgroundTasks` does it, when its function has returned."""
+
+    def __init__(self, app: App, conn: AnyAsyncConnection | None = None) -> None:
+        super().__init__(app, conn)
+        self._later: list[JobSpec] = []
+
+    def add_task(self, task: Task[P, Any] | BoundTask[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Enqueue a job when the request's function has returned, not if it raises: it outlives this process."""
+        self._later.append(task.job(*args, **kwargs))
+
+    async def flush(self) -> None:
+        """Enqueue what was added."""
+        later, self._later = self._later, []
+        if later:
+            await self.enqueue_many(later)
 
 
 def lifespan(*apps: App, inside: Lifespan | None = None) -> Lifespan:
@@ -68,13 +90,15 @@ def enqueuer(app: App, session: Callable[..., Any] | None = None) -> Any:
     if session is None:
 
         async def without() -> AsyncIterator[Enqueuer]:
-            async with enqueueing(app, None) as given:
-                yield given
+            given = Enqueuer(app)
+            yield given
+            await given.flush()
 
         return Depends(without, scope="function")
 
     async def within(conn: Any = Depends(session, scope="function")) -> AsyncIterator[Enqueuer]:  # noqa: B008 - as FastAPI has it
-        async with enqueueing(app, conn) as given:
-            yield given
+        given = Enqueuer(app, conn)
+        yield given
+        await given.flush()
 
     return Depends(within, scope="function")

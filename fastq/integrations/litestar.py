@@ -8,7 +8,7 @@ async def sign_up(data: SignUp, jobs: NamedDependency[Enqueuer]) -> int: …
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -18,7 +18,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.plugins import InitPlugin
 
 from fastq.app import App
-from fastq.integrations.requests import Enqueuer, enqueueing
+from fastq.integrations.requests import Enqueuer
 
 __all__ = ["Enqueuer", "FastqPlugin"]
 
@@ -42,7 +42,7 @@ class FastqPlugin(InitPlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the lifespan and the dependency."""
         app_config.lifespan.append(self._lifespan)
-        app_config.dependencies[self._dependency] = Provide(_provider(self._app, self._session))
+        app_config.dependencies[self._dependency] = Provide(_provider(self._app, self._session), sync_to_thread=False)
         app_config.signature_namespace["Enqueuer"] = Enqueuer
         return app_config
 
@@ -50,22 +50,14 @@ class FastqPlugin(InitPlugin):
         return self._app
 
 
-def _provider(app: App, session: str | None) -> Callable[..., AsyncGenerator[Enqueuer, None]]:
+def _provider(app: App, session: str | None) -> Callable[..., Enqueuer]:
     """Return a provider whose one parameter is named as the dependency that it needs."""
-    if session is None:
 
-        async def without() -> AsyncGenerator[Enqueuer, None]:
-            async with enqueueing(app, None) as given:
-                yield given
-
-        return without
-
-    async def within(**given: Any) -> AsyncGenerator[Enqueuer, None]:
-        async with enqueueing(app, given[session]) as enqueuer:
-            yield enqueuer
+    def provide(**given: Any) -> Enqueuer:
+        return Enqueuer(app, given[session] if session is not None else None)
 
     kind = NamedDependency[Any]
-    wanted = Parameter(session, Parameter.KEYWORD_ONLY, annotation=kind)  # Litestar knows a dependency by this name
-    within.__signature__ = Signature([wanted], return_annotation=AsyncGenerator[Enqueuer, None])  # type: ignore[attr-defined]
-    within.__annotations__ = {session: kind, "return": AsyncGenerator[Enqueuer, None]}
-    return within
+    wanted = [] if session is None else [Parameter(session, Parameter.KEYWORD_ONLY, annotation=kind)]
+    provide.__signature__ = Signature(wanted, return_annotation=Enqueuer)  # type: ignore[attr-defined]
+    provide.__annotations__ = {parameter.name: kind for parameter in wanted} | {"return": Enqueuer}
+    return provide
