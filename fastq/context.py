@@ -26,6 +26,8 @@ from fastq.telling import Teller, Telling
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from fastq.app.tracing import Trace
+
 _TAKEN = "the job was taken from this worker, or is done already: roll back what this run has written"
 
 
@@ -66,6 +68,9 @@ class Context:
     timeout_s: float | None = None
     deadline: float | None = None
     cancelled: bool = False
+    traced: Sequence[Trace] = ()
+    """Who traces this run."""
+
     completed: bool = field(default=False, init=False)
     completing: bool = field(default=False, init=False)
     undone: BaseException | None = field(default=None, init=False)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
 from fastq.app.durations import lasting_s, positive_s
+from fastq.app.tracing import Tracer
 from fastq.backoff import RETRIES, Backoff, Exponential, as_backoff
 from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE, DELAY_MOST_S, RETRIES_MOST
 from fastq.context import Context
@@ -44,6 +45,7 @@ class Registry:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.declared: dict[str, Schedule] = {}
         self.middlewares: list[Middleware] = []
+        self.tracers: list[Tracer] = []
         self.failure_hooks: list[Hook] = []
         self.death_hooks: list[Hook] = []
         self._provided = _provided_types(lifespan)

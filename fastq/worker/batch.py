@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import length_hint
 from typing import Any
 
+from fastq.app.tracing import Trace
 from fastq.ends.meta import Meta, read
 from fastq.ends.settlement import LeasedJob
 from fastq.host.board import KEY_ORDINAL_BITS, split_key
@@ -78,6 +79,7 @@ class Batch:
         "settled",
         "size",
         "suspects",
+        "traced",
     )
 
     def __init__(self, lane: Lane, lease: int, rows: list[Row], claimed_at: float) -> None:
@@ -102,9 +104,16 @@ class Batch:
             _read_metas(rows)
         self.suspects = _suspects(rows) if rich else frozenset()
         self.holds = rich and _holds(rows)
+        self.traced: Sequence[Trace] = ()
         self.apart: list[int] = []
         self.settled: set[int] = set()
         self.acked: set[int] = set()
+
+    @property
+    def headers(self) -> Iterator[Mapping[str, Any]]:
+        """The headers of those jobs that have some."""
+        metas = (row[META] for row in self._rows if len(row) > META)
+        return (found for meta in metas if meta and isinstance(found := meta.get("headers"), dict))
 
     @property
     def waiting(self) -> int:

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from time import perf_counter
@@ -20,6 +20,7 @@ from typing import Any
 from msgspec.structs import astuple
 
 from fastq.app import App
+from fastq.app.tracing import Tracer
 from fastq.ends.ending import Exhausted, GivenBack
 from fastq.ends.outcome import exhausted
 from fastq.host.board import Cell, split_key
@@ -47,6 +48,7 @@ class Executor:
     """The slots of one worker and the batches that wait for them."""
 
     def __init__(self, app: App, state: Any, *, concurrency: int, threads: Threads, cell: Cell, ledger: Ledger) -> None:
+        self._app = app
         runners = {name: Runner(task, app, state) for name, task in app.tasks.items()}
         self._runners = runners
         self._tells = log.isEnabledFor(logging.DEBUG)
@@ -95,6 +97,11 @@ class Executor:
         """Return what decodes a packet of a task in one call; None where its jobs want more than that."""
         runner = self._runners.get(task)
         return None if runner is None or self._tells else runner.open_many
+
+    @property
+    def tracers(self) -> Sequence[Tracer]:
+        """Who is asked of each lease whether it traces its jobs."""
+        return self._app.tracers
 
     @property
     def doubted(self) -> bool:
@@ -201,7 +208,7 @@ class Executor:
         self, number: int, batch: Batch, jobs: Iterator[tuple[int, Row]]
     ) -> bool:
         """Run jobs of one batch, sharing it with other slots; False when this slot must not run another job."""
-        runners, plain = self._runners, not (batch.holds or self._tells)
+        runners, plain = self._runners, not (batch.holds or self._tells or batch.traced)
         running, slots, attempts = self._cell.running, self._slots, self._attempts
         idle, numbers, counts, queue = slots.idle, slots.numbers, self._ledger.counts, batch.lane.queue
         mixed, spent_s = batch.only_task is None, 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from psycopg import AsyncConnection
 
+from fastq.app.tracing import Trace, traces
 from fastq.config import WorkerConfig
 from fastq.ends.ending import Unreadable
 from fastq.ends.outcome import conclude
@@ -22,7 +23,7 @@ from fastq.protocol.leases import HeldLease
 from fastq.worker.batch import Batch
 from fastq.worker.executor import Executor
 from fastq.worker.ledger import Ledger
-from fastq.worker.packet import PacketBatch, rows_of
+from fastq.worker.packet import PacketBatch, headers_of, rows_of
 
 log = logging.getLogger("fastq.worker")
 T = TypeVar("T")
@@ -68,7 +69,9 @@ class Intake:
         if claimed.batch is not None:
             rows, bad = packed.decode(claimed.batch)
             self._executor.known.met(rows[-1][packed.TASK])
-            self._take(Batch(lane, claimed.lease, rows, monotonic()), bad)
+            batch = Batch(lane, claimed.lease, rows, monotonic())
+            batch.traced = self._traces(lane.queue, len(rows), batch.headers)
+            self._take(batch, bad)
             jobs = len(rows)
             if len(rows[-1]) > packed.GROUP:
                 reached = [*reached, *((row[packed.GROUP], row[packed.POS], 1) for row in rows)]
@@ -80,7 +83,8 @@ class Intake:
     def _open(self, lane: Lane, packet: Packet, done: frozenset[int] = frozenset()) -> None:
         """Take the jobs of a packet: decoded in one call, if their task wants no more and all of them fit."""
         open_many = self._executor.opener_of(packet.task)
-        if open_many is not None and packet.meta is None and packet.payloads is not None:
+        traced = self._traces(lane.queue, packet.jobs, headers_of(packet))
+        if open_many is not None and packet.meta is None and packet.payloads is not None and not traced:
             start = packet.first - packet.start
             with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 arguments = open_many(packet.payloads)
@@ -91,7 +95,14 @@ class Intake:
                     self._take(PacketBatch(lane, packet, arguments, monotonic()), {}, done)
                     return
         rows, bad = rows_of(packet)
-        self._take(Batch(lane, packet.lease, rows, monotonic()), bad, done)
+        batch = Batch(lane, packet.lease, rows, monotonic())
+        batch.traced = traced
+        self._take(batch, bad, done)
+
+    def _traces(self, queue: str, jobs: int, headers: Iterable[Mapping[str, Any]]) -> tuple[Trace, ...]:
+        """Return who traces the jobs of a lease."""
+        tracers = self._executor.tracers
+        return traces(tracers, queue, jobs, headers) if tracers else ()
 
     def _take(self, batch: Batch, bad: dict[int, str], done: frozenset[int] = frozenset()) -> None:
         self.claimed += batch.size

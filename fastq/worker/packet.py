@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -27,6 +27,12 @@ def meta_of(packet: claim.Packet) -> Meta | None:
         return None if packet.meta is None else read(orjson.loads(packet.meta))
     except orjson.JSONDecodeError as exc:
         return {"unreadable": f"the meta cannot be decoded: {exc}"}
+
+
+def headers_of(packet: claim.Packet) -> Iterator[Mapping[str, Any]]:
+    """Give the headers that all jobs of a packet share, if they have some."""
+    if packet.meta is not None and isinstance(found := (meta_of(packet) or {}).get("headers"), dict):
+        yield found
 
 
 def rows_of(packet: claim.Packet) -> tuple[list[Row], dict[int, str]]:

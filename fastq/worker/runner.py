@@ -88,11 +88,16 @@ class Runner:
         async def call() -> Any:
             if self.is_async:
                 return await self.fn(**arguments)
-            return await in_thread(functools.partial(self.fn, **arguments))
+            work: Callable[[], Any] = functools.partial(self.fn, **arguments)
+            for trace in ctx.traced:
+                work = trace.tracer.carried(work)
+            return await in_thread(work)
 
         handler: Callable[[], Awaitable[Any]] = call
         for middleware in reversed(self._app.middlewares):
             handler = functools.partial(middleware, ctx, handler)
+        for trace in ctx.traced:
+            handler = functools.partial(trace.tracer.running, trace.received, ctx, handler)
         try:
             return await _in_time(handler, ctx)
         finally:

@@ -1,0 +1,42 @@
+"""What looks on while jobs run: spans of OpenTelemetry's, transactions of Sentry's. See `fastq.integrations`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from fastq.context import Context
+
+T = TypeVar("T")
+
+
+class Tracer(Protocol):
+    """Decides once for each lease whether its jobs are traced, so that those that are not cost nothing."""
+
+    def received(self, queue: str, jobs: int, headers: Iterable[Mapping[str, Any]]) -> Any:
+        """Return what `running` gets of a lease whose jobs are to be traced, else None.
+
+        `headers` are those of its jobs that have some.
+        """
+        ...
+
+    async def running(self, received: Any, ctx: Context, handler: Callable[[], Awaitable[Any]]) -> Any:
+        """Call the handler of one job, within a span of its own; return or raise what it does."""
+        ...
+
+    def carried(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Return `work`, to be called in a thread within the span that is the current one here."""
+        ...
+
+
+class Trace(NamedTuple):
+    """One tracer, and what it has received."""
+
+    tracer: Tracer
+    received: Any
+
+
+def traces(tracers: Iterable[Tracer], queue: str, jobs: int, headers: Iterable[Mapping[str, Any]]) -> tuple[Trace, ...]:
+    """Return who traces the jobs of a lease; nobody, most of the time."""
+    asked = ((tracer, tracer.received(queue, jobs, headers)) for tracer in tracers)
+    return tuple(Trace(tracer, received) for tracer, received in asked if received is not None)
