@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -9,9 +10,16 @@ from fastq.context import Context
 
 T = TypeVar("T")
 
+log = logging.getLogger("fastq.worker")
+
 
 class Tracer(Protocol):
-    """Decides once for each lease whether its jobs are traced, so that those that are not cost nothing."""
+    """Decides once for each lease whether its jobs are traced, so that those that are not cost nothing.
+
+    `most`: so many jobs of a lease are traced, where they carry no context or all the same one.
+    """
+
+    most: int
 
     def received(self, queue: str, jobs: int, headers: Iterable[Mapping[str, Any]]) -> Any:
         """Return what `running` gets of a lease whose jobs are to be traced, else None.
@@ -37,6 +45,17 @@ class Trace(NamedTuple):
 
 
 def traces(tracers: Iterable[Tracer], queue: str, jobs: int, headers: Iterable[Mapping[str, Any]]) -> tuple[Trace, ...]:
-    """Return who traces the jobs of a lease; nobody, most of the time."""
-    asked = ((tracer, tracer.received(queue, jobs, headers)) for tracer in tracers)
-    return tuple(Trace(tracer, received) for tracer, received in asked if received is not None)
+    """Return who traces the jobs of a lease; nobody, most of the time, and nobody who fails to say."""
+    found = []
+    for tracer in tracers:
+        try:
+            if (received := tracer.received(queue, jobs, headers)) is not None:
+                found.append(Trace(tracer, received))
+        except Exception:
+            log.exception("a tracer failed: the jobs run untraced", extra={"per": "tracer"})
+    return tuple(found)
+
+
+def most_of(traced: Iterable[Trace]) -> int | None:
+    """Return how many jobs of a lease are traced; None where nobody traces any."""
+    return max((trace.tracer.most for trace in traced), default=None)

@@ -36,6 +36,7 @@ def instrument(
     *,
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: metrics.MeterProvider | None = None,
+    most_per_lease: int = 20,
 ) -> None:
     """Trace and measure an app, in its producers and in its workers; call it where the app is made.
 
@@ -49,12 +50,13 @@ def instrument(
     Args:
         app: the app.
         tracer_provider, meter_provider: by default the global ones.
+        most_per_lease: so many jobs of a lease have spans, where they carry no context or all the same one.
 
     """
     version = fastq.__version__
     tracer = trace.get_tracer("fastq", version, tracer_provider)
     meter = metrics.get_meter("fastq", version, meter_provider)
-    watching = _OpenTelemetry(tracer, _Instruments.of(meter))
+    watching = _OpenTelemetry(tracer, _Instruments.of(meter), most_per_lease)
     watch(app, watching.sending)
     app.tracers.append(watching)
 
@@ -82,7 +84,8 @@ class _Instruments:
 class _OpenTelemetry:
     """What `watch` and the workers call."""
 
-    def __init__(self, tracer: trace.Tracer, instruments: _Instruments) -> None:
+    def __init__(self, tracer: trace.Tracer, instruments: _Instruments, most: int) -> None:
+        self.most = most
         self._tracer = tracer
         self._instruments = instruments
 
@@ -146,33 +149,30 @@ class _OpenTelemetry:
             "messaging.operation.type": "process",
             "messaging.destination.name": ctx.queue,
         }
-        more: dict[str, str | int] = {
-            "messaging.message.id": str(ctx.id),
-            "fastq.task": ctx.task,
-            "fastq.attempt": ctx.attempt,
-        }
-        links = [Link(received)] if parent is not None and received.is_valid else []
-        began, failed = time.perf_counter(), {}
-        with self._tracer.start_as_current_span(
+        more: dict[str, str | int] = {**known, "messaging.message.id": str(ctx.id), "fastq.task": ctx.task}
+        if ctx.attempt > 1:
+            more["fastq.attempt"] = ctx.attempt
+        span = self._tracer.start_span(
             f"process {ctx.queue}",
             parent if parent is not None else lease,
             kind=SpanKind.CONSUMER,
             attributes=more,
-            links=links,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            try:
-                return await handler()
-            except BaseException as exc:
-                if not isinstance(exc, Flow):
-                    failed = {"error.type": f"{type(exc).__module__}.{type(exc).__qualname__}"}
-                    span.set_attributes(failed)
-                    span.record_exception(exc)
-                    span.set_status(Status(StatusCode.ERROR, str(exc)[:200]))
-                raise
-            finally:
-                self._instruments.processing_s.record(time.perf_counter() - began, known | failed)
+            links=[Link(received)] if parent is not None and received.is_valid else None,
+        )
+        began, token = time.perf_counter(), context.attach(trace.set_span_in_context(span))
+        try:
+            return await handler()
+        except BaseException as exc:
+            if not isinstance(exc, Flow):
+                known["error.type"] = f"{type(exc).__module__}.{type(exc).__qualname__}"
+                span.set_attribute("error.type", known["error.type"])
+                span.record_exception(exc)
+                span.set_status(Status(StatusCode.ERROR, str(exc)[:200]))
+            raise
+        finally:
+            context.detach(token)
+            span.end()
+            self._instruments.processing_s.record(time.perf_counter() - began, known)
 
     def carried(self, work: Callable[[], T]) -> Callable[[], T]:
         """Return `work` within the context that is current here."""

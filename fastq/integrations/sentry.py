@@ -26,15 +26,16 @@ from fastq.job import JobSpec
 T = TypeVar("T")
 
 
-def instrument(app: App, *, retried: bool = True) -> None:
+def instrument(app: App, *, retried: bool = True, most_per_lease: int = 20) -> None:
     """Tell Sentry of an app's errors and, where tracing is on, of its enqueues and runs.
 
     Args:
         app: the app.
         retried: also tell of errors of runs that are tried again; False tells of the last one only.
+        most_per_lease: so many jobs of a lease are traced, where they carry no context or all the same one.
 
     """
-    watching = _Sentry(app, retried=retried)
+    watching = _Sentry(app, retried=retried, most=most_per_lease)
     watch(app, watching.sending)
     app.tracers.append(watching)
     app.on_failure(watching.failed)
@@ -43,7 +44,8 @@ def instrument(app: App, *, retried: bool = True) -> None:
 class _Sentry:
     """What `watch`, the workers and the hooks call."""
 
-    def __init__(self, app: App, *, retried: bool) -> None:
+    def __init__(self, app: App, *, retried: bool, most: int) -> None:
+        self.most = most
         self._app = app
         self._retried = retried
 

@@ -110,7 +110,7 @@ class Attempts:
             saved=meta.get("checkpoint"),
             enqueued_ms=row[ENQUEUED_MS],
             place=Place(batch.lane.shard, batch.lease, split_key(key)[1]),
-            traced=batch.traced,
+            traced=batch.trace(),
         )
 
     def expired(self, batch: Batch, key: int, row: Row) -> bool:

@@ -80,6 +80,7 @@ class Batch:
         "size",
         "suspects",
         "traced",
+        "traces_left",
     )
 
     def __init__(self, lane: Lane, lease: int, rows: list[Row], claimed_at: float) -> None:
@@ -105,9 +106,23 @@ class Batch:
         self.suspects = _suspects(rows) if rich else frozenset()
         self.holds = rich and _holds(rows)
         self.traced: Sequence[Trace] = ()
+        """Who traces the jobs that have not begun."""
+
+        self.traces_left: int | None = None
+        """How many jobs they trace; None: all."""
+
         self.apart: list[int] = []
         self.settled: set[int] = set()
         self.acked: set[int] = set()
+
+    def trace(self) -> Sequence[Trace]:
+        """Return who traces a job that begins now."""
+        traced = self.traced
+        if traced and self.traces_left is not None:
+            self.traces_left -= 1
+            if self.traces_left <= 0:
+                self.traced = ()
+        return traced
 
     @property
     def headers(self) -> Iterator[Mapping[str, Any]]:

@@ -230,7 +230,7 @@ class Executor:
                     done = (result is None and not runner.keeps) or attempts.returned(batch, key, row, result, began)
                 else:
                     done = await attempts.run(runner, number, key, batch, row)
-                    began = attempts.began
+                    began, plain = attempts.began, not (batch.holds or self._tells or batch.traced)
             except BaseException as exc:  # noqa: BLE001 - whatever a handler raises is its job's outcome
                 done = attempts.raised(batch, key, row, exc, began)
             seconds = 0.0 if began is None else clock() - began

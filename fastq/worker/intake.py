@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from psycopg import AsyncConnection
 
-from fastq.app.tracing import Trace, traces
+from fastq.app.tracing import most_of, traces
 from fastq.config import WorkerConfig
 from fastq.ends.ending import Unreadable
 from fastq.ends.outcome import conclude
@@ -70,7 +70,9 @@ class Intake:
             rows, bad = packed.decode(claimed.batch)
             self._executor.known.met(rows[-1][packed.TASK])
             batch = Batch(lane, claimed.lease, rows, monotonic())
-            batch.traced = self._traces(lane.queue, len(rows), batch.headers)
+            if tracers := self._executor.tracers:
+                batch.traced = traces(tracers, lane.queue, len(rows), batch.headers)
+                batch.traces_left = None if any(True for _ in batch.headers) else most_of(batch.traced)
             self._take(batch, bad)
             jobs = len(rows)
             if len(rows[-1]) > packed.GROUP:
@@ -83,7 +85,8 @@ class Intake:
     def _open(self, lane: Lane, packet: Packet, done: frozenset[int] = frozenset()) -> None:
         """Take the jobs of a packet: decoded in one call, if their task wants no more and all of them fit."""
         open_many = self._executor.opener_of(packet.task)
-        traced = self._traces(lane.queue, packet.jobs, headers_of(packet))
+        tracers = self._executor.tracers
+        traced = traces(tracers, lane.queue, packet.jobs, headers_of(packet)) if tracers else ()
         if open_many is not None and packet.meta is None and packet.payloads is not None and not traced:
             start = packet.first - packet.start
             with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -96,13 +99,8 @@ class Intake:
                     return
         rows, bad = rows_of(packet)
         batch = Batch(lane, packet.lease, rows, monotonic())
-        batch.traced = traced
+        batch.traced, batch.traces_left = traced, most_of(traced)
         self._take(batch, bad, done)
-
-    def _traces(self, queue: str, jobs: int, headers: Iterable[Mapping[str, Any]]) -> tuple[Trace, ...]:
-        """Return who traces the jobs of a lease."""
-        tracers = self._executor.tracers
-        return traces(tracers, queue, jobs, headers) if tracers else ()
 
     def _take(self, batch: Batch, bad: dict[int, str], done: frozenset[int] = frozenset()) -> None:
         self.claimed += batch.size

@@ -31,14 +31,17 @@ Db = psycopg.Connection[Any]
 class Observed:
     """An app that is traced, and what its spans and metrics were."""
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(self, sampler: Sampler, **options: Any) -> None:
         self.exporter = InMemorySpanExporter()
         self.provider = TracerProvider(sampler=sampler)
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.reader = InMemoryMetricReader()
         self.app = fastq.App()
         otel.instrument(
-            self.app, tracer_provider=self.provider, meter_provider=MeterProvider(metric_readers=[self.reader])
+            self.app,
+            tracer_provider=self.provider,
+            meter_provider=MeterProvider(metric_readers=[self.reader]),
+            **options,
         )
         self.tracer = self.provider.get_tracer("test")
 
@@ -115,7 +118,7 @@ async def test_from_the_request_to_the_last_retry(observed: Observed, db: Db) ->
     assert (failed.attributes or {})["error.type"] == "builtins.ValueError"
     assert failed.events[0].name == "exception"
     assert succeeded.status.status_code is StatusCode.UNSET
-    assert [(span.attributes or {})["fastq.attempt"] for span in runs] == [1, 2, 1, 1]
+    assert [(span.attributes or {}).get("fastq.attempt") for span in runs] == [None, 2, None, None]
 
 
 async def test_a_stream_carries_one_context(observed: Observed, db: Db) -> None:
@@ -182,6 +185,46 @@ async def test_a_lease_is_sampled_as_a_whole(dsn: str, db: Db) -> None:
     assert 0 < len(leases) < 40
     assert len(runs) == sum(int((span.attributes or {})["messaging.batch.message_count"]) for span in leases)
     assert parents(runs) == ids(leases)
+
+
+async def test_few_of_a_lease(dsn: str, db: Db) -> None:
+    """Of jobs that carry the same context so many are traced; those that each carry their own are, all of them."""
+    observed = Observed(ParentBased(ALWAYS_ON), most_per_lease=3)
+    app = observed.app
+
+    @app.task
+    async def quick(n: int) -> None: ...
+
+    async with app:
+        await app.enqueue_many(quick.options(queue="packet").job(n=n) for n in range(100))
+        for n in range(20):
+            await quick.enqueue(n=n)
+        await testing.drain(app, concurrency=10)
+    assert db.execute("select count(*) from fastq.job").fetchone() == (0,)
+    assert len(observed.spans("process default")) == 20
+    assert len(observed.spans("process packet")) == 3 * len(observed.spans("receive packet"))
+
+
+async def test_a_tracer_that_fails_is_no_jobs_trouble(dsn: str, db: Db, caplog: pytest.LogCaptureFixture) -> None:
+    """Its error is logged, and the jobs run untraced."""
+    app = fastq.App()
+
+    class Broken:
+        most = 1
+
+        def received(self, *_: Any) -> Any:
+            raise RuntimeError("no tracing today")
+
+    app.tracers.append(Broken())  # type: ignore[arg-type]
+
+    @app.task
+    async def quick(n: int) -> None: ...
+
+    async with app:
+        await app.enqueue_many(quick.job(n=n) for n in range(10))
+        await testing.drain(app)
+    assert db.execute("select count(*) from fastq.job").fetchone() == (0,)
+    assert "no tracing today" in caplog.text
 
 
 # -- Sentry
