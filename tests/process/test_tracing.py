@@ -72,7 +72,7 @@ def parents(spans: list[ReadableSpan]) -> set[int]:
 @pytest.fixture
 def observed(dsn: str) -> Observed:
     """Give one that samples everything."""
-    return Observed(ParentBased(ALWAYS_ON))
+    return Observed(ParentBased(ALWAYS_ON), most_per_lease=1000)
 
 
 async def test_from_the_request_to_the_last_retry(observed: Observed, db: Db) -> None:
