@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -40,7 +41,7 @@ def check_schema(app_configs: Any = None, databases: Any = None, **kwargs: Any) 
     found: list[checks.CheckMessage] = []
     for alias in homes() & set(databases or ()):
         try:
-            with database.connect(dsn_of(alias), "fastq check") as conn:
+            with suppress(ImproperlyConfigured), database.connect(dsn_of(alias), "fastq check") as conn:
                 migrator.check_all(conn)
         except FastqError as exc:
             hint = f"Run `manage.py fastq_migrate --database {alias}`, or `manage.py migrate --database {alias}`."

@@ -10,7 +10,7 @@ import sqlite3
 import psycopg
 import pytest
 import test_readme
-from test_readme import Block, Reader, blocks
+from test_readme import TOP, Block, Reader, blocks
 from test_readme import reader as reader  # noqa: PLC0414 - a fixture
 
 pytestmark = pytest.mark.e2e
@@ -24,6 +24,8 @@ DJANGO = importlib.util.find_spec("django") is not None
         ("docs/batches.md", "one request for 500 documents"),
         ("docs/cpu_bound.md", "430 primes below 3000"),
         pytest.param("docs/django.md", "Hello ada!", marks=pytest.mark.skipif(not DJANGO, reason="no django here")),
+        ("docs/web.md", "welcome, user 1"),
+        ("docs/tracing.md", '"name": "process mail"'),
         ("docs/lifespan.md", "report for Oslo in metric units"),
         ("docs/logging.md", "INFO charging 99 cents [orders.charge "),
         ("docs/retries.md", "https://example.com/hook took it at attempt 3"),
@@ -34,7 +36,8 @@ DJANGO = importlib.util.find_spec("django") is not None
 )
 def test_every_block_does_what_the_page_says(reader: Reader, page: str, says: str) -> None:
     """Files, commands and workers of the page run in its order, as typed."""
-    assert any(says in text for text in [reader.follow(block) for block in blocks(page)])
+    said = [reader.follow(block) for block in blocks(page)]
+    assert any(says in text for text in said), said
 
 
 def test_the_examples_do_what_they_say(reader: Reader) -> None:
@@ -109,3 +112,27 @@ def test_jobs_are_moved_from_other_systems(reader: Reader) -> None:
         ]
         for table, left in (("backie_tasks", 1), ("pg_task", 0), ("procrastinate_jobs", 2), ("pgqueuer", 0)):
             assert db.execute(f"select count(*) from {table}".encode()).fetchone() == (left,), table
+
+
+def test_five_first_programs(reader: Reader) -> None:
+    """Each does what the page says, in at most 25 lines of the reader's own."""
+    page = (TOP / "docs" / "first_programs.md").read_text()
+    for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
+        files = re.findall(r"^<!-- file: .+? -->\n```\w+\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+        assert 0 < sum(bool(line.strip()) for text in files for line in text.splitlines()) <= 25, section[:40]
+    start = "django-admin startproject mysite . && mkdir accounts && touch accounts/__init__.py"
+    reader.follow(Block("run", start))  # "a project on PostgreSQL"
+    (reader.directory / "mysite" / "database.py").write_text(
+        "import os\nfrom psycopg import conninfo\n_dsn = conninfo.conninfo_to_dict(os.environ['DATABASE_URL'])\n"
+        "DATABASES = {'default': {'ENGINE': 'django.db.backends.postgresql', 'NAME': _dsn['dbname'],"
+        " 'USER': _dsn.get('user'), 'HOST': _dsn.get('host'), 'PORT': _dsn.get('port')}}\n"
+    )
+    said = [reader.follow(block) for block in blocks("docs/first_programs.md")]
+    for wanted in (
+        "sent 'Welcome' to ada@example.com at attempt 2",
+        "the report is written",
+        "\n20\n",
+        "welcome, user 1",
+    ):
+        assert any(wanted in text for text in said), wanted
+    assert sum("welcome, user 1" in text for text in said) == 2  # FastAPI's and Django's

@@ -12,6 +12,7 @@ A comment before each fenced block says how:
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -38,6 +40,8 @@ TOP = Path(__file__).parents[2]
 EXAMPLES = TOP / "examples"
 SHOP = "postgresql://localhost/shop"
 LIMIT_S = 60
+DJANGO_TASKS = importlib.util.find_spec("django") and importlib.util.find_spec("django.tasks")
+"""Whether Django has tasks; before 6.0 a package of its own has them, under the same names."""
 
 
 class Block(NamedTuple):
@@ -70,7 +74,9 @@ class Reader:
         if block.how.startswith("file: "):
             file = self.directory / block.how.removeprefix("file: ")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(block.text)
+            file.write_text(
+                block.text if DJANGO_TASKS else block.text.replace("from django.tasks", "from django_tasks")
+            )
             return ""
         if block.how == "sql":
             with psycopg.connect(self.own, autocommit=True) as conn:
@@ -87,7 +93,7 @@ class Reader:
         return ["bash", "-euo", "pipefail", "-c", f"source .venv/bin/activate\n{text}"]
 
     def _run(self, text: str, environment: dict[str, str]) -> str:
-        done = subprocess.run(
+        with subprocess.Popen(
             self._shell(text),
             cwd=self.directory,
             env=environment,
@@ -95,11 +101,15 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-        assert done.returncode == 0, f"{text}\n{done.stdout}"
-        return done.stdout
+            process_group=0,
+        ) as child:
+            try:
+                said, _ = child.communicate(timeout=LIMIT_S)
+            finally:
+                with suppress(ProcessLookupError):  # what a page leaves running when it fails
+                    os.killpg(child.pid, signal.SIGKILL)
+        assert child.returncode == 0, f"{text}\n{said}"
+        return said
 
     def _until_done(self, task: str, text: str, environment: dict[str, str]) -> str:
         dsn = environment.get("DATABASE_URL") or embedded.ensure(self.base)
