@@ -1,5 +1,6 @@
 # make demo   fastq at work on this machine's own files; installs into .venv first, if need be
 # make test   the whole test suite         make lint   style and types         make bench   measure this machine
+# make bounds the lowest versions of all dependencies                         make lock    those of development
 #
 # Arguments: make demo ARGS="--files 500"   make test ARGS="tests/unit -x"   Another environment: make VENV=/tmp/venv demo
 
@@ -9,11 +10,12 @@ EXTRAS ?= dev
 BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 INSTALLED := $(VENV)/.installed
+DEMO := $(VENV)/.demo
 
-.PHONY: demo test lint bench chaos model mutants
+.PHONY: demo test lint bench chaos model mutants bounds lock
 .DEFAULT_GOAL := demo
 
-demo: $(INSTALLED)
+demo: $(DEMO)
 	@$(BIN)/fastq demo $(ARGS)
 
 test: $(INSTALLED)
@@ -40,8 +42,29 @@ model: $(INSTALLED)
 mutants: $(INSTALLED)
 	@$(BIN)/python -m tests.mutants.run $(ARGS)
 
+# Runs the tests with the lowest version of each dependency that pyproject.toml allows, in an environment of its own
+BOUNDS := tests/unit tests/protocol tests/e2e/test_frameworks.py tests/e2e/test_django.py tests/e2e/test_dashboard.py \
+  tests/e2e/test_top.py tests/process/test_tracing.py tests/process/test_sessions.py tests/process/test_worker.py
+bounds: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv venv --quiet --clear --seed --python 3.11 $(VENV)-lowest
+	@$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	@$(VENV)-lowest/bin/python -m pytest -n 3 --dist loadfile $(BOUNDS) $(ARGS)
+
+# Writes down the versions that development uses, for whoever wants just these: pip install -r requirements-dev.txt
+lock: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --output-file requirements-dev.txt pyproject.toml
+
 $(INSTALLED): pyproject.toml
-	@set -e; \
+	@$(call install,$(EXTRAS)); touch $@
+
+# The demo wants less than the tests, and is there sooner
+$(DEMO): pyproject.toml
+	@if [ ! -e $(INSTALLED) ]; then $(call install,embedded); fi; touch $@
+
+define install
+set -e; \
 	for python in $(PYTHONS) none; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
 	done; \
@@ -53,5 +76,5 @@ $(INSTALLED): pyproject.toml
 	fi; \
 	echo "installing fastq into $(VENV), once" >&2; \
 	[ -x $(BIN)/pip ] || "$$python" -m venv $(VENV); \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'; \
-	touch $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+endef

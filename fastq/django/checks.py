@@ -10,6 +10,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import ConnectionDoesNotExist
 
+from fastq.django import compat
 from fastq.django.databases import dsn_of
 from fastq.errors import FastqError
 from fastq.postgres import database
@@ -31,6 +32,14 @@ def check_backend(backend: Backend) -> list[checks.CheckMessage]:
         hint = "Add 'fastq.django' to INSTALLED_APPS: it brings the commands, and the schema with `manage.py migrate`."
         found.append(checks.Warning("'fastq.django' is not installed.", hint=hint, id="fastq.W001"))
     return found
+
+
+@checks.register
+def check_backends(app_configs: Any = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Look at the settings of fastq's backends, where Django does not do so by itself."""
+    if apps.is_installed("django_tasks") or compat.task_backends.__class__.__module__.startswith("django.tasks"):
+        return []
+    return [found for backend in compat.task_backends.all() for found in backend.check()]
 
 
 @checks.register(checks.Tags.database)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from children import search_path
 
 TOP = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -34,8 +35,9 @@ class Project:
     def __init__(self, directory: Path, dsn: str) -> None:
         self.directory = directory
         self.dsn = dsn
-        names = {"HOME": str(directory), "PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), "DATABASE_URL": dsn}
-        self.environ = {**names, "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
+        names = {"HOME": str(directory), "PATH": os.environ["PATH"], "DATABASE_URL": dsn}
+        paths = {"PYTHONPATH": search_path()}
+        self.environ = {**names, **paths, "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
         if "FASTQ_PG_BIN" in os.environ:
             self.environ["FASTQ_PG_BIN"] = os.environ["FASTQ_PG_BIN"]
 

