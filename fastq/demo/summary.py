@@ -16,6 +16,11 @@ _SHARES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 _SLOWEST = 3
 _EXAMPLES = 2
 _INDENT = 10
+_NEXT = (
+    "fastq bench throughput     measures this machine with more care",
+    "fastq db start             starts a PostgreSQL that stays",
+    "fastq doctor, fastq top    look at what is there",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,7 @@ class Summary:
             *_part("errors", *self._errors(width)),
             *_part("latency", f"from enqueue() to the running handler, {self.pings} single jobs", _spread(self.wait)),
             *(_part("no-ops", *_sentences(self.noops)) if self.noops.jobs else []),
+            *_part("next", *_NEXT),
         ]
 
     def _errors(self, width: int) -> Iterator[str]:

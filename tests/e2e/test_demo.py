@@ -69,6 +69,7 @@ def test_demo_says_what_it_did(temporary: Path) -> None:
     latency = r"latency +from enqueue\(\) to the running handler.*\n +p50 [\d.]+ ms .* p99 [\d.]+ ms\n"
     assert re.search(latency, done.stdout)
     assert "errors    none" in done.stdout
+    assert "next      fastq bench throughput" in done.stdout
     assert list(temporary.iterdir()) == []
     assert processes_naming(temporary) == []
 
