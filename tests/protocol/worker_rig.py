@@ -31,6 +31,7 @@ class Hands:
     fed: list[Batch] = field(default_factory=list)
     batching: dict[str, Any] = field(default_factory=dict)
     on_room: Any = None
+    tracers: tuple[Any, ...] = ()
 
     def feed(self, batch: Batch) -> None:
         """Take a batch."""
