@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import tempfile
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,22 @@ def test_wheel_in_a_bare_environment_gives_the_command_and_the_import(installed:
     version, said, file = installed.run("python", "-c", asked).stdout.split()
     assert version == said == fastq.__version__
     assert Path(file).is_relative_to(installed.site)
+
+
+def test_the_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Nothing is left out of it that the wheel needs."""
+    made = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    (source,) = tmp_path.glob("*.tar.gz")
+    pip(["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)])
+    (again,) = tmp_path.glob("*.whl")
+    assert set(zipfile.ZipFile(again).namelist()) == set(zipfile.ZipFile(wheel).namelist())
 
 
 def pythons() -> list[str]:

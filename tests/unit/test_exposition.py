@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from fastq.errors import UsageError
 from fastq.host.board import Board, Cell, Word
@@ -130,6 +131,22 @@ def test_text_has_histograms_of_each_queue_and_task(board: Board) -> None:
         f"fastq_task_wait_seconds_sum{{{label}}} 1.5",
     ):
         assert line in lines
+
+
+@pytest.mark.unit
+def test_prometheus_reads_the_text(board: Board) -> None:
+    """By its own client's parser: counters end in _total, histograms have all their parts, names are what they were."""
+    series = SeriesTable(worker(board, 0, pid=11, succeeded=5).series).of('q"\\', "t\n")
+    series.add(Count.SUCCEEDED, 5)
+    series.ran(0.003, 2)
+    text = exposition(board.cells, Totals(), leading=True, beat_age_s=1.25)
+    found = {family.name: family for family in text_string_to_metric_families(text)}
+    assert len(found) == 16
+    for family in found.values():
+        ends = {sample.name.removeprefix(family.name) for sample in family.samples}
+        assert ends <= {"counter": {"_total"}, "histogram": {"_bucket", "_sum", "_count"}}.get(family.type, {""})
+    (jobs,) = [s for s in found["fastq_task_jobs"].samples if s.labels["outcome"] == "succeeded"]
+    assert (jobs.labels["queue"], jobs.labels["task"], jobs.value) == ('q"\\', "t\n", 5)
 
 
 @pytest.mark.unit
