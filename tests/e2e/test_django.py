@@ -245,6 +245,18 @@ def test_options_of_tasks(project: Project) -> None:
         ]
 
 
+def test_asynchronous_code_enqueues_too(project: Project) -> None:
+    """Django's tasks and fastq's own, from any event loop, without an app that is opened."""
+    said = project.shell(
+        "import asyncio; from shop.tasks import award, greet\n"
+        "for n in range(2): asyncio.run(award.enqueue(user_id=n, badge='new'))\n"
+        "print(asyncio.run(greet.aenqueue(1)).status)\n"
+    )
+    assert said.startswith("READY")  # at exit Django leaves a connection open in its thread
+    with psycopg.connect(project.dsn) as db:
+        assert db.execute("select count(*) from fastq.job where state = 'ready'").fetchone() == (3,)
+
+
 @contextmanager
 def served(project: Project, *command: str) -> Iterator[str]:
     """Serve the project; gives its address."""
