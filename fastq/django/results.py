@@ -41,14 +41,15 @@ def result_of(job: JobInfo, task: Task) -> TaskResult:
     workers = [*_workers(job), kept.get("worker") or ""] if status == TaskResultStatus.SUCCESSFUL else [*_workers(job)]
     if status == TaskResultStatus.RUNNING and job.worker is not None:
         workers.append(str(job.worker))
+    first, last = _times(job)
     result = TaskResult(
         task=task,
         id=str(job.id),
         status=status,
         enqueued_at=job.enqueued_at,
-        started_at=_first_start(job),
+        started_at=first,
         finished_at=job.finished_at if status in (TaskResultStatus.SUCCESSFUL, TaskResultStatus.FAILED) else None,
-        last_attempted_at=_not_before(job, job.started_at or job.claimed_at),
+        last_attempted_at=last,
         args=job.args.get("args", []),
         kwargs=job.args.get("kwargs", {}),
         backend=task.backend,
@@ -103,10 +104,12 @@ def _error(record: dict[str, Any]) -> TaskError:
     return TaskError(exception_class_path=path, traceback=record.get("traceback") or record.get("message") or "")
 
 
-def _first_start(job: JobInfo) -> datetime | None:
-    if len(job.errors) > 1 or (job.errors and job.state not in ("failed", "cancelled", "discarded")):
-        return _not_before(job, datetime.fromisoformat(job.errors[0]["at"]))  # when the first run ended
-    return _not_before(job, job.started_at or job.claimed_at)
+def _times(job: JobInfo) -> tuple[datetime | None, datetime | None]:
+    """Return when the first run and the last one started; of runs that failed, when they ended is known."""
+    ends = [datetime.fromisoformat(record["at"]) for record in job.errors]
+    last = job.started_at or job.claimed_at or (ends[-1] if ends else None)
+    first = ends[0] if len(ends) > 1 or (ends and job.started_at is None) else last
+    return _not_before(job, first), _not_before(job, last)
 
 
 def _not_before(job: JobInfo, at: datetime | None) -> datetime | None:

@@ -38,10 +38,8 @@ class Task(compat.Task):
 
     def using(self, **changes: Any) -> Task:
         """Return this task with some of its options replaced: Django's, and fastq's."""
-        if "func" in changes or (unknown := changes.keys() - {field.name for field in fields(self)}):
-            raise TypeError(
-                f"using() takes Django's options and {', '.join(_OURS)}, not {', '.join(unknown or ['func'])}"
-            )
+        if unknown := changes.keys() - {field.name for field in fields(self)} | changes.keys() & {"func"}:
+            raise TypeError(f"using() takes Django's options and {', '.join(_OURS)}, not {', '.join(sorted(unknown))}")
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
     def enqueue_many(self, calls: Any) -> list[Any]:

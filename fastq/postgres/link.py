@@ -81,6 +81,11 @@ class Link:
         if conn is not None:
             await conn.close()
 
+    async def rest(self) -> None:
+        """Close the connection until it is wanted again, unless it is at work."""
+        if not self._turn.locked():
+            await self.close()
+
     async def call(self, operation: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
         """Run `operation` on the connection, again after every failure that a new connection or time may mend."""
         failures = 0

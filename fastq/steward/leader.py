@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -18,11 +19,12 @@ _SPREAD_S = 1.0
 
 
 class Leader:
-    """Leads while its row says so. `rung`: the lead was given up."""
+    """Leads while its row says so. `rung`: the lead was given up. `duties`: links to close while another leads."""
 
-    def __init__(self, link: Link, *, holder: str, stir: Stir | None = None) -> None:
+    def __init__(self, link: Link, *, holder: str, stir: Stir | None = None, duties: Sequence[Link] = ()) -> None:
         self._link = link
         self._holder = holder
+        self._duties = duties
         self._until = 0.0
         self.stir = stir or Stir()
         self.rung = asyncio.Event()
@@ -56,6 +58,9 @@ class Leader:
         self._until = asked + LEAD_S * 0.8 if stand.won else 0.0
         if stand.won:
             self._won.set()
+        else:
+            for link in self._duties:
+                await link.rest()
         return None if stand.won else stand.left_s or 0.0
 
     async def resign(self) -> None:

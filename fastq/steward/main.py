@@ -97,7 +97,8 @@ class Steward:
             self._board, reaps, lease_s=cfg.lease_s, shards=cfg.shards, totals=totals, steady=self._heartbeat.steady
         )
         self._stir = stir = Stir(self._board)
-        self._leader = leader = Leader(leads, holder=f"{socket.gethostname()}:{self._parent}", stir=stir)
+        holder = f"{socket.gethostname()}:{self._parent}"
+        self._leader = leader = Leader(beats, holder=holder, stir=stir, duties=(reaps, leads, turns))
         self._bell = Bell(self._board)
         self._canceller = Canceller(self._board, beats, leader, lease_s=cfg.lease_s, shards=cfg.shards)
         self._orders = Orders(self._board, beats, supervisor=self._parent, lease_s=cfg.lease_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +61,31 @@ def test_connections_come_with_the_handlers_and_go_with_them(dsn: str, db: Db, t
             db.execute("select fastq.purge('of nobody')")
         assert fleet.stop() == 0
     assert db.execute("select count(*) from probe").fetchone() == (200,)
+
+
+STEWARDS = """
+select application_name, count(*) from pg_stat_activity
+where application_name in ('fastq heartbeat', 'fastq listener', 'fastq leader', 'fastq ring', 'fastq reaper')
+  and datname = current_database() group by 1
+"""
+
+
+def test_hosts_that_do_not_lead_have_two_connections(dsn: str, db: Db) -> None:
+    """One beats and one listens; what a dead worker makes it open is closed again. The next leader has them all."""
+
+    def stewards() -> dict[str, int]:
+        return dict(db.execute(STEWARDS).fetchall())
+
+    alone = {"fastq heartbeat": 1, "fastq listener": 1, "fastq leader": 1, "fastq ring": 1}
+    with Fleet(dsn) as first:
+        until("the first host to lead", lambda: stewards().items() >= alone.items())
+        with Fleet(dsn) as second:
+            second.ready()
+            *_, pid = second.workers(db)
+            os.kill(pid, signal.SIGKILL)
+            second.wait_line("is ready", count=2)
+            two = {"fastq heartbeat": 2, "fastq listener": 2, "fastq leader": 1, "fastq ring": 1}
+            until("the second to have two", lambda: {**stewards(), "fastq reaper": 1} == {**two, "fastq reaper": 1})
+            assert first.stop() == 0
+            until("the second to lead", lambda: stewards().items() >= alone.items())
+            assert second.stop() == 0
