@@ -1,6 +1,7 @@
 # make demo   fastq at work on this machine's own files; installs into .venv first, if need be
 # make test   the whole test suite         make lint   style and types         make bench   measure this machine
 # make bounds the lowest versions of all dependencies                         make lock    those of development
+# make majors each PostgreSQL from 14 on
 #
 # Arguments: make demo ARGS="--files 500"   make test ARGS="tests/unit -x"   Another environment: make VENV=/tmp/venv demo
 
@@ -12,7 +13,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 INSTALLED := $(VENV)/.installed
 DEMO := $(VENV)/.demo
 
-.PHONY: demo test lint bench chaos model mutants bounds lock
+.PHONY: demo test lint bench chaos model mutants bounds lock majors
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO)
@@ -50,6 +51,16 @@ bounds: $(INSTALLED)
 	@$(BIN)/uv venv --quiet --clear --seed --python 3.11 $(VENV)-lowest
 	@$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
 	@$(VENV)-lowest/bin/python -m pytest -n 3 --dist loadfile $(BOUNDS) $(ARGS)
+
+# Runs the protocol's tests on each major of PostgreSQL that fastq supports, of npm's packages
+MAJORS := 14.23.0-beta.17 15.18.0-beta.17 16.14.0-beta.17 17.10.0-beta.17 18.4.0-beta.17
+SERVERS ?= /tmp/fastq-postgres
+majors: $(INSTALLED)
+	@for version in $(MAJORS); do \
+	  bin=$$(FASTQ_PG_VERSION=$$version .ci/postgres $(SERVERS)/$$version $(BIN)/python) || exit 1; \
+	  echo; $$bin/postgres --version; \
+	  FASTQ_PG_BIN=$$bin $(BIN)/python -m pytest -n 3 --dist loadfile tests/protocol tests/process/test_cancels.py $(ARGS) || exit 1; \
+	done
 
 # Writes down the versions that development uses, for whoever wants just these: pip install -r requirements-dev.txt
 lock: $(INSTALLED)
