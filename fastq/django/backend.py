@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.utils.module_loading import import_string
+from django.utils.module_loading import autodiscover_modules
 
 import fastq
 from fastq.backoff import Exponential, as_backoff
@@ -158,17 +157,17 @@ class Backend(BaseTaskBackend):
             TaskResultDoesNotExist: there is none, or it is kept no longer.
 
         """
-        job = self._ask(jobs.find(int(result_id))) if str(result_id).isdecimal() else None
+        number = int(result_id) if str(result_id).isdecimal() else 0
+        job = self._ask(jobs.find(number)) if 0 < number < 2**63 else None
         task = None if job is None else self._task(job.task)
         if job is None or task is None:
             raise TaskResultDoesNotExist(result_id)
         return result_of(job, task)
 
     def _task(self, name: str) -> Task | None:
-        """Return the task of a job, whose module may not have been imported here yet."""
+        """Return the task of a job, whose module may not have been imported here yet; a row imports nothing else."""
         if name not in self.app.tasks:
-            with suppress(ImportError):
-                import_string(name)
+            autodiscover_modules("tasks")
         known = self.app.tasks.get(name)
         return known.of_django if isinstance(known, _Known) else None
 

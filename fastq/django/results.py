@@ -106,10 +106,19 @@ def _error(record: dict[str, Any]) -> TaskError:
 
 def _times(job: JobInfo) -> tuple[datetime | None, datetime | None]:
     """Return when the first run and the last one started; of runs that failed, when they ended is known."""
-    ends = [datetime.fromisoformat(record["at"]) for record in job.errors]
+    ends = [at for record in job.errors if (at := _at(record)) is not None]
     last = job.started_at or job.claimed_at or (ends[-1] if ends else None)
     first = ends[0] if len(ends) > 1 or (ends and job.started_at is None) else last
     return _not_before(job, first), _not_before(job, last)
+
+
+def _at(record: dict[str, Any]) -> datetime | None:
+    """Return when a run failed, if its record says so in a way that can be read: anybody may have written it."""
+    try:
+        at = datetime.fromisoformat(record["at"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _not_before(job: JobInfo, at: datetime | None) -> datetime | None:

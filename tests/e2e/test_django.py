@@ -245,6 +245,42 @@ def test_options_of_tasks(project: Project) -> None:
         ]
 
 
+STRANGE = """
+from django.db import connection
+from fastq.django.compat import TaskResultDoesNotExist, task_backends
+backend = task_backends["default"]
+names = "shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta"
+kept = f"insert into fastq.finished ({names})"
+values = " values (0, %s, 'failed', 4, 1, 0, 'default', '', 'shop.tasks.count', %s, %s)"
+rows = [
+    ('{"kwargs": {"most": 1}}', '{"errors": [{"at": "yesterday"}, {"at": 7}, {}]}'),
+    ('{"kwargs": {"most": 1}}', '{"errors": "none", "headers": 3}'),
+    ('{"args": 3, "kwargs": [1]}', None),
+    ('[1]', '{}'),
+]
+for number, (payload, meta) in enumerate(rows, 1 << 40):
+    with connection.cursor() as cursor:
+        cursor.execute(kept + values, [number, payload, meta])
+    found = backend.get_result(number)
+    assert found.status == "FAILED", found
+    print(found.args, found.kwargs)
+with connection.cursor() as cursor:
+    cursor.execute("select fastq.enqueue('this.s')")
+    (stranger,) = cursor.fetchone()
+for wrong in (stranger, 2**63, 10**40, "12a", "", -1, "\N{ARABIC-INDIC DIGIT ONE}"):
+    try:
+        backend.get_result(wrong)
+        raise AssertionError(wrong)
+    except TaskResultDoesNotExist:
+        pass
+"""
+
+
+def test_what_a_stranger_has_written(project: Project) -> None:
+    """Records that nobody can read are passed over, ids that cannot be are none, and no row imports a module."""
+    assert "Beautiful is better" not in project.shell(STRANGE)
+
+
 def test_asynchronous_code_enqueues_too(project: Project) -> None:
     """Django's tasks and fastq's own, from any event loop, without an app that is opened."""
     said = project.shell(
