@@ -72,7 +72,7 @@ def fill(conn: Any, jobs: int, ahead_s: float, *, singles: bool) -> Any:
     packet = PacketConfig(jobs=1) if singles else PACKET
     later = note.options(run_at=due)
     packer = Packer(shard=0, limit_bytes=app.payload_limit_bytes, packet=packet)
-    carry_out_sync(conn, copying.copy_jobs((later.job(n=n) for n in range(jobs)), packer, shard=0))
+    carry_out_sync(conn, copying.copy_jobs((later.job(n=n) for n in range(jobs)), packer))
     conn.execute("vacuum analyze fastq.scheduled, fastq.ready")
     conn.execute("checkpoint")
     return due

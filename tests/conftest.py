@@ -9,8 +9,10 @@ from typing import Any
 import children
 import psycopg
 import pytest
+from psycopg import conninfo
 
 from fastq import testing
+from fastq.schema import migrator
 
 
 def pytest_configure() -> None:
@@ -27,8 +29,10 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template(server: str) -> Iterator[str]:
-    """Give the name of a migrated database to copy."""
+    """Give the name of a migrated database to copy; FASTQ_TEST_SHARDS says how many shards it has."""
     with testing.template(server) as name:
+        with psycopg.connect(conninfo.make_conninfo(server, dbname=name), autocommit=True) as conn:
+            migrator.set_shards(conn, int(os.environ.get("FASTQ_TEST_SHARDS", "1")))
         yield name
 
 

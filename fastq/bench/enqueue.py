@@ -114,7 +114,7 @@ def _raw_copy(bench: Bench, jobs: int, place: str) -> dict[str, object]:
 
 def _render(bench: Bench, jobs: int) -> RawRows:
     email = email_for(bench.plan.payload_bytes)
-    text = Packer(shard=0, limit_bytes=app.payload_limit_bytes)
+    text = Packer(limit_bytes=app.payload_limit_bytes)
     blocks = {"shard": 0, "blocks": -(-jobs // text.block)}
     row = bench.ground.conn.execute(statement("take_positions"), blocks).fetchone()
     assert row is not None

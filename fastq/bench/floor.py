@@ -22,6 +22,7 @@ from fastq.bench.jobs import QUEUE, probe
 from fastq.bench.piped import Piped, say
 from fastq.config import PAYLOAD_LIMIT_BYTES
 from fastq.postgres import database
+from fastq.protocol import upkeep
 from fastq.protocol.asking import carry_out_sync
 from fastq.protocol.enqueue import Line, insert_lines
 from fastq.sql import statement
@@ -60,7 +61,7 @@ def _sample(conn: Connection[Any], child: Piped, number: int) -> float:
     t0_ns = time.monotonic_ns()
     line = Line(probe.job(number=number, t0_ns=t0_ns), PAYLOAD_LIMIT_BYTES)
     carry_out_sync(conn, insert_lines([line]))
-    conn.execute(statement("notify_workers"))
+    carry_out_sync(conn, upkeep.ring())
     return float(child.hear(_ANSWER_S)["at_ns"] - t0_ns) / 1e6
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import psycopg
 
-from fastq import sql as product
 from fastq.bench.jobs import QUEUE
 from fastq.bench.plan import BenchError
 from fastq.bench.statements import statement
 from fastq.config import DEFAULT_PRIORITY
 from fastq.errors import UsageError
 from fastq.postgres import database
+from fastq.protocol import upkeep
+from fastq.protocol.asking import carry_out_sync
 from fastq.schema import migrator
 
 CLAIMANT = "fastq-bench claimant"
@@ -46,10 +47,14 @@ class Ground:
 
         Raises:
             SchemaError: the schema is missing, too old or too new.
-            UsageError: another bench runs on this database.
+            UsageError: another bench runs on this database, or it has many shards.
 
         """
         migrator.check(self.conn)
+        if migrator.shards(self.conn) > 1:
+            raise UsageError(
+                "`fastq bench` needs a database with one shard: benchmarks/shards.py compares many with one"
+            )
         self._mine = bool(self._one("lock_bench", key=_LOCK))
         if not self._mine:
             raise UsageError("another `fastq bench` is running on this database; wait for it, or use another database")
@@ -90,7 +95,7 @@ class Ground:
     def unpause(self) -> None:
         """Let the workers begin."""
         self._do("unpause_queue", queue=QUEUE)
-        self.conn.execute(product.statement("notify_workers"))
+        carry_out_sync(self.conn, upkeep.ring())
 
     # -- looking
 

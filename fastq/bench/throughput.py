@@ -92,8 +92,8 @@ def _fill(bench: Bench, jobs: int, place: str) -> tuple[JobIds, Spent]:
     before = bench.meter.read()
     specs = (make(i, email) for i in range(jobs))
     if bench.plan.singles:
-        packer = Packer(shard=0, limit_bytes=app.payload_limit_bytes, packet=PacketConfig(jobs=1))
-        ids = carry_out_sync(bench.ground.conn, copying.copy_jobs(specs, packer, shard=0, progress=count))
+        packer = Packer(limit_bytes=app.payload_limit_bytes, packet=PacketConfig(jobs=1))
+        ids = carry_out_sync(bench.ground.conn, copying.copy_jobs(specs, packer, progress=count))
     else:
         with app:
             ids = app.enqueue_many_sync(specs, progress=count)

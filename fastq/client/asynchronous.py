@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
+from math import inf
 from typing import TypeVar
 
 import psycopg
@@ -13,7 +15,7 @@ import psycopg
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import AsyncPool, Use
-from fastq.client.writing import NOTIFY_AT_LAST_S, NOTIFY_EVERY_S, Writing
+from fastq.client.writing import NOTIFY_AT_LAST_S, NOTIFY_EVERY_S, Writing, layout_seen
 from fastq.config import ProducerConfig
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobSpec
@@ -45,8 +47,8 @@ class AsyncClient(Writing):
         self._waiting: deque[Waiting] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._notifying: asyncio.Task[None] | None = None
-        self._rung_at = 0.0
-        self._unrung = False
+        self._rung_at = -inf
+        self._unrung: set[int] = set()
 
     async def open(self) -> None:
         """Connect.
@@ -119,33 +121,51 @@ class AsyncClient(Writing):
 
     async def _send(self, batch: list[Waiting], failures: int) -> int:
         """Insert a batch and answer its callers; returns how often in a row the database could not be reached."""
-        ring = self._may_ring()
+        ring, shard = False, 0
         try:
+            await self._know_layout()
+            shard = self._spread.here()
+            ring = self._may_ring(shard)
             lines = [line for line, _, _ in batch]
-            inserting = enqueue.insert_lines(lines, gathered=True, ring=ring, packet=self._packet)
+            inserting = enqueue.insert_lines(lines, shard=shard, gathered=True, ring=ring, packet=self._packet)
             ids = await self._on(Use.BRIEF, inserting)
         except DatabaseUnreachable as exc:
-            self._rung_in_vain(ring)
+            self._rung_in_vain(ring, shard)
             await self._try_later(batch, exc, failures + 1)
             return failures + 1
         except Exception as exc:  # noqa: BLE001 - it is given to those who asked
-            self._rung_in_vain(ring)
+            self._rung_in_vain(ring, shard)
             _fail(batch, exc)
             return 0
         for (_, future, _), job_id in zip(batch, ids, strict=True):
             if not future.done():
                 future.set_result(job_id)
         if not ring and any(not line.waits for line, _, _ in batch):
-            self.wake()
+            self.wake(shard)
         return 0
 
-    def _may_ring(self) -> bool:
-        """Tell whether nobody has rung just now; the caller does then."""
+    def _may_ring(self, shard: int) -> bool:
+        """Tell whether nobody has rung just now, nor is to ring for other shards; the caller does then."""
         now = self._loop.time()
-        if now < self._rung_at + NOTIFY_EVERY_S:
+        if now < self._rung_at + NOTIFY_EVERY_S or self._unrung - {shard}:
             return False
-        self._rung_at, self._unrung = now, False
+        self._rung_at = now
+        self._unrung.clear()
         return True
+
+    async def _know_layout(self, theirs: Writable | None = None) -> None:
+        """Learn how many shards there are, if that is not known."""
+        if self._spread.fresh:
+            return
+        if theirs is not None:
+            self._spread.learn(await layout_seen(theirs))
+            return
+        async with self._pool.connection(Use.BRIEF) as own:
+            try:
+                with answering(own):
+                    self._spread.learn(await layout_seen(own))
+            except psycopg.Error as exc:
+                raise fate.of(exc, committing=False) from None
 
     async def _on(self, use: Use, asked: Asked[T]) -> T:
         """Carry out what is asked for on a connection of our own; errors say what became of the jobs."""
@@ -170,24 +190,37 @@ class AsyncClient(Writing):
 
     async def enqueue_in(self, conn: Writable, spec: JobSpec) -> int:
         """Enqueue a job on the caller's connection, as part of its transaction if it has one."""
-        (job_id,) = await _on_theirs(conn, enqueue.insert_lines([self._line(spec)], ring=True))
+        line = self._line(spec)
+        await self._know_layout(conn)
+        (job_id,) = await _on_theirs(conn, enqueue.insert_lines([line], shard=self._spread.here(), ring=True))
         return job_id
 
     async def enqueue_apart(self, spec: JobSpec, conn: Writable | None) -> Placed:
         """Enqueue a unique or ordered job: on its own, because it may have to wait for who is just taking the key."""
-        placed = await self._slowly(self._apart(spec, theirs=conn is not None), conn)
+        placed = await self._slowly(lambda: self._apart(spec, theirs=conn is not None), conn)
         if conn is None and not placed.duplicate and not spec.options.waits:
-            self.wake()
+            self.wake(self._spread.of(spec.options))
         return placed
 
     async def reserve(self, spec: JobSpec, expires_s: float, conn: Writable | None) -> Placed:
         """Reserve a job; it may have to wait for who is just taking its unique key."""
-        return await self._slowly(self._reservation(spec, expires_s, theirs=conn is not None), conn)
+        return await self._slowly(lambda: self._reservation(spec, expires_s, theirs=conn is not None), conn)
 
-    async def _slowly(self, asked: Asked[T], conn: Writable | None) -> T:
+    async def _slowly(self, asked: Callable[[], Asked[T]], conn: Writable | None) -> T:
+        """Carry out what may have to wait; once more if the number of shards has changed."""
         if conn is not None:
-            return await _on_theirs(conn, asked)
-        return await self._in_time(lambda: self._on(Use.SLOW, asked))
+            await self._know_layout(conn)
+            return await _on_theirs(conn, asked())
+
+        async def attempt() -> T:
+            await self._know_layout()
+            return await self._on(Use.SLOW, asked())
+
+        try:
+            return await self._in_time(attempt)
+        except fate.ShardsChanged:
+            self._spread.forget()
+            return await self._in_time(attempt)
 
     async def _in_time(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what `attempt` does, tried again for `retry_s` seconds while the database cannot be reached."""
@@ -205,52 +238,56 @@ class AsyncClient(Writing):
 
     async def enqueue_many(self, specs: Iterable[JobSpec], conn: Writable | None, progress: Progress | None) -> JobIds:
         """Stream jobs through COPY, all or none."""
+        await self._in_time(partial(self._know_layout, conn))
         packer = self._packer(theirs=conn is not None)
         if conn is not None:
-            ids = await _on_theirs(conn, copying.put_jobs(specs, packer, shard=0, progress=progress, ring=lambda: True))
+            ids = await _on_theirs(conn, copying.put_jobs(specs, packer, progress=progress, ring=lambda: True))
             if not packer.rung:
-                await carry_out(conn, upkeep.RING)
+                await carry_out(conn, upkeep.ring(packer.shards))
             return ids
         async with AsyncExitStack() as stack:
             own = await self._in_time(lambda: stack.enter_async_context(self._pool.connection(Use.HELD)))
             stack.enter_context(answering(own))
             try:
                 async with as_ours(own):
-                    putting = copying.put_jobs(specs, packer, shard=0, progress=progress, ring=self._may_ring)
+                    putting = copying.put_jobs(
+                        specs, packer, progress=progress, ring=partial(self._may_ring, packer.shard)
+                    )
                     ids = await carry_out(own, putting)
             except psycopg.Error as exc:
-                self._rung_in_vain(packer.rung)
+                self._rung_in_vain(packer.rung, packer.shard)
                 if packer.reading:  # it is not ours: the iterable raised it
                     raise
                 raise fate.of(exc, committing=packer.whole) from None
         if not packer.rung:
-            self.wake()
+            self.wake(*packer.shards)
         return ids
 
     # -- waking the fleet
 
-    def wake(self) -> None:
-        """Ring soon, if no statement does so by itself."""
-        self._unrung = True
+    def wake(self, *shards: int) -> None:
+        """Ring soon for new jobs in these shards, if no statement does so by itself."""
+        self._unrung.update(shards)
         if self._notifying is None or self._notifying.done():
             self._notifying = self._loop.create_task(self._notify(), name="fastq-notify")
 
-    def _rung_in_vain(self, rung: bool) -> None:
+    def _rung_in_vain(self, rung: bool, shard: int) -> None:
         """Ring again if a statement that was to ring has failed: others may have relied on it."""
         if rung:
-            self.wake()
+            self.wake(shard)
 
     async def _notify(self) -> None:
         while self._unrung:
-            if (pause_s := self._rung_at + NOTIFY_AT_LAST_S - self._loop.time()) > 0:
+            if (pause_s := self._rung_at + NOTIFY_AT_LAST_S - (now := self._loop.time())) > 0:
                 await asyncio.sleep(pause_s)
-            elif self._may_ring():
-                try:
-                    async with self._pool.connection(Use.BRIEF) as conn:
-                        with answering(conn):
-                            await upkeep.notify(conn)
-                except (psycopg.Error, DatabaseUnreachable):
-                    return
+                continue
+            self._rung_at, shards, self._unrung = now, self._unrung, set()
+            try:
+                async with self._pool.connection(Use.BRIEF) as conn:
+                    with answering(conn):
+                        await upkeep.notify(conn, shards)
+            except (psycopg.Error, DatabaseUnreachable):
+                return
 
 
 def _fail(batch: Iterable[Waiting], error: Exception) -> None:

@@ -6,6 +6,12 @@ import psycopg
 
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown, FastqError, SchemaError
 from fastq.protocol.refusal import reason_of
+from fastq.protocol.shards import CHANGED
+
+
+class ShardsChanged(FastqError):
+    """Jobs with unique keys or in ordered groups would have gone where nobody looks for such any more."""
+
 
 READ_ONLY = "25006"
 _LOCKED = "55P03"
@@ -31,6 +37,8 @@ def of(exc: psycopg.Error, *, committing: bool = True) -> FastqError:
                 f"the connection broke during an enqueue: the jobs may or may not be there ({reason})"
             )
         return DatabaseUnreachable(f"the connection broke before the commit ({reason}); nothing was enqueued")
+    if state == CHANGED:
+        return ShardsChanged("the number of shards has just changed; nothing was enqueued: try again")
     if state == _LOCKED:
         return FastqError(
             "another transaction is taking the same unique key and does not end; nothing was enqueued: try again"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from enum import IntEnum
 
@@ -33,7 +34,8 @@ class Word(IntEnum):
     if it runs none meanwhile, else 1. WOKEN counts how often it has been woken. STEWARDS, in the house's cell, counts
     the stewards that this host has had; LISTENS, there too, whether the steward hears of new jobs. So are the words of
     `fastq.resize()`: SEATS, how many the supervisor is to have, until it has them; CONCURRENCY, how many jobs each
-    worker runs at once, 0 as it was started; ORDER, the number of the last order.
+    worker runs at once, 0 as it was started; ORDER, the number of the last order. SHARDS is how many shards there are
+    by now, in a worker's cell how many it has joined.
     """
 
     STATE = 0
@@ -58,8 +60,10 @@ class Word(IntEnum):
     SEATS = 19
     CONCURRENCY = 20
     ORDER = 21
+    SHARDS = 22
 
 
+SHARDS_MOST = 1024
 _HEAD_WORDS = len(Word)
 _LETTERS = 32
 CELL_WORDS = _HEAD_WORDS + _LETTERS
@@ -186,14 +190,34 @@ class Board:
 
     def __init__(self, *, cells: int, running: int) -> None:
         per_cell = words_of(running)
-        self._memory = mmap.mmap(-1, (cells + 1) * per_cell * _WORD)
+        own = (cells + 1) * per_cell
+        self._memory = mmap.mmap(-1, (own + 2 + SHARDS_MOST) * _WORD)
         words = memoryview(self._memory).cast("q")
+        self._stirs = words[own:]
+        """How often new jobs were heard of; as such numbers, when they may be anywhere, when in each shard."""
         *self.cells, self.house = [Cell(i, words[i * per_cell : (i + 1) * per_cell]) for i in range(cells + 1)]
         self.house[Word.PID] = (
             os.getpid()
         )  # never cleared, whichever steward counts: `Totals` tells workers by their pid
         self.doorbells = [Doorbell() for _ in range(cells)]
         self.steward_doorbell = Doorbell()
+
+    def stir(self, shards: Collection[int] = ()) -> None:
+        """Note that there may be new jobs in some shards; none: anywhere. The steward's."""
+        stirs = self._stirs
+        number = stirs[0] + 1
+        for shard in shards:
+            stirs[2 + shard] = number
+        if not shards:
+            stirs[1] = number
+        stirs[0] = number
+
+    def stirred(self, since: int, shards: int) -> tuple[int, set[int] | None]:
+        """Return a number for the next `since`, and the shards where there may be new jobs; None: anywhere."""
+        now = self._stirs[0]
+        if now == since or self._stirs[1] > since:
+            return now, None
+        return now, {shard for shard, number in enumerate(self._stirs[2 : 2 + shards]) if number > since}
 
     def ring_idle(self) -> Cell | None:
         """Wake the worker of this host that has least to do; None if all are busy."""

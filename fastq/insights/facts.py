@@ -107,11 +107,9 @@ def look(conn: Connection[Any], *, count_most: int = COUNT_MOST) -> Facts:
 
 
 def _unknown(conn: Connection[Any], shards: int) -> list[tuple[str, str]]:
-    found: set[tuple[str, str]] = set()
-    for shard in range(shards):
-        params = {"shard": shard, "queues": QUEUES_MOST, "since_s": 3 * SEEN_EVERY_S}
-        found.update(conn.execute(over_segments("survey_unknown_tasks"), params).fetchall())
-    return sorted(found)
+    params = {"shards": list(range(shards)), "queues": QUEUES_MOST, "since_s": 3 * SEEN_EVERY_S}
+    rows = conn.execute(over_segments("survey_unknown_tasks", shards=True), params).fetchall()
+    return sorted({(queue, task) for _, queue, task in rows})
 
 
 def _rows(conn: Connection[Any], name: str, **params: Any) -> list[tuple[Any, ...]]:

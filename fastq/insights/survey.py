@@ -169,8 +169,7 @@ def survey(conn: Connection[Any], *, count_most: int = COUNT_MOST) -> Survey:
 
 def _queues(conn: Connection[Any], shards: int, cap: int) -> tuple[QueueSurvey, ...]:
     tally = _Tally()
-    for shard in range(shards):
-        _ready(conn, tally, shard, cap)
+    _ready(conn, tally, shards, cap)
     for queue, jobs in conn.execute(statement("survey_running"), {}):
         tally.add(JobState.RUNNING, queue, Count(jobs))
     capped = {JobState.READY.value}
@@ -187,9 +186,14 @@ def _queues(conn: Connection[Any], shards: int, cap: int) -> tuple[QueueSurvey, 
     return tally.queues()
 
 
-def _ready(conn: Connection[Any], tally: _Tally, shard: int, cap: int) -> None:
-    params = {"shard": shard, "cap": cap, "floor": _COUNT_LEAST, "queues": QUEUES_MOST}
-    for queue, jobs, capped, oldest_s in conn.execute(over_segments("survey_ready"), params):
+def _ready(conn: Connection[Any], tally: _Tally, shards: int, cap: int) -> None:
+    params = {
+        "cap": cap // shards,
+        "floor": _COUNT_LEAST // shards,
+        "queues": QUEUES_MOST,
+        "shards": list(range(shards)),
+    }
+    for _, queue, jobs, capped, oldest_s in conn.execute(over_segments("survey_ready", shards=True), params):
         tally.add(JobState.READY, queue, Count(jobs, exact=not capped))
         if oldest_s is not None:
             tally.oldest[queue] = max(oldest_s, tally.oldest.get(queue, 0.0))

@@ -17,7 +17,6 @@ def put_jobs(
     specs: Iterable[JobSpec],
     packer: Packer,
     *,
-    shard: int,
     progress: Progress | None = None,
     ring: Callable[[], bool] = lambda: False,
 ) -> Work[JobIds]:
@@ -31,13 +30,13 @@ def put_jobs(
     """
     brief, stream = packer.brief(iter(specs))
     if brief is None:
-        return copy_jobs(stream, packer, shard=shard, progress=progress)
+        return copy_jobs(stream, packer, progress=progress)
     packer.whole, packer.rung = True, ring()
-    singly = insert_lines(brief.lines, shard=shard, ring=packer.rung, packet=packer.packet)
+    singly = insert_lines(brief.lines, shard=packer.shard, ring=packer.rung, packet=packer.packet)
 
     def steps() -> Steps[JobIds]:
         if brief.packs:
-            packer.add_placed((yield insert_packs(brief.packs, shard=shard, ring=packer.rung)), brief.places)
+            packer.add_placed((yield insert_packs(brief.packs, shard=packer.shard, ring=packer.rung)), brief.places)
         else:
             packer.add_ids(array("q", (yield from singly.steps())))
         if progress is not None:
@@ -47,19 +46,17 @@ def put_jobs(
     return Work(steps, whole=singly.whole)
 
 
-def copy_jobs(
-    specs: Iterable[JobSpec], packer: Packer, *, shard: int, progress: Progress | None = None
-) -> Work[JobIds]:
+def copy_jobs(specs: Iterable[JobSpec], packer: Packer, *, progress: Progress | None = None) -> Work[JobIds]:
     """Stream specs into the database through COPY, in one transaction; memory stays flat. It can be done once.
 
     Raises:
         ArgumentError, PayloadTooLarge: a job cannot be enqueued; then none of them is.
 
     """
-    return Work(lambda: _copy(iter(specs), packer, shard, progress))
+    return Work(lambda: _copy(iter(specs), packer, progress))
 
 
-def _copy(stream: Iterator[JobSpec], packer: Packer, shard: int, progress: Progress | None) -> Steps[JobIds]:
+def _copy(stream: Iterator[JobSpec], packer: Packer, progress: Progress | None) -> Steps[JobIds]:
     chunk, ahead = 0, packer.read(stream)
 
     def packets() -> Iterator[bytes]:
@@ -73,15 +70,15 @@ def _copy(stream: Iterator[JobSpec], packer: Packer, shard: int, progress: Progr
         yield ENDS
 
     while ahead:
-        params = {"shard": shard, "blocks": packer.blocks_for(chunk, ahead)}
+        params = {"shard": packer.shard, "blocks": packer.blocks_for(chunk, ahead)}
         packer.begin(*(yield Request("take_positions", params, lambda rows: rows[0])))
         yield Copy(packer.packets_copy, packets())
         for command, rows in packer.leftovers():
             yield Copy(command, (rows,))
-        for lines in packer.unique_lines():
+        for shard, lines in packer.unique_lines():
             packer.placed(lines, (yield unique.insert(lines, shard=shard, patience=packer.patience)))
         chunk += 1
-    if packer.begins:
-        yield ordered.begin(shard=shard, lines=packer.begins)
+    for shard, begun in sorted(packer.begins.items()):
+        yield ordered.begin(shard=shard, lines=begun)
     packer.whole = True
     return packer.ids

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -55,26 +55,50 @@ async def discover(
     `limit` bounds the lines (queue and priority) and the groups of each; `window` moves on to the next ones.
     """
     window = window or Window()
-    params: dict[str, Any] = {
+    params = {
         "shard": shard,
-        **tasks.params,
-        "limit": limit,
         "from_queue": window.queue,
         "from_group": window.group_key,
+        "limit": limit,
+        **tasks.params,
     }
-    if queues:
-        text, params["queues"] = over_segments("discover_lanes_of_queues"), list(queues)
-    else:
-        text, params["exclude"] = over_segments("discover_lanes"), list(exclude)
+    text = _lanes_of(queues, exclude, params, shards=False)
     found = [(Lane(shard, *row[:4]), row[4], row[5]) for row in await _look(conn, text, params)]
     window.move((lane for lane, _, _ in found), limit)
     return [(lane, first) for lane, first, paused in found if not paused and first is not None]
 
 
+async def discover_many(
+    conn: AsyncConnection[Any],
+    *,
+    windows: Mapping[int, Window],
+    queues: Sequence[str],
+    exclude: Iterable[str],
+    tasks: Tasks = ANY_TASK,
+    limit: int = 256,
+) -> list[tuple[Lane, int]]:
+    """As `discover`, of many shards, each of whose windows is at its start."""
+    params = {"shards": list(windows), "from_queue": "", "from_group": "", "limit": limit, **tasks.params}
+    text = _lanes_of(queues, exclude, params, shards=True)
+    found = [(Lane(*row[:5]), row[5], row[6]) for row in await _look(conn, text, params)]
+    for shard, window in windows.items():
+        window.move((lane for lane, _, _ in found if lane.shard == shard), limit)
+    return [(lane, first) for lane, first, paused in found if not paused and first is not None]
+
+
+def _lanes_of(queues: Sequence[str], exclude: Iterable[str], params: dict[str, Any], *, shards: bool) -> LiteralString:
+    """Return the statement that finds lanes, and add to its parameters which queues are meant."""
+    if queues:
+        params["queues"] = list(queues)
+        return over_segments("discover_lanes_of_queues", shards=shards)
+    params["exclude"] = list(exclude)
+    return over_segments("discover_lanes", shards=shards)
+
+
 async def discover_beyond(
     conn: AsyncConnection[Any],
     *,
-    shard: int,
+    shards: Collection[int],
     queues: Sequence[str],
     exclude: Iterable[str],
     tasks: Tasks = ANY_TASK,
@@ -86,9 +110,9 @@ async def discover_beyond(
     One for each stretch at most, a known lane or what lies between two; others show with the next look.
     `since` are lanes to look at again, each from behind a position up to another one, for what was committed late.
     """
-    looks = [*stretches.beyond(known, shard, queues, exclude), *stretches.again(since or {}, shard)]
-    params = {"shard": shard, **tasks.params, **stretches.params(looks)}
-    return [(Lane(shard, *row[:4]), row[4]) for row in await _look(conn, over_segments("discover_beyond"), params)]
+    looks = [*stretches.beyond(known, shards, queues, exclude), *stretches.again(since or {}, shards)]
+    params = {**tasks.params, **stretches.params(looks)}
+    return [(Lane(*row[:5]), row[5]) for row in await _look(conn, over_segments("discover_beyond"), params)]
 
 
 async def _look(conn: AsyncConnection[Any], text: LiteralString, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -108,14 +132,15 @@ async def read_horizon(conn: AsyncConnection[Any]) -> int:
 async def unwanted(
     conn: AsyncConnection[Any],
     *,
-    shard: int,
+    shards: Iterable[int],
     queues: Iterable[str],
     exclude: Iterable[str],
     tasks: Tasks,
     limit: int = 500,
 ) -> set[str]:
-    """Return the tasks of others among the first jobs of each segment."""
+    """Return the tasks of others among the first jobs of each segment of some shards."""
     names = {*(tasks.hot or ()), *tasks.known}
-    params = {"shard": shard, "queues": list(queues), "exclude": list(exclude), "names": list(names), "limit": limit}
-    cur = await conn.execute(over_segments("list_unwanted_tasks"), params)
-    return {row[0] for row in await cur.fetchall()}
+    params = {"queues": list(queues), "exclude": list(exclude), "names": list(names), "limit": limit}
+    text = over_segments("list_unwanted_tasks", shards=True)
+    cur = await conn.execute(text, {**params, "shards": list(shards)})
+    return {row[1] for row in await cur.fetchall()}

@@ -220,7 +220,7 @@ def insert_apart(apart: Apart, *, shard: int = 0, patience: str | None = None, r
         if apart.begins:
             yield ordered.begin(shard=shard, lines=apart.begins)
         if ring and not placed.duplicate and not apart.waits:
-            yield upkeep.RING
+            yield upkeep.ring((shard,))
         return placed
 
     return Work(steps, whole=bool(apart.begins))

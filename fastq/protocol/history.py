@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,16 +49,15 @@ def _trimmed(buckets: Sequence[int]) -> list[int]:
     return list(buckets[:used])
 
 
-async def look(conn: AsyncConnection[Any], *, shards: int) -> dict[str, Depth]:
+async def look(conn: AsyncConnection[Any], *, shards: Iterable[int]) -> dict[str, Depth]:
     """Return how many jobs stand in each queue, and in all of them under the name ""."""
     found: defaultdict[str, Depth] = defaultdict(Depth)
-    for shard in range(shards):
-        params = {"shard": shard, "cap": _COUNT_MOST, "floor": _COUNT_LEAST, "queues": _QUEUES_MOST}
-        cur = await conn.execute(over_segments("survey_ready"), params)
-        for queue, jobs, _, oldest_s in await cur.fetchall():
-            depth = found[queue]
-            depth.ready += jobs
-            depth.oldest_s = max(filter(None, (depth.oldest_s, oldest_s)), default=None)
+    params = {"shards": list(shards), "cap": _COUNT_MOST, "floor": _COUNT_LEAST, "queues": _QUEUES_MOST}
+    cur = await conn.execute(over_segments("survey_ready", shards=True), params)
+    for _, queue, jobs, _, oldest_s in await cur.fetchall():
+        depth = found[queue]
+        depth.ready += jobs
+        depth.oldest_s = max(filter(None, (depth.oldest_s, oldest_s)), default=None)
     for queue, jobs in await (await conn.execute(statement("survey_running"))).fetchall():
         found[queue].running += jobs
     found[""] = Depth(

@@ -19,7 +19,7 @@ from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE
 from fastq.errors import FastqError, UsageError
 from fastq.job import Job, Options
 from fastq.protocol.asking import Request, Row, only
-from fastq.sql import statement
+from fastq.sql import over_shards, statement
 from fastq.states import JobState
 
 MARKS_MOST = 1000
@@ -280,11 +280,11 @@ class Mark(NamedTuple):
     job: int
 
 
-async def cancellations(conn: AsyncConnection[Any], *, shard: int, workers: list[int]) -> list[Mark]:
+async def cancellations(conn: AsyncConnection[Any], *, shards: Iterable[int], workers: list[int]) -> list[Mark]:
     """Return the marked jobs that some workers hold."""
-    params = {"shard": shard, "workers": workers, "limit": MARKS_MOST}
-    cur = await conn.execute(statement("list_cancellations"), params, prepare=True)
-    return [Mark(*row) for row in await cur.fetchall()]
+    params = {"shards": list(shards), "workers": workers, "limit": MARKS_MOST}
+    cur = await conn.execute(over_shards("list_cancellations"), params, prepare=True)
+    return [Mark(*row[1:]) for row in await cur.fetchall()]
 
 
 async def sweep_cancellations(conn: AsyncConnection[Any], *, limit: int = MARKS_MOST) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from fastq.host.board import has_keys
 from fastq.protocol.claim import Claimed, Lane, Packet
 from fastq.protocol.packed import repaired
-from fastq.sql import statement
+from fastq.sql import over_shards, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,13 @@ async def list_leases(conn: AsyncConnection[Any], *, shard: int, worker: int) ->
     """Return everything the database believes this worker holds."""
     cur = await conn.execute(statement("list_leases"), {"shard": shard, "worker": worker}, binary=True)
     return [_held(shard, *row) for row in await cur.fetchall()]
+
+
+async def list_all_leases(conn: AsyncConnection[Any], *, shards: Iterable[int], worker: int) -> list[HeldLease]:
+    """As `list_leases`, of many shards."""
+    params = {"shards": list(shards), "worker": worker}
+    cur = await conn.execute(over_shards("list_leases"), params, binary=True)
+    return [_held(*row) for row in await cur.fetchall()]
 
 
 def _held(

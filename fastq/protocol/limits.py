@@ -92,6 +92,9 @@ class Bounded:
     ends: bool = False
 
 
+HOME = 0
+"""The shard of all allowances: a limit is one of the whole fleet, whichever shards its jobs are in."""
+
 FULL_AGAIN_S = 0.05
 """So soon a worker looks again whether jobs of a full queue have ended elsewhere."""
 
@@ -140,7 +143,7 @@ async def claim_within(
 async def _claim_within(
     conn: AsyncConnection[Any], claim: Claim, *, lane: Lane, limit: int, acks: list[int], **rest: Any
 ) -> Bounded:
-    place = {"shard": lane.shard, "queue": lane.queue}
+    place = {"shard": HOME, "queue": lane.queue}
     async with conn.transaction():
         room = await _room(conn, lane, place, acks)
         claimed = await claim(conn, limit=int(min(limit, room.jobs)), acks=acks, **rest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, groupby, islice
@@ -21,6 +22,7 @@ from fastq.job_ids import JobIds
 from fastq.protocol import unique
 from fastq.protocol.cutting import Cutter, alike, check_specs, those, within
 from fastq.protocol.enqueue import BLOCK, LINES_MOST, PACKET, Line, pack_line, payload
+from fastq.protocol.shards import ONE, Layout, tie_of
 from fastq.protocol.unique import Placed
 
 FEW = 256
@@ -55,7 +57,7 @@ _WAITING = "id, shard, enqueued_ms, queue, priority, task, group_key, jobs, pack
 
 class _Kind(NamedTuple):
     """What jobs of one task with one set of options have in common: the lane, the fields between position and payload,
-    the COPY that takes their rows.
+    the COPY that takes their rows, or the shard to which they go apart.
     """
 
     lane: tuple[object, ...]
@@ -63,6 +65,7 @@ class _Kind(NamedTuple):
     rows: list[bytes]
     segment: int | None
     ends: bytes
+    apart: int | None = None
 
 
 class Brief(NamedTuple):
@@ -77,19 +80,26 @@ class Packer:
     """Writes one stream, in chunks: each takes positions, sends its packets as they come, and then its rows."""
 
     def __init__(
-        self, *, shard: int, limit_bytes: int, patience: str | None = None, packet: PacketConfig = PACKET
+        self,
+        *,
+        shard: int = 0,
+        limit_bytes: int,
+        layout: Layout = ONE,
+        patience: str | None = None,
+        packet: PacketConfig = PACKET,
     ) -> None:
         self.patience = patience
         """As of `unique.insert`."""
 
-        self._shard = shard
+        self.shard = shard
+        self._layout = layout
         self._limit_bytes = limit_bytes
         self._head = self._now_ms = 0
         self._blocks: list[int] = []
         self._kinds: dict[tuple[str, int], tuple[Options, _Kind]] = {}
         self._ready: list[bytes] = []
         self._scheduled: list[bytes] = []
-        self._unique: list[bytes] = []
+        self._unique: defaultdict[int, list[bytes]] = defaultdict(list)
         self._later: list[bytes] = []
         self._places: dict[int, int] = {}
         self._held = 0
@@ -100,8 +110,8 @@ class Packer:
 
         self._cutter = Cutter(limit_bytes, packet)
         self.ids = JobIds()
-        self.begins: set[tuple[str, str]] = set()
-        """The lines that ordered jobs were put into, to be begun at the end."""
+        self.begins: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
+        """The lines of each shard that ordered jobs were put into, to be begun at the end."""
         self.reading = False
         """Whether the caller's iterable is being asked for more."""
         self.whole = False
@@ -137,7 +147,7 @@ class Packer:
             packs = within(BRIEF_BYTES, (pack for _, places in runs for pack in self._packs(those(specs, places))), len)
             places = runs[0][1] if len(runs) == 1 else [place for _, places in runs for place in places]
             return None if packs is None else Brief([], packs, places)
-        if len(specs) <= FEW and all(kind.rows is not self._unique for kind, _ in runs):
+        if len(specs) <= FEW and all(kind.apart is None for kind, _ in runs):
             lines = (Line(spec, self._limit_bytes) for spec in specs)
             few = within(BRIEF_BYTES, lines, lambda line: len(line.body))
             return None if few is None else Brief(few, [], [])
@@ -161,6 +171,11 @@ class Packer:
         self._held = 0
 
     @property
+    def shards(self) -> set[int]:
+        """Where jobs of this stream are."""
+        return {self.shard, *self._unique}
+
+    @property
     def full(self) -> bool:
         """Whether the chunk takes no more."""
         return not self._blocks or self._held >= HELD_BYTES
@@ -182,7 +197,7 @@ class Packer:
         packets: list[bytes] = []
         lanes = list(self._by_lane(specs))
         kind = lanes[0][0]
-        if len(lanes) == 1 and kind.rows is not self._unique:
+        if len(lanes) == 1 and kind.apart is None:
             self._wide = 1
             if len(specs) <= self.block:
                 first = self._blocks.pop(0)
@@ -192,7 +207,7 @@ class Packer:
         ids, runs, held = array("q", bytes(8 * len(specs))), 0, self._held
         for kind, pos, places in self._placed(lanes):
             mine = those(specs, places)
-            if kind.rows is self._unique:
+            if kind.apart is not None:
                 self._put_apart(kind, mine, pos)
                 self._places.update((pos + n, len(self.ids) + place) for n, place in enumerate(places))
             else:
@@ -255,7 +270,7 @@ class Packer:
             if jobs == 1:
                 row = b"%d%b\t\\N\t\\N\t%b%b\n" % (pos, kind.fields, kind.ends, body[1:-1].replace(b"\\", b"\\\\"))
             else:
-                packet = _PACKET.pack(4, 4, self._shard, 8, pos, 2, jobs, len(body)) + body
+                packet = _PACKET.pack(4, 4, self.shard, 8, pos, 2, jobs, len(body)) + body
                 (packets if kind.segment is None else self._later).append(packet)
                 row = b"%d%b\t%d\t%d\t%b{}\n" % (pos, kind.fields, jobs, pos, kind.ends)
                 self._held += 0 if kind.segment is None else len(packet)
@@ -266,7 +281,7 @@ class Packer:
     def _put_apart(self, kind: _Kind, specs: Sequence[JobSpec], pos: int) -> None:
         for place, spec in enumerate(specs, pos):
             body = payload(spec, self._limit_bytes).replace(b"\\", b"\\\\")
-            self._unique.append(b"%d%b%b\n" % (place, kind.fields, body))
+            kind.rows.append(b"%d%b%b\n" % (place, kind.fields, body))
             self._held += len(body)
 
     # -- what is kept for the end of a chunk
@@ -280,13 +295,14 @@ class Packer:
         if self._scheduled:
             yield f"copy fastq.scheduled ({_WAITING}) from stdin", _take(self._scheduled)
 
-    def unique_lines(self) -> Iterator[list[str]]:
-        """Yield the lines of this chunk's jobs with unique keys, at most 1024 at a time, in the order of their keys."""
-        rows = [row.replace(b"\\\\", b"\\").decode().rstrip("\n") for row in self._unique]
-        self._unique.clear()
-        rows.sort(key=_key_and_id)
-        for start in range(0, len(rows), LINES_MOST):
-            yield rows[start : start + LINES_MOST]
+    def unique_lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield shards and up to 1024 lines of this chunk's jobs that go there apart, in the order of their keys."""
+        for shard, kept in sorted(self._unique.items()):
+            rows = [row.replace(b"\\\\", b"\\").decode().rstrip("\n") for row in kept]
+            kept.clear()
+            rows.sort(key=_key_and_id)
+            for start in range(0, len(rows), LINES_MOST):
+                yield shard, rows[start : start + LINES_MOST]
 
     def placed(self, lines: list[str], answers: list[Placed]) -> None:
         """Note who holds the keys of those lines."""
@@ -305,12 +321,15 @@ class Packer:
 
     def _new_kind(self, task: str, options: Options) -> _Kind:
         meta = options.meta().decode()
+        tie = tie_of(options)
+        shard = self.shard if tie is None else self._layout.of(tie)
         if options.ordered:
-            self.begins.add((options.queue, options.group_key))
+            self.begins[shard].add((options.queue, options.group_key))
         if options.apart or (options.waits and meta):
             apart = _escape(f"\t{unique.fields(task, options)}").encode()
-            return _Kind((options.queue, options.priority, options.group_key, "apart"), apart, self._unique, None, b"")
-        fields = [str(self._shard), str(self._now_ms), options.queue, str(options.priority), task, options.group_key]
+            place = options.queue, options.priority, options.group_key, "apart"
+            return _Kind(place, apart, self._unique[shard], None, b"", shard)
+        fields = [str(self.shard), str(self._now_ms), options.queue, str(options.priority), task, options.group_key]
         text = "\t".join(["", *map(_escape, fields)])
         lane = options.queue, options.priority, options.group_key
         if options.waits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ from fastq.protocol import ordered
 from fastq.protocol.leases import repair
 from fastq.protocol.refusal import BY_THE_SERVER
 from fastq.protocol.settle import Note, settle_each
-from fastq.sql import statement
+from fastq.sql import over_shards, statement
 from fastq.states import Goes
 
 Verdict = Callable[[LeasedJob], Settlement]
@@ -26,10 +26,10 @@ def _unheard(tried: Settlement, why: BaseException, written: Settlement | None) 
     """Take no note."""
 
 
-async def expired_workers(conn: AsyncConnection[Any], *, shard: int) -> list[int]:
-    """Return the workers whose time has run out."""
-    cur = await conn.execute(statement("list_expired_workers"), {"shard": shard}, prepare=True)
-    return [row[0] for row in await cur.fetchall()]
+async def expired_workers(conn: AsyncConnection[Any], *, shards: Iterable[int]) -> list[tuple[int, int]]:
+    """Return shards and the workers whose time has run out there."""
+    cur = await conn.execute(over_shards("list_expired_workers"), {"shards": list(shards)}, prepare=True)
+    return await cur.fetchall()
 
 
 async def reap(

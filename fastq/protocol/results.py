@@ -32,12 +32,10 @@ class Ending:
     error: dict[str, Any] | None
 
 
-def endings(wanted: Sequence[int], *, shard: int = 0) -> Request[dict[int, Ending]]:
+def endings(wanted: Sequence[int]) -> Request[dict[int, Ending]]:
     """Ask how jobs ended; those that have not, or were not kept, are left out."""
     ids = [jobs.of(job)["id"] for job in wanted]
-    return Request(
-        "find_finished_jobs", {"shard": shard, "ids": ids}, lambda rows: {row[0]: _ending(row[1:]) for row in rows}
-    )
+    return Request("find_finished_jobs", {"ids": ids}, lambda rows: {row[0]: _ending(row[1:]) for row in rows})
 
 
 def _ending(row: Row) -> Ending:

@@ -6,13 +6,14 @@ of its packets when no row names one any more: nobody deletes them.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
-from fastq.sql import statement
+from fastq.sql import call_over_shards, over_shards, statement
 
 HEAD_BYTES = 32 * 1024 * 1024
 """A head of this size is left for the next segment."""
@@ -42,16 +43,27 @@ async def advance(conn: AsyncConnection[Any], *, shard: int, head_bytes: int = H
     return None if row is None else int(row[0])
 
 
+async def advance_all(conn: AsyncConnection[Any], *, shards: Collection[int], head_bytes: int = HEAD_BYTES) -> None:
+    """As `advance`, in all shards: they have the tables in common, and go on together."""
+    if len(shards) == 1:
+        await advance(conn, shard=0, head_bytes=head_bytes)
+    else:
+        params = {"shards": list(shards), "bytes": head_bytes}
+        await conn.execute(call_over_shards("advance_head_if_next_empty"), params)
+
+
 async def truncatable(conn: AsyncConnection[Any]) -> list[Emptied]:
     """Return the tables that look ready to be truncated."""
     return [Emptied(*row) for row in await (await conn.execute(statement("list_truncatable_tables"), {})).fetchall()]
 
 
-async def sweepable(conn: AsyncConnection[Any], *, shard: int, swept_bytes: int = SWEPT_BYTES) -> list[int]:
-    """Return the segments whose packets are to be swept one by one."""
-    params = {"shard": shard, "bytes": swept_bytes}
-    found = await conn.execute(statement("list_sweepable_segments"), params)
-    return [segment for (segment,) in await found.fetchall()]
+async def sweepable(
+    conn: AsyncConnection[Any], *, shards: Iterable[int], swept_bytes: int = SWEPT_BYTES
+) -> set[tuple[int, int]]:
+    """Return the shards and segments whose packets are to be swept one by one."""
+    params = {"shards": list(shards), "bytes": swept_bytes}
+    found = await conn.execute(over_shards("list_sweepable_segments"), params)
+    return set(await found.fetchall())
 
 
 async def sweep(conn: AsyncConnection[Any], *, shard: int, segment: int, limit: int = SWEPT_PACKETS) -> int:

@@ -6,8 +6,9 @@ priority of the same queue, or a queue: PostgreSQL of any version knows such an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 from psycopg.types.numeric import Int8
@@ -21,7 +22,18 @@ BEYOND_ALL = (1 << 63) - 1
 
 _BEFORE_ALL = -BEYOND_ALL
 _BEHIND_ALL_TEXTS = "\U0010ffff"
-_COLUMNS = ("segments", "queues", "priorities", "groups", "lows", "to_queues", "to_priorities", "to_groups", "highs")
+_COLUMNS = (
+    "shards",
+    "segments",
+    "queues",
+    "priorities",
+    "groups",
+    "lows",
+    "to_queues",
+    "to_priorities",
+    "to_groups",
+    "highs",
+)
 
 
 class _Place(NamedTuple):
@@ -35,6 +47,7 @@ class _Place(NamedTuple):
 class Stretch(NamedTuple):
     """Behind which position of which lane to look, and up to before what: one of the last four, the others are None."""
 
+    shard: int
     segment: int
     start: _Place
     low: int
@@ -44,44 +57,49 @@ class Stretch(NamedTuple):
     high: int | None = None
 
 
-def beyond(known: Mapping[Lane, int], shard: int, queues: Sequence[str], exclude: Iterable[str]) -> Iterator[Stretch]:
-    """Yield what lies behind the marks of known lanes, and between those lanes. No queues means all."""
+def beyond(
+    known: Mapping[Lane, int], shards: Iterable[int], queues: Sequence[str], exclude: Iterable[str]
+) -> Iterator[Stretch]:
+    """Yield what lies in some shards behind the marks of known lanes, and between those lanes. No queues means all."""
     if queues:
         ranges = [(_before(queue), _behind(queue)) for queue in queues]
     else:
         ends = sorted(exclude)
         starts = [_before(""), *map(_behind, ends)]
         ranges = list(zip(starts, [*map(_before, ends), _before(_BEHIND_ALL_TEXTS)], strict=True))
-    for segment in range(SEGMENTS):
-        marks = {_place(lane): low for lane, low in known.items() if (lane.shard, lane.segment) == (shard, segment)}
+    marked: defaultdict[tuple[int, int], dict[_Place, int]] = defaultdict(dict)
+    for lane, low in known.items():
+        marked[lane.shard, lane.segment][_place(lane)] = low
+    for home in product(shards, range(SEGMENTS)):
+        marks = marked[home]
         for start, end in ranges:
             inside = sorted(place for place in marks if start < place < end)
             for one, other in pairwise([start, *inside, end]):
-                yield from _between(segment, one, marks.get(one, _BEFORE_ALL), other)
+                yield from _between(home, one, marks.get(one, _BEFORE_ALL), other)
 
 
-def _between(segment: int, start: _Place, low: int, end: _Place) -> Iterator[Stretch]:
+def _between(home: tuple[int, int], start: _Place, low: int, end: _Place) -> Iterator[Stretch]:
     """Yield what lies behind a position in a lane and before another lane: up to its queue, its priority, its group."""
     if start.queue != end.queue:
-        yield Stretch(segment, start, low, queue=end.queue)
+        yield Stretch(*home, start, low, queue=end.queue)
         start, low = _before(end.queue), _BEFORE_ALL
     if start.priority != end.priority:
-        yield Stretch(segment, start, low, priority=end.priority)
+        yield Stretch(*home, start, low, priority=end.priority)
         start, low = end._replace(group=""), _BEFORE_ALL
     if start.group != end.group:
-        yield Stretch(segment, start, low, group=end.group)
+        yield Stretch(*home, start, low, group=end.group)
 
 
-def again(since: Mapping[Lane, tuple[int, int]], shard: int) -> Iterator[Stretch]:
-    """Yield parts of lanes, each from behind a position up to another one."""
+def again(since: Mapping[Lane, tuple[int, int]], shards: Collection[int]) -> Iterator[Stretch]:
+    """Yield parts of lanes in some shards, each from behind a position up to another one."""
     for lane, (low, high) in since.items():
-        if lane.shard == shard:
-            yield Stretch(lane.segment, _place(lane), low, high=min(high + 1, BEYOND_ALL))
+        if lane.shard in shards:
+            yield Stretch(lane.shard, lane.segment, _place(lane), low, high=min(high + 1, BEYOND_ALL))
 
 
 def params(stretches: Iterable[Stretch]) -> dict[str, list[Any]]:
     """Return the arrays of discover_beyond."""
-    rows = [(one.segment, *one.start, Int8(one.low), *one[3:]) for one in stretches]
+    rows = [(one.shard, one.segment, *one.start, Int8(one.low), *one[4:]) for one in stretches]
     return dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
 
 

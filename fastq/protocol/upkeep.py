@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from psycopg import AsyncConnection
 from fastq.ends.failure import record
 from fastq.protocol.asking import Request, carry_out, is_there
 from fastq.protocol.refusal import BY_THE_SERVER, apart, reason_of
-from fastq.sql import statement
+from fastq.sql import over_shards, statement
 
 FROM_THE_BEGINNING = "-infinity"
 
@@ -53,6 +54,24 @@ async def _promote(conn: AsyncConnection[Any], *, shard: int, limit: int, since:
     return Promoted(row[0], row[1], row[2])
 
 
+async def due_shards(conn: AsyncConnection[Any], *, since: Mapping[int, str]) -> dict[int, float]:
+    """Return of the shards where jobs wait for a time in how many seconds the next one is due; see `promote`."""
+    params = {"shards": list(since), "since": list(since.values())}
+    return dict(await (await conn.execute(statement("list_due_shards"), params, prepare=True)).fetchall())
+
+
+async def shards_where(conn: AsyncConnection[Any], *, look: str, shards: Iterable[int]) -> list[int]:
+    """Return the shards in which a look finds something."""
+    cur = await conn.execute(over_shards(look), {"shards": list(shards)}, prepare=True)
+    return sorted({row[0] for row in await cur.fetchall()})
+
+
+async def spread_ties(conn: AsyncConnection[Any]) -> bool:
+    """Spread tied jobs over all shards, if there are none at the moment; tells whether they are."""
+    row = await (await conn.execute(statement("spread_ties"))).fetchone()
+    return bool(row and row[0])
+
+
 async def prune(conn: AsyncConnection[Any], *, shard: int, limit: int = 5000) -> int:
     """Delete kept jobs whose time is over; returns how many."""
     return (await conn.execute(statement("prune_finished_jobs"), {"shard": shard, "limit": limit})).rowcount
@@ -79,10 +98,14 @@ async def resign(conn: AsyncConnection[Any], *, holder: str) -> None:
     await conn.execute(statement("resign_leadership"), {"holder": holder})
 
 
-RING = Request("notify_workers", {}, is_there)
-"""Wake the workers of every host, with the commit of the transaction that asks for it. A hint; they poll behind it."""
+def ring(shards: Iterable[int] = ()) -> Request[bool]:
+    """Wake the workers of every host, with the commit of the transaction that asks for it. A hint; they poll behind it.
+
+    `shards` is where new jobs are; none: they may be anywhere.
+    """
+    return Request("notify_workers", {"shards": ",".join(map(str, sorted(shards)))}, is_there)
 
 
-async def notify(conn: AsyncConnection[Any]) -> None:
+async def notify(conn: AsyncConnection[Any], shards: Iterable[int] = ()) -> None:
     """Ring."""
-    await carry_out(conn, RING)
+    await carry_out(conn, ring(shards))

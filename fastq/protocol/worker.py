@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from psycopg import AsyncConnection, Connection
 
 from fastq.protocol.asking import Request, carry_out_sync, only
-from fastq.sql import statement
+from fastq.protocol.shards import Shards
+from fastq.sql import call_over_shards, over_shards, statement
 
 
 async def register(
@@ -40,6 +42,29 @@ async def renew(conn: AsyncConnection[Any], *, shard: int, workers: dict[int, st
     params = {"shard": shard, "workers": list(workers), "counters": list(workers.values()), "lease_s": lease_s}
     cur = await conn.execute(statement("renew_workers_if_alive"), params, prepare=True)
     return dict(await cur.fetchall())
+
+
+class Renewed(NamedTuple):
+    """In how many shards a worker is still listed, and the server's time."""
+
+    shards: int
+    now_s: float
+
+
+async def renew_all(
+    conn: AsyncConnection[Any], *, shards: Shards, workers: dict[int, str], lease_s: float
+) -> dict[int, Renewed]:
+    """As `renew`, in many shards."""
+    if not workers:
+        return {}
+    if len(shards) == 1:
+        alive = await renew(conn, shard=0, workers=workers, lease_s=lease_s)
+        return {worker: Renewed(1, now_s) for worker, now_s in alive.items()}
+    params = {"shards": list(shards), "workers": list(workers), "counters": list(workers.values()), "lease_s": lease_s}
+    cur = await conn.execute(call_over_shards("renew_workers_if_alive"), params, prepare=True)
+    times = [(worker, now_s) for _, worker, now_s in await cur.fetchall()]
+    seen = Counter(worker for worker, _ in times)
+    return {worker: Renewed(seen[worker], now_s) for worker, now_s in times}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,22 +123,25 @@ class Standing(Enum):
     GONE = "gone"
 
 
-async def standing(conn: AsyncConnection[Any], *, worker: int, shards: int) -> Standing:
+async def standing(conn: AsyncConnection[Any], *, worker: int, shards: Shards) -> Standing:
     """Tell how a worker stands, by its worst shard; a late one may still be renewed, or reaped."""
-    found = Standing.IN_TIME
-    for shard in range(shards):
-        row = await (await conn.execute(statement("find_worker"), {"shard": shard, "worker": worker})).fetchone()
-        if row is None:
-            return Standing.GONE
-        if not row[0]:
-            found = Standing.LATE
-    return found
+    cur = await conn.execute(over_shards("find_worker"), {"shards": list(shards), "worker": worker})
+    rows = await cur.fetchall()
+    if len(rows) < len(shards):
+        return Standing.GONE
+    return Standing.IN_TIME if all(in_time for _, in_time in rows) else Standing.LATE
 
 
-async def unregister(conn: AsyncConnection[Any], *, worker: int, shards: int) -> bool:
+async def join(conn: AsyncConnection[Any], *, worker: int, since: int, shards: int) -> bool:
+    """Announce a worker in the shards from `since` on, as it stands in the first; False if it was given up."""
+    cur = await conn.execute(statement("join_shards"), {"shard": 0, "worker": worker, "since": since, "shards": shards})
+    return cur.rowcount > 0
+
+
+async def unregister(conn: AsyncConnection[Any], *, worker: int, shards: Shards) -> bool:
     """Delete a worker's rows; False if one stays, because leases are left there: they are to be reaped."""
     left = 0
-    for shard in range(shards):
+    for shard in shards:
         who = {"shard": shard, "worker": worker}
         async with conn.transaction():
             there = (await conn.execute(statement("lock_worker"), {**who, "expired": False})).rowcount

@@ -128,7 +128,13 @@ def set_shards(conn: Connection[Any], shards: int) -> None:
         if shards < now:
             raise UsageError(f"this database has {now} shards; their number can only grow")
         conn.execute("update fastq.setting set value = to_json(%s::int) where name = 'shards'", [shards])
-        conn.execute("insert into fastq.ring (shard) select generate_series(%s, %s - 1)", [now, shards])
+        conn.execute(
+            "insert into fastq.ring (shard, head) select generate_series(%s, %s - 1), r.head"
+            " from fastq.ring r where r.shard = 0",
+            [now, shards],
+        )
+        conn.execute("select pg_notify('fastq', 'shards')")
+    conn.execute("select fastq.spread_ties()")
 
 
 def shards(conn: Connection[Any]) -> int:

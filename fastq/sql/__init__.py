@@ -68,10 +68,27 @@ def text_of(name: str, segment: int | None = None, *, table: str = "") -> Litera
 
 
 @cache
-def over_segments(name: str) -> LiteralString:
-    """Return `name`.sql for every segment at once, joined by union all."""
-    parts = [f"({statement(name, segment)})" for segment in range(SEGMENTS)]
-    return "\nunion all\n".join(parts)
+def over_segments(name: str, *, shards: bool = False) -> LiteralString:
+    """Return `name`.sql for every segment at once, joined by union all; with `shards`, as `over_shards` does it."""
+    each = over_shards if shards else statement
+    return "\nunion all\n".join([f"({each(name, segment)})" for segment in range(SEGMENTS)])
+
+
+@cache
+def over_shards(name: str, segment: int | None = None) -> LiteralString:
+    """Return `name`.sql for all of the parameter `shards` at once; a row begins with its shard. For looks only."""
+    one = statement(name, segment).replace("%(shard)s", "sh.shard")
+    return f"select sh.shard, f.* from unnest(%(shards)s::int4[]) as sh(shard) cross join lateral (\n{one}\n) f"  # noqa: S608 - our own text
+
+
+@cache
+def call_over_shards(name: str) -> LiteralString:
+    """Return calls of the function that `name`.sql is, for all of the parameter `shards`; their rows begin with it."""
+    function = function_of(name)
+    if function is None:
+        raise AssertionError(f"{name} is no function")
+    one = function.call(None).replace("%(shard)s", "sh.shard")
+    return f"select sh.shard, f.* from unnest(%(shards)s::int4[]) as sh(shard) cross join lateral (\n{one}\n) f"  # noqa: S608 - our own text
 
 
 @cache

@@ -1,4 +1,4 @@
--- How many jobs of a queue are claimed and not done, and with `grouped`, how many of those are of one group: a lease can
+-- How many jobs of a queue are claimed and not done, in all shards, and with `grouped`, how many of those are of one group: a lease can
 -- hold many. The leases in `acks` are done.
 -- Locks: none (the caller holds the queue's allowance). Index: lease scan (leases are few). Caller: protocol.limits.
 select coalesce(sum(j.jobs), 0)::int8 as running, coalesce(sum(j.of_group), 0)::int8 as of_group
@@ -10,4 +10,4 @@ cross join lateral (
               when %(grouped)s and l.group_key = %(group_key)s then fastq.jobs_left(l)
          end as of_group
 ) j
-where l.shard = %(shard)s and l.queue = %(queue)s and l.id <> all (%(acks)s)
+where l.queue = %(queue)s and l.id <> all (%(acks)s)

@@ -15,4 +15,4 @@ put as (
          split_part(l.line, E'\t', 6)::json
   from place p cross join lateral string_to_table(%(lines)s, E'\n') with ordinality as l(line, n)
 )
-select p.base, case when %(ring)s then pg_notify('fastq', '')::text end as rung from place p
+select p.base, case when %(ring)s then pg_notify('fastq', %(shard)s::text)::text end as rung from place p

@@ -25,4 +25,4 @@ put as (
          case when l.jobs is not null then l.pos end, case when l.jobs is null then l.f[7]::json else '{}' end
   from line l
 )
-select p.base, case when %(ring)s then pg_notify('fastq', '')::text end as rung from place p
+select p.base, case when %(ring)s then pg_notify('fastq', %(shard)s::text)::text end as rung from place p

@@ -8,6 +8,7 @@ from functools import partial
 from fastq.host.board import Board, Word, has_keys, running_key
 from fastq.postgres.link import Link
 from fastq.protocol import jobs
+from fastq.protocol.shards import Shards
 from fastq.steward.leader import Leader
 
 _HEARD = 6
@@ -20,7 +21,7 @@ _AGAIN_S = 0.25
 class Canceller:
     """Looks when a notification tells of a cancelled job, and as often as the heart beats."""
 
-    def __init__(self, board: Board, link: Link, leader: Leader, *, lease_s: float, shards: int) -> None:
+    def __init__(self, board: Board, link: Link, leader: Leader, *, lease_s: float, shards: Shards) -> None:
         self._board = board
         self._link = link
         self._leader = leader
@@ -42,10 +43,9 @@ class Canceller:
     async def step(self) -> int:
         """Look once; returns how many marks there were: of this host's jobs, where it leads, of those that moved."""
         cells = {cell[Word.WORKER_ID]: cell for cell in self._board.cells if cell.state.working}
-        marks = []
-        for shard in range(self._shards) if cells else ():
-            found = await self._link.call(partial(jobs.cancellations, shard=shard, workers=list(cells)))
-            marks += [mark for mark in found if has_keys(mark.lease)]  # of others nothing runs: no worker has them
+        look = partial(jobs.cancellations, shards=self._shards, workers=list(cells))
+        found = await self._link.call(look) if cells else ()
+        marks = [mark for mark in found if has_keys(mark.lease)]  # of others nothing runs: no worker has them
         for mark in marks:
             cell = cells[mark.worker]
             if cell[Word.WORKER_ID] == mark.worker:

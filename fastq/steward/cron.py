@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from functools import partial
 from math import inf
 
@@ -12,6 +13,7 @@ from fastq.cron import Plan
 from fastq.errors import UsageError
 from fastq.postgres.link import Link
 from fastq.protocol import cron, upkeep
+from fastq.protocol.shards import Shards
 from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
@@ -23,8 +25,8 @@ class Cron(LeadersDuty):
 
     quiet_s = 5.0
 
-    def __init__(self, link: Link, leader: Leader) -> None:
-        super().__init__(link, leader, shards=1)
+    def __init__(self, link: Link, leader: Leader, *, shards: Shards | None = None) -> None:
+        super().__init__(link, leader, shards=shards)
         self._unreadable: dict[str, str] = {}
 
     async def step(self) -> float:
@@ -47,7 +49,8 @@ class Cron(LeadersDuty):
         """Enqueue what is due of one schedule; None if another leader did, or if this one cannot, with a warning."""
         try:
             plan = due.schedule.plan(due.due_at, due.now)
-            return plan if await self._link.call(partial(cron.enqueue, found=due, plan=plan)) else None
+            shard = random.randrange(len(self._shards))  # noqa: S311 - any will do
+            return plan if await self._link.call(partial(cron.enqueue, found=due, plan=plan, shard=shard)) else None
         except (UsageError, psycopg.DataError, psycopg.IntegrityError) as exc:
             if self._unreadable.get(due.name) != due.spec:
                 log.warning("schedule %s stands still: %s", due.name, str(exc).strip())

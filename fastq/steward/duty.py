@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Protocol
 
 from fastq.postgres.link import Link
+from fastq.protocol import upkeep
 from fastq.protocol.refusal import is_refusal
+from fastq.protocol.shards import Shards
 from fastq.steward.leader import Leader
 
 log = logging.getLogger("fastq.steward")
@@ -74,10 +78,10 @@ class LeadersDuty(ABC):
     due_s = inf
     """In how many seconds there will be something to do, as the last step has seen."""
 
-    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: Shards | None = None) -> None:
         self._link = link
         self._leader = leader
-        self._shards = range(shards)
+        self._shards = shards or Shards()
 
     async def run(self) -> None:
         """Take a step whenever it is time for the next one and this host leads."""
@@ -88,6 +92,12 @@ class LeadersDuty(ABC):
                 await asyncio.sleep(pause_s)
             else:
                 await self._leader.stir.pause(pause_s, quiet_s=min(self.quiet_s, self.due_s))
+
+    async def _shards_where(self, look: str) -> Iterable[int]:
+        """Return the shards in which there is something to do, as a look at all of them says; a single one unasked."""
+        if len(self._shards) == 1:
+            return self._shards
+        return await self._link.call(partial(upkeep.shards_where, look=look, shards=self._shards))
 
     @abstractmethod
     async def step(self) -> float:

@@ -16,6 +16,7 @@ import orjson
 from fastq.host.board import COUNTERS, Board, Cell, Word
 from fastq.postgres.link import Link
 from fastq.protocol import worker
+from fastq.protocol.shards import Shards
 
 log = logging.getLogger("fastq.steward")
 
@@ -26,7 +27,7 @@ LEAVE_MS = 5000
 class Heartbeat:
     """Renews the workers that live on the board; a stopped (frozen) one is not: others shall have its jobs."""
 
-    def __init__(self, board: Board, link: Link, *, lease_s: float, shards: int) -> None:
+    def __init__(self, board: Board, link: Link, *, lease_s: float, shards: Shards) -> None:
         self._board = board
         self._link = link
         self._lease_s = lease_s
@@ -62,15 +63,16 @@ class Heartbeat:
             if cell.state.alive and cell[Word.WORKER_ID] and not cell[Word.STOPPED]
         }
         workers = {worker_id: self._told(cell) for worker_id, cell in cells.items()}
-        for shard in range(self._shards):
-            began = time()
-            alive = await self._link.call(partial(worker.renew, shard=shard, workers=workers, lease_s=self._lease_s))
-            for now_s in alive.values():
-                self._clock_ms = round(((began + time()) / 2 - now_s) * 1000)
-            for worker_id in workers.keys() - alive.keys():
-                cell = cells[worker_id]
-                if cell[Word.WORKER_ID] == worker_id and cell.state.alive:
-                    self._give_up(cell)
+        joined = {worker_id: max(1, cell[Word.SHARDS]) for worker_id, cell in cells.items()}
+        began = time()
+        renewing = partial(worker.renew_all, shards=self._shards, workers=workers, lease_s=self._lease_s)
+        alive = await self._link.call(renewing)
+        for _, now_s in alive.values():
+            self._clock_ms = round(((began + time()) / 2 - now_s) * 1000)
+        for worker_id, cell in cells.items():
+            listed = worker_id in alive and alive[worker_id].shards >= min(joined[worker_id], len(self._shards))
+            if not listed and cell[Word.WORKER_ID] == worker_id and cell.state.alive:
+                self._give_up(cell)
         if self._gap():
             self._steady_since = monotonic()
         self._beaten_at = monotonic()

@@ -12,6 +12,7 @@ from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
 from fastq.protocol import history
 from fastq.protocol.history import Depth
+from fastq.protocol.shards import Shards
 from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
@@ -56,7 +57,7 @@ class Depths(LeadersDuty):
 
     every_s = 20.0
 
-    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: Shards) -> None:
         super().__init__(link, leader, shards=shards)
         self._prune_at = 0.0
         self._had_jobs: dict[str, float] = {}
@@ -68,7 +69,7 @@ class Depths(LeadersDuty):
 
     async def step(self) -> float:
         """Look and write."""
-        depths = await self._link.call(partial(history.look, shards=len(self._shards)))
+        depths = await self._link.call(partial(history.look, shards=self._shards))
         await self._link.call(partial(history.record_depths, depths=self._with_empty(depths)))
         if monotonic() >= self._prune_at:
             await self._link.call(history.prune)

@@ -8,6 +8,7 @@ from time import monotonic
 
 from fastq.postgres.link import Link
 from fastq.protocol import ordered
+from fastq.protocol.shards import Shards
 from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
@@ -22,9 +23,9 @@ class OrderedLines(LeadersDuty):
     every_s = 0.1
     quiet_s = 2.0
 
-    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: Shards) -> None:
         super().__init__(link, leader, shards=shards)
-        self._after = [("", "")] * shards
+        self._after: dict[int, tuple[str, str]] = {}
         self._mend_at = 0.0
 
     async def step(self) -> float:
@@ -37,12 +38,13 @@ class OrderedLines(LeadersDuty):
 
     async def advance(self) -> None:
         """Let lines go on that were left to the leader."""
-        for shard in self._shards:
+        for shard in await self._shards_where("look_idle_lines"):
             await self._link.call(partial(ordered.advance_idle, shard=shard))
 
     async def mend(self) -> None:
         """Look at the next few lines."""
-        for shard, after in enumerate(self._after):
+        for shard in await self._shards_where("look_lines"):
+            after = self._after.get(shard, ("", ""))
             found = await self._link.call(partial(ordered.mend, shard=shard, after=after))
             self._after[shard] = found.after or ("", "")
             if found.lines:

@@ -11,6 +11,7 @@ import psycopg
 
 from fastq.backoff import full_jitter_s
 from fastq.errors import DatabaseUnreachable
+from fastq.host.board import SHARDS_MOST
 from fastq.postgres import database
 from fastq.postgres.database import answering
 from fastq.steward.stir import Stir
@@ -19,9 +20,16 @@ log = logging.getLogger("fastq.steward")
 
 _LOOKS = 30
 _LOOK_S = 1.0
-CANCEL, LEAD = "cancel", "lead"
+CANCEL, LEAD, GREW = "cancel", "lead", "shards"
 """What a notification says that is not of new jobs: there is a mark, because a running job is cancelled or the fleet
-drained; or the lead was given up."""
+drained; or the lead was given up; or shards were added."""
+
+
+def shards_in(payload: str) -> list[int]:
+    """Return the shards of new jobs that a notification names; none: they may be anywhere. Anybody may have sent it."""
+    names = payload.split(",")
+    known = all(name.isascii() and name.isdigit() and len(name) < 5 and int(name) < SHARDS_MOST for name in names)
+    return [int(name) for name in names] if known else []
 
 
 class Listener:
@@ -51,7 +59,7 @@ class Listener:
                         await asyncio.Event().wait()
                     await conn.execute("listen fastq")
                     failures, self._stir.listening = 0, True
-                    for missed in ("", CANCEL, LEAD):
+                    for missed in ("", CANCEL, LEAD, GREW):
                         self._heard(missed)
                     while True:
                         await self._hear(conn)

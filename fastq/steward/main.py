@@ -14,22 +14,24 @@ import uvloop
 from fastq import embedded
 from fastq.config import StewardConfig
 from fastq.errors import FastqError
-from fastq.host.board import Board
+from fastq.host.board import Board, Word
 from fastq.host.child import Child
 from fastq.observability.throttle import throttled
 from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
+from fastq.protocol.shards import Shards
 from fastq.sql import BY_INDEX
 from fastq.states import CellState
 from fastq.steward.bell import Bell
 from fastq.steward.cancel import Canceller
 from fastq.steward.cron import Cron
 from fastq.steward.duty import Duties, Endless
+from fastq.steward.growth import Growth
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.historian import Depths, Historian
 from fastq.steward.leader import Leader
 from fastq.steward.lines import OrderedLines
-from fastq.steward.listener import CANCEL, LEAD, Listener
+from fastq.steward.listener import CANCEL, GREW, LEAD, Listener, shards_in
 from fastq.steward.orders import Orders
 from fastq.steward.orphans import Orphans
 from fastq.steward.overdue import Overdue
@@ -91,17 +93,19 @@ class Steward:
         leads = Link(cfg.dsn, "fastq leader", SETUP)
         turns = Link(cfg.dsn, "fastq ring", SETUP_RING)
         self._links = (beats, reaps, leads, turns)
+        shards = Shards(max(cfg.shards, self._board.house[Word.SHARDS]))
         totals = Totals()
-        self._heartbeat = Heartbeat(self._board, beats, lease_s=cfg.lease_s, shards=cfg.shards)
+        self._heartbeat = Heartbeat(self._board, beats, lease_s=cfg.lease_s, shards=shards)
         self._reaper = Reaper(
-            self._board, reaps, lease_s=cfg.lease_s, shards=cfg.shards, totals=totals, steady=self._heartbeat.steady
+            self._board, reaps, lease_s=cfg.lease_s, shards=shards, totals=totals, steady=self._heartbeat.steady
         )
         self._stir = stir = Stir(self._board)
         holder = f"{socket.gethostname()}:{self._parent}"
         self._leader = leader = Leader(beats, holder=holder, stir=stir, duties=(reaps, leads, turns))
         self._bell = Bell(self._board)
-        self._canceller = Canceller(self._board, beats, leader, lease_s=cfg.lease_s, shards=cfg.shards)
+        self._canceller = Canceller(self._board, beats, leader, lease_s=cfg.lease_s, shards=shards)
         self._orders = Orders(self._board, beats, supervisor=self._parent, lease_s=cfg.lease_s)
+        self._growth = Growth(self._board, beats, shards)
         self._historian = Historian(self._board, totals, beats)
         self._kept_up = Duties()
         pages = Pages(self._board, totals, self._heartbeat, leader, self._kept_up, lease_s=cfg.lease_s)
@@ -113,15 +117,16 @@ class Steward:
             Overdue(self._board),
             self._canceller,
             self._orders,
+            self._growth,
             leader,
-            Promoter(leads, leader, shards=cfg.shards),
-            Cron(leads, leader),
+            Promoter(leads, leader, shards=shards),
+            Cron(leads, leader, shards=shards),
             Orphans(leads, leader),
-            OrderedLines(leads, leader, shards=cfg.shards),
-            Rotator(turns, leader, shards=cfg.shards),
-            Pruner(leads, leader, shards=cfg.shards),
-            Reservations(leads, leader, shards=cfg.shards),
-            Depths(leads, leader, shards=cfg.shards),
+            OrderedLines(leads, leader, shards=shards),
+            Rotator(turns, leader, shards=shards),
+            Pruner(leads, leader, shards=shards),
+            Reservations(leads, leader, shards=shards),
+            Depths(leads, leader, shards=shards),
             self._historian,
             pages,
             *self._servers,
@@ -167,7 +172,10 @@ class Steward:
             self._orders.rung.set()
         elif payload == LEAD:
             self._leader.rung.set()
+        elif payload == GREW:
+            self._growth.rung.set()
         else:
+            self._board.stir(shards_in(payload))
             self._stir.heard()
             self._bell.ring()
 

@@ -35,7 +35,7 @@ class Orphans(LeadersDuty):
     every_s = 60.0
 
     def __init__(self, link: Link, leader: Leader) -> None:
-        super().__init__(link, leader, shards=1)
+        super().__init__(link, leader)
         self._warned: dict[tuple[str, bool], float] = {}
 
     async def run(self) -> None:

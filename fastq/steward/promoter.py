@@ -8,6 +8,7 @@ from time import monotonic
 
 from fastq.postgres.link import Link
 from fastq.protocol import upkeep
+from fastq.protocol.shards import Shards
 from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
@@ -25,31 +26,40 @@ class Promoter(LeadersDuty):
     every_s = 0.05
     quiet_s = 0.5
 
-    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: Shards) -> None:
         super().__init__(link, leader, shards=shards)
-        self._marks = [upkeep.FROM_THE_BEGINNING] * shards
-        self._rescan_at = [0.0] * shards
+        self._marks: dict[int, str] = {}
+        self._rescan_at = 0.0
 
     async def step(self) -> float:
         """Promote what is due; returns how long nothing can be due."""
-        pause_s, moved, self.due_s = self.every_s, 0, inf
-        for shard in self._shards:
-            done = await self._promote(shard)
-            moved += done.jobs
-            if done.next_due_s is not None:
-                self.due_s = min(self.due_s, max(0.0, done.next_due_s))
+        started, self.due_s = monotonic(), inf
+        rescan = started >= self._rescan_at
+        since = {shard: self._since(shard, rescan=rescan) for shard in self._shards}
+        moved = [shard for shard in await self._due(since) if await self._promote(shard, since[shard])]
+        if rescan:  # from the beginning, since somebody may have committed behind a mark
+            self._rescan_at = monotonic() + (monotonic() - started) / _RESCAN_SHARE
         if moved:
-            await self._link.call(upkeep.notify)
+            await self._link.call(partial(upkeep.notify, shards=moved))
             return 0.0
-        return min(pause_s, self.due_s)
+        return min(self.every_s, self.due_s)
 
-    async def _promote(self, shard: int) -> upkeep.Promoted:
-        """Promote a batch, from the mark on; or from the beginning, where somebody may have committed behind it."""
-        started = monotonic()
-        rescan = started >= self._rescan_at[shard]
-        since = upkeep.FROM_THE_BEGINNING if rescan else self._marks[shard]
+    def _since(self, shard: int, *, rescan: bool) -> str:
+        mark = self._marks.get(shard)
+        return upkeep.FROM_THE_BEGINNING if rescan or mark is None else mark
+
+    async def _due(self, since: dict[int, str]) -> list[int]:
+        """Return the shards where jobs are due; a single one unasked."""
+        if len(since) == 1:
+            return list(since)
+        next_due = await self._link.call(partial(upkeep.due_shards, since=since))
+        self.due_s = min([due_s for due_s in next_due.values() if due_s > 0], default=inf)
+        return [shard for shard, due_s in next_due.items() if due_s <= 0]
+
+    async def _promote(self, shard: int, since: str) -> int:
+        """Promote a batch from a mark on; returns how many jobs that was."""
         done = await self._link.call(partial(upkeep.promote, shard=shard, limit=_AT_ONCE, since=since))
-        if rescan:
-            self._rescan_at[shard] = monotonic() + (monotonic() - started) / _RESCAN_SHARE
         self._marks[shard] = done.mark
-        return done
+        if done.next_due_s is not None:
+            self.due_s = min(self.due_s, max(0.0, done.next_due_s))
+        return done.jobs

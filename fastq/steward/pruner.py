@@ -7,6 +7,7 @@ from functools import partial
 
 from fastq.postgres.link import Link
 from fastq.protocol import reserve, unique, upkeep
+from fastq.protocol.shards import Shards
 from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
@@ -18,20 +19,23 @@ class Pruner(LeadersDuty):
 
     every_s = 10.0
 
-    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: Shards) -> None:
         super().__init__(link, leader, shards=shards)
-        self._swept_to = [""] * shards
+        self._swept_to: dict[int, str] = {}
+        self._spread = 1
 
     async def step(self) -> float:
-        """Delete all there is, in batches."""
-        for shard in self._shards:
+        """Delete all there is, in batches; let tied jobs use all shards, if none are there at the moment."""
+        for shard in await self._shards_where("look_prunable"):
             for prune in (upkeep.prune, unique.prune_expired, reserve.prune):
                 while await self._link.call(partial(prune, shard=shard)):
                     pass
-            swept = await self._link.call(partial(unique.sweep, shard=shard, after=self._swept_to[shard]))
+            swept = await self._link.call(partial(unique.sweep, shard=shard, after=self._swept_to.get(shard, "")))
             if swept.keys:
                 log.warning("deleted %s unique key(s) whose jobs are gone", swept.keys)
             self._swept_to[shard] = swept.after or ""
+        if self._spread < (count := len(self._shards)) and await self._link.call(upkeep.spread_ties):
+            self._spread = count
         return self.every_s
 
 
@@ -42,7 +46,7 @@ class Reservations(LeadersDuty):
 
     async def step(self) -> float:
         """Delete all there are, in batches."""
-        for shard in self._shards:
+        for shard in await self._shards_where("look_late_reservations"):
             while await self._link.call(partial(reserve.expire, shard=shard)):
                 pass
         return self.every_s

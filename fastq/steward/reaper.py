@@ -25,6 +25,7 @@ from fastq.observability.outcry import cry
 from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
 from fastq.protocol import reap, upkeep
+from fastq.protocol.shards import Shards
 from fastq.states import CellState, ExitCode, Goes
 from fastq.steward.leader import Leader
 
@@ -55,7 +56,7 @@ class Reaper:
         link: Link,
         *,
         lease_s: float,
-        shards: int,
+        shards: Shards,
         totals: Totals | None = None,
         steady: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -95,7 +96,7 @@ class Reaper:
         if worker_id:
             (running, cause), back = _charge(cell), 0
             try:
-                for shard in range(self._shards):
+                for shard in self._shards:
                     back += await self._reap(shard, worker_id, running, cause, died=True) or 0
             except NotNowError:
                 return
@@ -116,19 +117,18 @@ class Reaper:
         database was away for all, and the others need a moment to say that they are alive. That is asked after each
         wait for the database, and not before it: the outage may lie in between.
         """
-        for shard in range(self._shards):
-            for worker_id in await self._link.call(partial(reap.expired_workers, shard=shard)):
-                if not self._steady():
-                    return
-                cell = self._cell_of(worker_id)
-                if cell is not None and cell.state is CellState.DEAD:
-                    continue
-                try:
-                    back = await self._reap(shard, worker_id, None if cell is None else set(), "the end of its lease")
-                except NotNowError:
-                    continue
-                if back is not None:
-                    log.warning("worker %s stopped renewing its lease: %s job(s) given back", worker_id, back)
+        for shard, worker_id in await self._link.call(partial(reap.expired_workers, shards=self._shards)):
+            if not self._steady():
+                return
+            cell = self._cell_of(worker_id)
+            if cell is not None and cell.state is CellState.DEAD:
+                continue
+            try:
+                back = await self._reap(shard, worker_id, None if cell is None else set(), "the end of its lease")
+            except NotNowError:
+                continue
+            if back is not None:
+                log.warning("worker %s stopped renewing its lease: %s job(s) given back", worker_id, back)
 
     async def _reap(
         self, shard: int, worker_id: int, running: Running | None, cause: str, *, died: bool = False

@@ -8,6 +8,7 @@ from time import monotonic
 
 from fastq.postgres.link import Link
 from fastq.protocol import rotate
+from fastq.protocol.shards import Shards
 from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
@@ -34,7 +35,7 @@ class Rotator(LeadersDuty):
     every_s = 0.5
     quiet_s = 4.0
 
-    def __init__(self, link: Link, leader: Leader, *, shards: int) -> None:
+    def __init__(self, link: Link, leader: Leader, *, shards: Shards) -> None:
         super().__init__(link, leader, shards=shards)
         self._look_at = 0.0
         self._sweep_at = 0.0
@@ -56,14 +57,11 @@ class Rotator(LeadersDuty):
 
     async def _advance(self) -> None:
         """Move the head on where it has grown."""
-        for shard in self._shards:
-            await self._link.call(partial(rotate.advance, shard=shard))
+        await self._link.call(partial(rotate.advance_all, shards=self._shards))
 
     async def _sweep(self) -> None:
         """Delete the packets that nobody needs, where they were not truncated since the last time."""
-        stuck = set()
-        for shard in self._shards:
-            stuck |= {(shard, segment) for segment in await self._link.call(partial(rotate.sweepable, shard=shard))}
+        stuck = await self._link.call(partial(rotate.sweepable, shards=self._shards))
         for shard, segment in sorted(stuck & self._stuck):
             swept = partial(rotate.sweep, shard=shard, segment=segment)
             for _ in range(_SWEEPS_MOST):

@@ -20,6 +20,7 @@ from fastq.host.board import Cell, words_of
 from fastq.postgres import database
 from fastq.postgres.link import Link
 from fastq.protocol import worker as registry
+from fastq.protocol.shards import Shards
 from fastq.schema import migrator
 from fastq.testing.runs import Runs
 from fastq.worker.claimer import Claimer
@@ -80,7 +81,7 @@ class InProcessFleet:
         try:
             yield Hand(worker=worker, ledger=ledger, executor=executor)
         finally:
-            await self.link.call(partial(registry.unregister, worker=worker, shards=self.shards))
+            await self.link.call(partial(registry.unregister, worker=worker, shards=Shards(self.shards)))
 
     async def burst(self, config: WorkerConfig, threads: Threads) -> None:
         """Run every ready job, and those that they make ready, until a look at all lanes finds none."""

@@ -17,6 +17,7 @@ from fastq.postgres.link import Link
 from fastq.protocol import claim
 from fastq.protocol import worker as registry
 from fastq.protocol.claim import Claimed, Lane
+from fastq.protocol.shards import Shards
 from fastq.protocol.worker import Standing
 from fastq.worker.demand import Demand
 from fastq.worker.density import Density
@@ -50,32 +51,46 @@ class Fenced(Exception):
 class Claimer:
     """Claims for one worker. `step` does one round; `run` repeats it."""
 
-    def __init__(self, config: WorkerConfig, *, worker: int, link: Link, executor: Executor, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        *,
+        worker: int,
+        link: Link,
+        executor: Executor,
+        ledger: Ledger,
+        shards: Shards | None = None,
+    ) -> None:
         self._config = config
         self._worker = worker
         self._link = link
         self._executor = executor
         self._ledger = ledger
-        self.lookout = Lookout(config, link=link, known=executor.known)
+        self.shards = shards or Shards(config.shards)
+        self.lookout = Lookout(config, link=link, known=executor.known, shards=self.shards)
         self._limits, self._lanes = self.lookout.limits, self.lookout.lanes
         self._demand = Demand(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)
         self._lease_ids = range(0)
         self._density = Density()
         self._signal = asyncio.Event()
         self._poll_s = _POLL_FIRST_S
-        self.intake = Intake(config, worker=worker, link=link, executor=executor, ledger=ledger)
+        self.intake = Intake(config, worker=worker, link=link, executor=executor, ledger=ledger, shards=self.shards)
         self.stopping = False
         self.on_idle: Callable[[int], None] = lambda _: None
         self.on_more: Callable[[], object] = lambda: None
+        self.shards_now: Callable[[], int] = lambda: 0
+        """How many shards there are by now, as far as this host knows."""
+        self.on_joined: Callable[[int], object] = lambda _: None
+
         self.listens: Callable[[], bool] = lambda: False
         """Whether this host hears of new jobs."""
 
         executor.on_room = self._signal.set
         ledger.on_ready = self.ring
 
-    def ring(self) -> None:
-        """There may be new jobs: the doorbell rang."""
-        self.lookout.rung = True
+    def ring(self, shards: set[int] | None = None) -> None:
+        """There may be new jobs: the doorbell rang for some shards, or for all."""
+        self.lookout.ring(shards)
         self._signal.set()
 
     def stop(self) -> None:
@@ -98,14 +113,14 @@ class Claimer:
         if self._executor.doubted:
             await self._confirm()
             return True
+        await self._grow()
         await self.intake.adopt_if_due()
         want = self._want()
         if not want:
             await self._wait_for_room()
             return True
         picked = self._lanes.pick()
-        if picked is None and self.lookout.rung and (guess := self._lanes.guess()) is not None:
-            self.lookout.rung = False
+        if picked is None and (guess := self.lookout.guess()) is not None:
             if await self._claim_from(*guess, want):
                 return True
             self.lookout.missed()
@@ -131,9 +146,18 @@ class Claimer:
 
     # -- database
 
+    async def _grow(self) -> None:
+        """Be known in shards that have been added since."""
+        if (count := self.shards_now()) > self.shards.count:
+            joining = partial(registry.join, worker=self._worker, since=self.shards.count, shards=count)
+            if not await self._link.call(joining):
+                raise Fenced(f"worker {self._worker} was given up by the fleet")
+            self.shards.count = count
+            self.on_joined(count)
+
     async def _confirm(self) -> None:
         """Make sure that this worker still has its row, and with it all that it claimed."""
-        ask = partial(registry.standing, worker=self._worker, shards=self._config.shards)
+        ask = partial(registry.standing, worker=self._worker, shards=self.shards)
         standing = await self._link.call(ask)
         if standing is Standing.GONE:
             raise Fenced(f"worker {self._worker} was given up by the fleet")

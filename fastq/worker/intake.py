@@ -20,6 +20,7 @@ from fastq.postgres.link import Link
 from fastq.protocol import leases, packed
 from fastq.protocol.claim import Claimed, Lane, Packet
 from fastq.protocol.leases import HeldLease
+from fastq.protocol.shards import Shards
 from fastq.worker.batch import Batch
 from fastq.worker.executor import Executor
 from fastq.worker.ledger import Ledger
@@ -41,12 +42,22 @@ class Accepted(NamedTuple):
 class Intake:
     """Feeds the executor. `claimed` counts the jobs that came."""
 
-    def __init__(self, config: WorkerConfig, *, worker: int, link: Link, executor: Executor, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        *,
+        worker: int,
+        link: Link,
+        executor: Executor,
+        ledger: Ledger,
+        shards: Shards | None = None,
+    ) -> None:
         self._config = config
         self._worker = worker
         self._link = link
         self._executor = executor
         self._ledger = ledger
+        self._shards = shards or Shards(config.shards)
         self._breaks = link.breaks
         self._adopt_at = monotonic() + _ADOPT_EVERY_S
         self.claimed = 0
@@ -121,17 +132,16 @@ class Intake:
         if self._breaks == self._link.breaks and (now < self._adopt_at or self.claimed == self._claimed_then):
             return
         self._breaks, self._adopt_at, self._claimed_then = self._link.breaks, now + _ADOPT_EVERY_S, self.claimed
-        for shard in range(self._config.shards):
-            held = await self.in_time(partial(leases.list_leases, shard=shard, worker=self._worker))
-            self._drop_lost(shard, {lease.lease for lease in held})
-            # Judged before the next await: what is acknowledged meanwhile must not look unknown.
-            for found in [lease for lease in held if not self._ledger.knows(lease.lease)]:
-                await self._adopt(found)
+        held = await self.in_time(partial(leases.list_all_leases, shards=self._shards, worker=self._worker))
+        self._drop_lost({lease.lease for lease in held})
+        # Judged before the next await: what is acknowledged meanwhile must not look unknown.
+        for found in [lease for lease in held if not self._ledger.knows(lease.lease)]:
+            await self._adopt(found)
 
-    def _drop_lost(self, shard: int, held: set[int]) -> None:
+    def _drop_lost(self, held: set[int]) -> None:
         """Let go of jobs that wait here under a lease which is gone: a crash of the database has undone their claim."""
         for batch in [batch for lease, batch in self._ledger.open.items() if lease not in held]:
-            if batch.lane.shard == shard and (jobs := len(batch.take_rest())):
+            if jobs := len(batch.take_rest()):
                 log.warning("letting go of %s job(s): the database has lost their claim, others may have them", jobs)
                 self._ledger.dropped(batch, jobs)
 

@@ -1,4 +1,4 @@
-"""Which lane to claim from next, and from what position on. Pure.
+"""Which lane to claim from next, and from what position on. Pure, but for the clock.
 
 A lane's mark is the position up to which this worker has claimed, so that a claim never walks the dead entries before
 it. A lane that has run dry is kept, with its mark, as a quiet one: jobs that come are looked for from there on. Rows
@@ -9,9 +9,10 @@ the mark back.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nsmallest
 from operator import itemgetter
+from time import monotonic
 from typing import TypeVar
 
 from fastq.protocol.claim import Lane
@@ -23,6 +24,12 @@ T = TypeVar("T")
 
 MOST_TURNS = 10_000
 MOST_QUIET = 64
+QUIET_PER_SHARD = 16
+"""So many lanes are remembered that have run dry; where there are many shards, so many of each."""
+
+STAY_S = 0.05
+"""So long a worker stays with a shard while others have jobs, too: acks of a shard's leases ride on its claims."""
+
 MOST_LAG_S = 10.0
 """So far back a look goes for what was committed late; what comes later still is found from the beginning."""
 
@@ -56,8 +63,11 @@ def _seat(turns: dict[T, float], present: set[T]) -> None:
 class Lanes:
     """The lanes known to have jobs. Queues share by weight; within one, priority is strict and groups are fair."""
 
-    def __init__(self, weights: Mapping[str, int]) -> None:
+    def __init__(self, weights: Mapping[str, int], clock: Callable[[], float] = monotonic) -> None:
         self._weights = weights
+        self._clock = clock
+        self._shard, self._leave_at = 0, 0.0
+        self._quiet_most = MOST_QUIET
         self._low: dict[Lane, int] = {}
         self._quiet: dict[Lane, int] = {}
         self._queue_turns: dict[str, float] = {}
@@ -81,7 +91,8 @@ class Lanes:
             others = (lane._replace(segment=segment) for lane in plain for segment in range(SEGMENTS))
             marks = {**dict.fromkeys(others, 0), **marks}
         quiet = [(lane, max(mark, horizon)) for lane, mark in marks.items() if lane not in self._low]
-        self._quiet = dict(quiet[-MOST_QUIET:])
+        self._quiet_most = max(MOST_QUIET, QUIET_PER_SHARD * len({lane.shard for lane in marks}))
+        self._quiet = dict(quiet[-self._quiet_most :])
         _seat(self._queue_turns, {lane.queue for lane in self._low})
         _seat(self._group_turns, {(lane.queue, lane.group_key) for lane in self._low})
 
@@ -94,9 +105,10 @@ class Lanes:
         queue = min({lane.queue for lane in self._low}, key=lambda q: (self._queue_turns.get(q, 0.0), q))
         mine = [lane for lane in self._low if lane.queue == queue]
         urgent = min(lane.priority for lane in mine)
+        here = self._shard if self._clock() < self._leave_at else None
         lane = min(
             (lane for lane in mine if lane.priority == urgent),
-            key=lambda lane: (self._group_turns.get((queue, lane.group_key), 0.0), self._low[lane]),
+            key=lambda lane: (self._group_turns.get((queue, lane.group_key), 0.0), lane.shard != here, self._low[lane]),
         )
         return lane, self._low[lane]
 
@@ -140,11 +152,11 @@ class Lanes:
         _seat(self._queue_turns, {lane.queue for lane in self._low})
         _seat(self._group_turns, {(lane.queue, lane.group_key) for lane in self._low})
 
-    def guess(self) -> tuple[Lane, int] | None:
-        """Return the lane that gave jobs last: when a doorbell rings, the new job most likely stands there."""
-        if self._last is None or self._last not in self._quiet:
+    def guess(self, shard: int) -> tuple[Lane, int] | None:
+        """Return the lane like the one that gave jobs last: a doorbell's new job most likely stands there."""
+        if self._last is None or (lane := self._last._replace(shard=shard)) not in self._quiet:
             return None
-        return self._last, self._quiet[self._last]
+        return lane, self._quiet[lane]
 
     def took(self, lane: Lane, hi: int, jobs: int, *, dry: bool) -> None:
         """Note that a claim gave `jobs` jobs up to `hi`; a `dry` lane is quiet until more is found in it."""
@@ -154,7 +166,12 @@ class Lanes:
         self._group_turns[group] = self._group_turns.get(group, 0.0) + jobs
         if jobs:
             self._last = lane
+        self._stay_in(lane.shard)
         self._go_on(lane, hi, dry=dry)
+
+    def _stay_in(self, shard: int) -> None:
+        if shard != self._shard or self._clock() >= self._leave_at:
+            self._shard, self._leave_at = shard, self._clock() + STAY_S
 
     def took_groups(self, asked: Groups, share: int, took: Sequence[tuple[str, int, int]], *, stopped: bool) -> None:
         """Note what a claim of many groups gave: of each row the group, the position of its last job, and how many.
@@ -182,5 +199,5 @@ class Lanes:
     def _go_on(self, lane: Lane, hi: int, *, dry: bool) -> None:
         mark = max(hi, self._low.pop(lane, 0), self._quiet.pop(lane, 0))
         (self._quiet if dry else self._low)[lane] = mark
-        while len(self._quiet) > MOST_QUIET:
+        while len(self._quiet) > self._quiet_most:
             del self._quiet[next(iter(self._quiet))]

@@ -30,6 +30,7 @@ from fastq.observability.throttle import throttled
 from fastq.observability.totals import in_words
 from fastq.postgres.link import Link
 from fastq.protocol import worker as registry
+from fastq.protocol.shards import Shards
 from fastq.schema import migrator
 from fastq.sql import BY_INDEX
 from fastq.states import CellState, ExitCode
@@ -94,6 +95,8 @@ class WorkerLife:
         self._bell = child.board.doorbells[child.cell.index]
         self._drain = asyncio.Event()
         self._worker_id = 0
+        self._shards = Shards(self._config.shards)
+        self._stirred = 0
 
     async def run(self) -> int:
         """Open, claim and run jobs until drained; returns the exit code."""
@@ -127,13 +130,14 @@ class WorkerLife:
     async def _register(self, link: Link) -> bool:
         """Announce this worker; False if it was told to leave while the database did not answer."""
         cfg = self._config
+        self._shards.count = self._shards_now()
         enlist = partial(
             registry.register,
             host=socket.gethostname(),
             pid=os.getpid(),
             name=cfg.name,
             lease_s=cfg.lease_s,
-            shards=cfg.shards,
+            shards=self._shards.count,
             about=_about(cfg),
         )
         registering = asyncio.create_task(link.call(enlist), name="fastq-register")
@@ -143,6 +147,7 @@ class WorkerLife:
         if not (registering.done() or await self._until(asyncio.get_running_loop().time() + _CLOSE_S, registering)):
             return False
         self._worker_id = registering.result()
+        self._cell[Word.SHARDS] = self._shards.count
         self._cell[Word.WORKER_ID] = self._worker_id
         self._child.board.steward_doorbell.ring()
         return True
@@ -160,9 +165,11 @@ class WorkerLife:
         )
         self._fit(executor)
         os.register_at_fork(after_in_child=executor.forked)
-        claimer = Claimer(cfg, worker=self._worker_id, link=link, executor=executor, ledger=ledger)
+        claimer = Claimer(cfg, worker=self._worker_id, link=link, executor=executor, ledger=ledger, shards=self._shards)
         board = self._child.board
         claimer.on_idle, claimer.on_more = self._idle, board.ring_idle
+        claimer.shards_now = self._shards_now
+        claimer.on_joined = partial(self._cell.__setitem__, Word.SHARDS)
         claimer.listens = lambda: bool(board.house[Word.LISTENS])
         claimer.lookout.speaks = self._speaks
         return claimer, executor, ledger
@@ -171,6 +178,10 @@ class WorkerLife:
         """Run as many jobs at once as somebody has asked for since the start."""
         if wanted := self._child.board.house[Word.CONCURRENCY]:
             executor.resize(wanted)
+
+    def _shards_now(self) -> int:
+        """How many shards there are, as far as this host knows."""
+        return max(self._config.shards, self._child.board.house[Word.SHARDS])
 
     def _speaks(self) -> bool:
         """Whether this worker tells what concerns its host as a whole: the first one that runs does."""
@@ -194,7 +205,8 @@ class WorkerLife:
             for key in self._cell.collect():
                 executor.running.cancel(key)
             self._fit(executor)
-            claimer.ring()
+            self._stirred, shards = self._child.board.stirred(self._stirred, self._shards.count)
+            claimer.ring(shards)
 
         def drain() -> None:
             loop.remove_reader(self._child.lifeline_fd)
@@ -276,7 +288,7 @@ class WorkerLife:
 
     async def _sign_off(self, link: Link) -> bool:
         """Take this worker off the list; False if leases are left, or the database does not answer in time."""
-        leave = partial(registry.unregister, worker=self._worker_id, shards=self._config.shards)
+        leave = partial(registry.unregister, worker=self._worker_id, shards=self._shards)
         signing = asyncio.create_task(link.call(leave), name="fastq-sign-off")
         return await self._until(asyncio.get_running_loop().time() + _CLOSE_S, signing) and signing.result()
 

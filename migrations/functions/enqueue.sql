@@ -103,22 +103,25 @@ declare
                                 enqueue.on_dead, enqueue.expires);
   j      fastq.a_job := row(nextval('fastq.pos'), enqueue.priority, 0, fastq.now_ms(), enqueue.queue, enqueue.group_key,
                             enqueue.task, enqueue.payload, meta);
+  tie    text := fastq.tie_of(enqueue.queue, enqueue.group_key, enqueue.unique_key, enqueue.ordered);
+  s      int4 := coalesce(fastq.shard_of(tie, fastq.keyed_shards()), fastq.any_shard());
   holder int8;
 begin
   perform fastq.check_payload('fastq.enqueue', enqueue.payload);
   if enqueue.unique_key is not null then
     select h.holder into holder
-    from fastq.hold_keys(0, array[j.id], array[enqueue.unique_key], array[enqueue.unique_until], array[j.queue],
+    from fastq.hold_keys(s, array[j.id], array[enqueue.unique_key], array[enqueue.unique_until], array[j.queue],
                          array[j.priority], array[j.group_key]) h;
     if holder <> j.id then
       return holder;
     end if;
   end if;
   if enqueue.ordered then
-    perform fastq.put_in_line(0, j, due);
+    perform fastq.put_in_line(s, j, due);
   else
-    perform fastq.put_job(0, j, due, j.id);
+    perform fastq.put_job(s, j, due, j.id);
   end if;
+  perform fastq.check_ties(s, array[tie]) where tie is not null;
   return j.id;
 end $$;
 revoke execute on function
@@ -139,6 +142,10 @@ declare
   put    int8;
   jobs   int8 := json_array_length(enqueue_many.payloads);
   blocks int8[];
+  s      int4 := fastq.any_shard();
+  apart  constant int4 := s;
+  keyed  constant int := fastq.keyed_shards();
+  total  int8 := 0;
 begin
   perform fastq.check_payload('fastq.enqueue_many', v) from json_array_elements(enqueue_many.payloads) v;
   if enqueue_many.unique_keys is null then
@@ -150,17 +157,17 @@ begin
       from line l group by l.nth, l.part
     ), packed as (
       insert into fastq.packet (segment, shard, pos, jobs, payloads)
-      select r.head, 0, p.pos, p.jobs, convert_to(p.payloads, 'UTF8')
-      from pack p cross join fastq.ring r where r.shard = 0 and p.jobs > 1
+      select r.head, s, p.pos, p.jobs, convert_to(p.payloads, 'UTF8')
+      from pack p cross join fastq.ring r where r.shard = s and p.jobs > 1
     )
     insert into fastq.ready (segment, shard, pos, priority, queue, task, jobs, packet, payload)
-    select r.head, 0, p.pos, enqueue_many.priority, enqueue_many.queue, enqueue_many.task, nullif(p.jobs, 1),
+    select r.head, s, p.pos, enqueue_many.priority, enqueue_many.queue, enqueue_many.task, nullif(p.jobs, 1),
            case when p.jobs > 1 then p.pos end,
            case when p.jobs > 1 then '{}' else substr(p.payloads, 2, length(p.payloads) - 2)::json end
     from pack p cross join fastq.ring r
-    where r.shard = 0
+    where r.shard = s
     order by p.n;
-    perform pg_notify('fastq', '');
+    perform pg_notify('fastq', s::text);
     return jobs;
   elsif coalesce(array_length(enqueue_many.unique_keys, 1), 0) <> jobs then
     raise exception 'fastq.enqueue_many: there are % unique_keys for % payloads',
@@ -168,32 +175,41 @@ begin
   else
     perform fastq.check_unique('fastq.enqueue_many', k, enqueue_many.unique_until) from unnest(enqueue_many.unique_keys) k;
     blocks := array(select nextval('fastq.pos') from generate_series(0, (jobs - 1) / 1024));
-    with line as materialized (
-      select v.payload, v.n, k.key, blocks[(v.n - 1) / 1024 + 1] + (v.n - 1) % 1024 as id
-      from json_array_elements(enqueue_many.payloads) with ordinality as v(payload, n)
-      join unnest(enqueue_many.unique_keys) with ordinality as k(key, n) on k.n = v.n
-    ),
-    wish as materialized (
-      select count(*) as jobs, array_agg(l.id order by l.n) as ids, array_agg(l.key order by l.n) as keys
-      from line l where l.key is not null
-    ),
-    held as materialized (
-      select h.job, h.holder
-      from wish w cross join lateral fastq.hold_keys(
-        0, w.ids, w.keys, array_fill(enqueue_many.unique_until, array[w.jobs::int]),
-        array_fill(enqueue_many.queue, array[w.jobs::int]), array_fill(enqueue_many.priority::int2, array[w.jobs::int]),
-        array_fill(''::text, array[w.jobs::int])) h
-    )
-    insert into fastq.ready (segment, shard, pos, priority, queue, task, payload, meta)
-    select r.head, 0, l.id, enqueue_many.priority, enqueue_many.queue, enqueue_many.task, l.payload,
-           fastq.meta_of(l.key, enqueue_many.unique_until, null)
-    from line l cross join fastq.ring r left join held h on h.job = l.id
-    where r.shard = 0 and (l.key is null or h.holder = l.id)
-    order by l.n;
+    for s in
+      select distinct coalesce(fastq.shard_of(k, keyed), apart) from unnest(enqueue_many.unique_keys) k order by 1
+    loop
+      with line as materialized (
+        select v.payload, v.n, k.key, blocks[(v.n - 1) / 1024 + 1] + (v.n - 1) % 1024 as id
+        from json_array_elements(enqueue_many.payloads) with ordinality as v(payload, n)
+        join unnest(enqueue_many.unique_keys) with ordinality as k(key, n) on k.n = v.n
+        where coalesce(fastq.shard_of(k.key, keyed), apart) = s
+      ),
+      wish as materialized (
+        select count(*) as jobs, array_agg(l.id order by l.n) as ids, array_agg(l.key order by l.n) as keys
+        from line l where l.key is not null
+      ),
+      held as materialized (
+        select h.job, h.holder
+        from wish w cross join lateral fastq.hold_keys(
+          s, w.ids, w.keys, array_fill(enqueue_many.unique_until, array[w.jobs::int]),
+          array_fill(enqueue_many.queue, array[w.jobs::int]), array_fill(enqueue_many.priority::int2, array[w.jobs::int]),
+          array_fill(''::text, array[w.jobs::int])) h
+      )
+      insert into fastq.ready (segment, shard, pos, priority, queue, task, payload, meta)
+      select r.head, s, l.id, enqueue_many.priority, enqueue_many.queue, enqueue_many.task, l.payload,
+             fastq.meta_of(l.key, enqueue_many.unique_until, null)
+      from line l cross join fastq.ring r left join held h on h.job = l.id
+      where r.shard = s and (l.key is null or h.holder = l.id)
+      order by l.n;
+      get diagnostics put = row_count;
+      total := total + put;
+      perform pg_notify('fastq', s::text);
+    end loop;
+    if fastq.keyed_shards() <> keyed then
+      raise exception 'the number of shards has changed: try again' using errcode = 'FQ001';
+    end if;
+    return total;
   end if;
-  get diagnostics put = row_count;
-  perform pg_notify('fastq', '');
-  return put;
 end $$;
 revoke execute on function fastq.enqueue_many(text, json, text, int, text[], text) from public;
 
@@ -264,5 +280,11 @@ begin
   select p.holder, p.holder <> p.id
   from put p
   order by p.n;
+  if put_lines.shard <> 0 or fastq.keyed_shards() > 1 then
+    perform fastq.check_ties(put_lines.shard, array(
+      select fastq.tie_of(l.f[6], l.f[9], l.f[2], fastq.ordered_of(nullif(l.f[10], '')::json) is not null)
+      from (select string_to_array(x.line, E'\t') as f from string_to_table(put_lines.lines, E'\n') as x(line)) l
+      where l.f[2] <> '' or l.f[10] <> ''));
+  end if;
 end $$;
 revoke execute on function fastq.put_lines(int4, text, text) from public;

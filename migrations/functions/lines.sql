@@ -69,6 +69,8 @@ begin
       end if;
     end loop;
   end loop;
+  perform fastq.check_ties(begin_lines.shard, array(
+    select fastq.tie_of(j.queue, j.group_key, null, true) from unnest(queues, groups) as j(queue, group_key)));
 end $$;
 revoke execute on function fastq.begin_lines(int4, text[], text[]) from public;
 

@@ -15,7 +15,7 @@ begin
     values (coalesce((select r.head from fastq.ring r where r.shard = s), 0), s, coalesce(put_job.pos, nextval('fastq.pos')),
             case when put_job.pos is null then j.id end, j.priority, j.attempt, j.enqueued_ms, j.queue, j.group_key, j.task,
             j.payload, j.meta);
-    perform pg_notify('fastq', '');
+    perform pg_notify('fastq', s::text);
   end if;
 end $$;
 

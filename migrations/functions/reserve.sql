@@ -33,6 +33,7 @@ begin
                                reserve_job.task, '{}'::json, reserve_job.meta)::fastq.a_job, null, true);
     end if;
   end if;
+  perform fastq.check_ties(reserve_job.shard, array[fastq.tie_of(reserve_job.queue, reserve_job.group_key, reserve_job.meta)]);
   return next;
 end $$;
 revoke execute on function fastq.reserve_job(
@@ -56,6 +57,8 @@ create or replace function fastq.reserve(
   ordered      boolean     default false,
   on_dead      text        default 'skip'
 ) returns int8 language plpgsql as $$
+declare
+  tie text := fastq.tie_of(reserve.queue, reserve.group_key, reserve.unique_key, reserve.ordered);
 begin
   perform fastq.check_payload('fastq.reserve', reserve.payload);
   perform fastq.due_at('fastq.reserve', reserve.delay, reserve.run_at);
@@ -66,7 +69,7 @@ begin
   return (
     select r.job
     from fastq.reserve_job(
-      0, extract(epoch from reserve.expires)::float8, extract(epoch from reserve.delay)::float8, reserve.run_at, reserve.queue,
+      coalesce(fastq.shard_of(tie, fastq.keyed_shards()), fastq.any_shard()), extract(epoch from reserve.expires)::float8, extract(epoch from reserve.delay)::float8, reserve.run_at, reserve.queue,
       reserve.priority::int2, reserve.group_key, reserve.task, reserve.payload,
       fastq.new_meta('fastq.reserve', reserve.unique_key, reserve.unique_until, reserve.headers, reserve.ordered, reserve.on_dead),
       reserve.unique_key, reserve.unique_until) r);

@@ -6,6 +6,7 @@
 create or replace function fastq.retry(job int8) returns boolean language plpgsql as $$
 declare
   s      int4;
+  home   int4;
   g      record;
   j      fastq.a_job;
   uniq   json;
@@ -18,10 +19,11 @@ begin
     if found then
       j := row(g.id, g.priority, 0, g.enqueued_ms, g.queue, g.group_key, g.task, g.payload, fastq.meta_anew(g.meta));
       delete from fastq.cancellation c where c.shard = s and c.job = g.id;
+      home := fastq.home_of(s, g.queue, g.group_key, g.meta);
       uniq := fastq.unique_of(g.meta);
       if uniq is not null then
         select h.holder into holder
-        from fastq.hold_keys(s, array[g.id], array[uniq ->> 0], array[uniq ->> 1], array[g.queue], array[g.priority],
+        from fastq.hold_keys(home, array[g.id], array[uniq ->> 0], array[uniq ->> 1], array[g.queue], array[g.priority],
                              array[g.group_key]) h;
         if holder <> g.id then
           raise exception 'job % cannot be retried: its unique key % is held by job %', g.id, uniq ->> 0, holder
@@ -29,10 +31,10 @@ begin
         end if;
       end if;
       if fastq.ordered_of(g.meta) is not null
-        and not exists (select from fastq.head h where h.shard = s and h.job = g.id) then  -- else it still blocks its line
-        perform fastq.put_in_line(s, j, null);
+        and not exists (select from fastq.head h where h.shard = home and h.job = g.id) then  -- else it still blocks its line
+        perform fastq.put_in_line(home, j, null);
       else
-        perform fastq.put_job(s, j, null);
+        perform fastq.put_job(home, j, null);
       end if;
       return true;
     end if;
@@ -41,7 +43,7 @@ begin
 end $$;
 
 -- Retry all kept jobs that fit, at most `most`, those that finished first; returns how many. What somebody else is
--- working on is left out, and so are unique jobs whose key another job holds. Ordered jobs go one by one.
+-- working on is left out, and so are unique jobs whose key another job holds. Ordered jobs, and those that have to go to another shard, go one by one.
 -- The settings and the addresses: as in fastq.delete_jobs.
 create or replace function fastq.retry_jobs(
   states text[] default null, queue text default null, task text default null, error text default null,
@@ -59,7 +61,7 @@ begin
       select f.ctid as place, f.id, f.finished_at, f.queue, f.priority, f.group_key, fastq.unique_of(f.meta) as uniq
       from fastq.finished f
       where f.shard = s and f.state in ('failed', 'discarded', 'cancelled', 'expired') and f.payload is not null
-        and fastq.ordered_of(f.meta) is null
+        and not fastq.goes_alone(s, f.queue, f.group_key, f.meta)
         and (retry_jobs.states is null or f.state = any (retry_jobs.states))
         and (retry_jobs.queue is null or f.queue = retry_jobs.queue)
         and (retry_jobs.task is null or f.task = retry_jobs.task)
@@ -96,7 +98,7 @@ begin
     for job in
       select f.id from fastq.finished f
       where f.shard = s and f.state in ('failed', 'discarded', 'cancelled', 'expired') and f.payload is not null
-        and fastq.ordered_of(f.meta) is not null
+        and fastq.goes_alone(s, f.queue, f.group_key, f.meta)
         and (retry_jobs.states is null or f.state = any (retry_jobs.states))
         and (retry_jobs.queue is null or f.queue = retry_jobs.queue)
         and (retry_jobs.task is null or f.task = retry_jobs.task)

@@ -200,11 +200,11 @@ def test_producer_can_neither_read_nor_change_jobs(logins: dict[str, str]) -> No
 def test_producer_can_execute_the_producers_statements_only(logins: dict[str, str]) -> None:
     """Of all statements that name a table of fastq, the server lets a producer plan those that enqueue only.
 
-    And one that reads nothing but the ring, as they do.
+    And two that read nothing but the ring and the settings, as they do.
     """
     allowed = {name for name in names() if NAMES_TABLE.search(planned(name))}
     allowed -= {name for name in allowed if refused(logins["producer"], planned(name))}
-    assert allowed == {"insert_jobs", "insert_packets", "take_positions", "list_sweepable_segments"}
+    assert allowed == {"insert_jobs", "insert_packets", "take_positions", "list_sweepable_segments", "read_layout"}
 
 
 @pytest.mark.parametrize("call", STEERING)

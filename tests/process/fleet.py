@@ -96,7 +96,7 @@ class Fleet:
 
     def workers(self, db: psycopg.Connection[Any]) -> list[int]:
         """Return the pids of the registered workers."""
-        return [row[0] for row in db.execute("select pid from fastq.worker order by id").fetchall()]
+        return [row[0] for row in db.execute("select pid from fastq.worker where shard = 0 order by id").fetchall()]
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""

@@ -121,7 +121,7 @@ async def test_a_stale_head_loses_nothing(conn: Conn) -> None:
 async def beyond(conn: Conn, known: dict[Lane, int], *queues: str, exclude: str = "") -> Found:
     """Look beyond what is known."""
     found = await looking.discover_beyond(
-        conn, shard=0, queues=queues, exclude=exclude.split(), tasks=Tasks(["t", "known"]), known=known
+        conn, shards=[0], queues=queues, exclude=exclude.split(), tasks=Tasks(["t", "known"]), known=known
     )
     return sorted(found, key=lambda pair: pair[1])
 

@@ -190,7 +190,7 @@ async def test_a_delay_counts_from_the_call_and_not_from_the_transactions_start(
         await carry_out(conn, enqueue.insert_apart(apart))
         plain, rich = Options(delay_s=3600.0), Options(delay_s=3600.0, headers={"a": 1})
         specs = [JobSpec("t", {"n": n}, rich if n % 100 == 0 else plain) for n in range(300)]
-        await carry_out(conn, copying.copy_jobs(specs, packing.Packer(shard=0, limit_bytes=1000), shard=0))
+        await carry_out(conn, copying.copy_jobs(specs, packing.Packer(shard=0, limit_bytes=1000)))
         rows = await ask(conn, "select run_at, state, meta is not null from fastq.job")
     assert len(rows) == count
     assert sum(has_meta for _, _, has_meta in rows) == 3 + 2 + 2

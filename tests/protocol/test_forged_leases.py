@@ -11,6 +11,7 @@ from fastq.ends.ending import Died
 from fastq.ends.outcome import conclude
 from fastq.host.board import Board, Word, running_key
 from fastq.protocol import packed, reap
+from fastq.protocol.shards import Shards
 from fastq.states import CellState
 from fastq.steward.cancel import Canceller
 from fastq.steward.leader import Leader
@@ -129,5 +130,5 @@ async def test_a_mark_on_a_lease_without_keys_stops_no_cancellation(rig: Rig, co
     cell = board.cells[0]
     cell[Word.WORKER_ID], cell.state = rig.worker, CellState.RUNNING
     leader = Leader(rig.link, holder="x")
-    assert await Canceller(board, rig.link, leader, lease_s=30, shards=1).step() == 1
+    assert await Canceller(board, rig.link, leader, lease_s=30, shards=Shards(1)).step() == 1
     assert cell.collect() == [running_key(lease, 0)]

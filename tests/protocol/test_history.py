@@ -13,6 +13,7 @@ from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
 from fastq.protocol import history
 from fastq.protocol.history import Depth
+from fastq.protocol.shards import Shards
 from fastq.states import CellState
 from fastq.steward import historian
 from fastq.steward.historian import Depths, Historian
@@ -77,7 +78,7 @@ async def test_depths(conn: Conn) -> None:
     await put(conn, "{}", "{}", "{}")
     await put(conn, "{}", lane=LANE._replace(queue="mail"))
     await take(conn, await hire(conn), limit=1)
-    depths = await history.look(conn, shards=1)
+    depths = await history.look(conn, shards=[0])
     assert {name: (depth.ready, depth.running) for name, depth in depths.items()} == {
         "default": (2, 1),
         "mail": (1, 0),
@@ -111,7 +112,7 @@ async def test_old_minutes_and_old_hours_are_forgotten(conn: Conn) -> None:
 
 def test_a_queue_that_becomes_empty_is_noted_as_empty(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """For an hour; no row tells of it."""
-    duty = Depths(Link(dsn, "fastq test"), None, shards=1)  # type: ignore[arg-type]
+    duty = Depths(Link(dsn, "fastq test"), None, shards=Shards(1))  # type: ignore[arg-type]
     assert duty._with_empty({"": Depth(1), "q": Depth(1)}) == {"": Depth(1), "q": Depth(1)}
     assert duty._with_empty({"": Depth(0)}) == {"": Depth(0), "q": Depth(0)}
     monkeypatch.setattr(historian, "_EMPTY_S", 0.0)

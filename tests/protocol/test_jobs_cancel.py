@@ -71,11 +71,13 @@ async def test_a_running_job_is_marked_for_its_worker(conn: Conn) -> None:
     found = await find(conn, placed[1])
     assert found is not None
     assert (found.state, found.cancelling) == ("running", True)
-    assert await jobs.cancellations(conn, shard=0, workers=[stranger]) == []
-    assert await jobs.cancellations(conn, shard=0, workers=[stranger, who]) == [Mark(who, claimed.lease, 1, placed[1])]
+    assert await jobs.cancellations(conn, shards=[0], workers=[stranger]) == []
+    assert await jobs.cancellations(conn, shards=[0], workers=[stranger, who]) == [
+        Mark(who, claimed.lease, 1, placed[1])
+    ]
     assert await jobs.sweep_cancellations(conn) == 0
     await settle(conn, shard=0, worker=who, settlements=[failed(claimed.lease, 1, state=JobState.CANCELLED)])
-    assert await jobs.cancellations(conn, shard=0, workers=[who]) == []
+    assert await jobs.cancellations(conn, shards=[0], workers=[who]) == []
     assert await jobs.sweep_cancellations(conn) == 1
     assert await marks(conn) == set()
     assert (await states(conn))[placed[1]] == "cancelled"
@@ -104,7 +106,7 @@ async def test_a_mark_follows_its_job(conn: Conn) -> None:
         placed["ready"]: "cancelled", placed["retrying"]: "cancelled", placed["failed"]: "failed",
         placed["again"]: "running", placed["untouched"]: "running",
     }  # fmt: skip
-    assert await jobs.cancellations(conn, shard=0, workers=[who]) == [Mark(who, again.lease, 0, placed["again"])]
+    assert await jobs.cancellations(conn, shards=[0], workers=[who]) == [Mark(who, again.lease, 0, placed["again"])]
 
 
 async def test_a_retry_forgets_the_mark(conn: Conn) -> None:

@@ -39,7 +39,7 @@ async def test_retry_starts_the_attempts_again(conn: Conn, other: Conn, state: s
     found = await find(conn, job)
     assert found is not None
     assert (found.crashes, len(found.errors)) == (0, 1)
-    assert [note.payload async for note in other.notifies(timeout=5, stop_after=1)] == [""]
+    assert [note.payload async for note in other.notifies(timeout=5, stop_after=1)] == ["0"]
 
 
 @pytest.mark.parametrize("state", ["succeeded", "ready", "running", "retrying", None])

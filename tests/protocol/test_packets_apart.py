@@ -133,10 +133,10 @@ async def test_packets_are_not_truncated_beside_whom_has_written_one(conn: Conn,
 async def test_a_head_that_cannot_go_on_is_swept(conn: Conn) -> None:
     """As soon as it is large; the segment of scheduled jobs in any case, unless it is empty."""
     await pack(conn, 500)
-    assert await rotate.sweepable(conn, shard=0) == []
-    assert await rotate.sweepable(conn, shard=0, swept_bytes=1) == [0]
+    assert await rotate.sweepable(conn, shards=[0]) == set()
+    assert await rotate.sweepable(conn, shards=[0], swept_bytes=1) == {(0, 0)}
     await later_pack(conn, 3)
-    assert await rotate.sweepable(conn, shard=0) == [4]
+    assert await rotate.sweepable(conn, shards=[0]) == {(0, 4)}
 
 
 async def test_a_sweep_deletes_so_many_at_once(conn: Conn) -> None:

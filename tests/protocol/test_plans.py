@@ -230,8 +230,8 @@ def group(key: str, segment: int = 0) -> Lane:
 def test_discover_beyond(large: psycopg.Connection[Any], mode: str) -> None:
     """One probe per stretch: what lies before it is not walked over, nor what lies behind where nothing is alive."""
     stretches = [
-        *beyond({group("g1"): BEYOND_ALL, group("g5"): 1_000_000, group("g1", 3): 9}, 0, [], []),
-        *again({group(""): (DEAD[0], DEAD[0] + 300)}, 0),
+        *beyond({group("g1"): BEYOND_ALL, group("g5"): 1_000_000, group("g1", 3): 9}, [0], [], []),
+        *again({group(""): (DEAD[0], DEAD[0] + 300)}, [0]),
     ]
     params = {
         "shard": 0,

@@ -12,6 +12,7 @@ from scene import DEADLINE_S, Conn, ask, hire, ids_of, jobs_of, past_the_door, s
 
 from fastq.postgres.link import Link
 from fastq.protocol import upkeep
+from fastq.protocol.shards import Shards
 from fastq.sql import BY_INDEX, text_of
 from fastq.steward.duty import Duties
 from fastq.steward.leader import Leader
@@ -186,7 +187,7 @@ async def test_from_the_mark_on(conn: Conn) -> None:
 async def promoter(dsn: str) -> AsyncIterator[Promoter]:
     """Give the promoter of one shard."""
     link = Link(dsn, "fastq test")
-    yield Promoter(link, Leader(link, holder="here"), shards=1)
+    yield Promoter(link, Leader(link, holder="here"), shards=Shards(1))
     await link.close()
 
 

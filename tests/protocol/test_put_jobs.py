@@ -33,7 +33,7 @@ def jobs(count: int, *options: Options, task: str = "t") -> Iterator[JobSpec]:
 async def put(conn: Conn, specs: Iterator[JobSpec]) -> tuple[JobIds, Packer]:
     """Enqueue a stream, in its own way."""
     text = packer()
-    return await carry_out(conn, put_jobs(specs, text, shard=0, ring=lambda: True)), text
+    return await carry_out(conn, put_jobs(specs, text, ring=lambda: True)), text
 
 
 async def numbers(conn: Conn) -> dict[int, str]:
@@ -75,7 +75,7 @@ async def test_large_ones_among_small_ones(conn: Conn) -> None:
     """A packet ends at its bytes; a job too large for company is a row of its own."""
     specs = [JobSpec("t", {"n": n, "x": "x" * (9000 if n == 5 else 10)}, PLAIN) for n in range(10)]
     text = Packer(shard=0, limit_bytes=100_000)
-    ids = await carry_out(conn, put_jobs(specs, text, shard=0))
+    ids = await carry_out(conn, put_jobs(specs, text))
     assert await numbers(conn) == {job: str(n) for n, job in enumerate(ids)}
     assert not text.rung
 
@@ -84,7 +84,7 @@ async def test_packets_are_of_the_size_that_was_asked_for(conn: Conn) -> None:
     """In jobs and in bytes; gathered ones too."""
     small = PacketConfig(jobs=100, size_bytes=1000)
     text = Packer(shard=0, limit_bytes=10_000, packet=small)
-    await carry_out(conn, put_jobs(jobs(300, PLAIN), text, shard=0))
+    await carry_out(conn, put_jobs(jobs(300, PLAIN), text))
     lines = [Line(spec, 10_000) for spec in jobs(300, PLAIN)]
     await carry_out(conn, insert_lines(lines, gathered=True, packet=PacketConfig(jobs=7)))
     assert [size for _, size in await rows(conn)][-43:] == [7] * 42 + [6]
@@ -107,7 +107,7 @@ async def test_few_large_ones_are_no_statement(conn: Conn, options: Options) -> 
     """Nothing holds all of them in memory."""
     specs = [JobSpec("t", {"n": n, "x": "x" * 1_000_000}, options) for n in range(5)]
     text = Packer(shard=0, limit_bytes=2_000_000)
-    ids = await carry_out(conn, put_jobs(iter(specs), text, shard=0, ring=lambda: True))
+    ids = await carry_out(conn, put_jobs(iter(specs), text, ring=lambda: True))
     assert await numbers(conn) == {job: str(n) for n, job in enumerate(ids)}
     assert not text.rung
 

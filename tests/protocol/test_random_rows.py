@@ -105,7 +105,7 @@ class Plant:
             jobs = 0 if got.batch is None else await self.run(lane, who, got.lease, got.batch, last=last)
             lanes.took(lane, got.hi, jobs, dry=got.rows < 4 and not got.more)
         await discover.discover_beyond(
-            self.conn, shard=0, queues=[], exclude=[], known=lanes.known, since=lanes.since(0.0, 1.0)
+            self.conn, shards=[0], queues=[], exclude=[], known=lanes.known, since=lanes.since(0.0, 1.0)
         )
         end = Died(ran=not last, cause="x", counts=True)
         await reap.reap(self.conn, shard=0, worker=who, verdict=lambda job: conclude(job, end), note=self.note)

@@ -16,6 +16,7 @@ from fastq.postgres.link import Link
 from fastq.protocol import ack, completion, reap, worker
 from fastq.protocol.completion import Place
 from fastq.protocol.settle import settle
+from fastq.protocol.shards import Shards
 from fastq.steward.reaper import Reaper
 
 pytestmark = pytest.mark.protocol
@@ -35,8 +36,8 @@ async def test_expired_workers_are_found(conn: Conn) -> None:
     """Those whose time has run out, and no others."""
     await hire(conn)
     dead = [await hire(conn, lease_s=-1), await hire(conn, lease_s=-1)]
-    assert await reap.expired_workers(conn, shard=0) == dead
-    assert await reap.expired_workers(conn, shard=1) == []
+    assert await reap.expired_workers(conn, shards=[0]) == [(0, worker) for worker in dead]
+    assert await reap.expired_workers(conn, shards=[1]) == []
 
 
 async def test_unfinished_jobs_go_back_and_done_ones_do_not(conn: Conn) -> None:
@@ -221,9 +222,9 @@ async def test_a_lease_left_behind_by_unregister_is_given_back(conn: Conn) -> No
     (place,) = await put(conn)
     who = await hire(conn)
     await take(conn, who)
-    assert not await worker.unregister(conn, worker=who, shards=1)
+    assert not await worker.unregister(conn, worker=who, shards=Shards(1))
     await conn.execute("update fastq.worker set expires_at = now() - interval '1 s'")
-    for dead in await reap.expired_workers(conn, shard=0):
+    for _, dead in await reap.expired_workers(conn, shards=[0]):
         await reap.reap(conn, shard=0, worker=dead, verdict=uncharged)
     assert await states(conn) == {place: "ready"}
 
@@ -246,7 +247,7 @@ async def test_one_worker_that_cannot_be_reaped_does_not_hold_up_the_others(conn
     lease, _ = (await take(conn, first, limit=1)).lease, await take(conn, second)
     await expire(conn, first, second)
     link = Link(dsn, "fastq test", "set lock_timeout = '50ms'")
-    reaper = Reaper(Board(cells=1, running=1), link, lease_s=30.0, shards=1)
+    reaper = Reaper(Board(cells=1, running=1), link, lease_s=30.0, shards=Shards(1))
     async with other.transaction():
         await completion.hold(other, Place(0, lease, 0))
         with suppress(TimeoutError):

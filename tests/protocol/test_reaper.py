@@ -14,6 +14,7 @@ from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
 from fastq.protocol import completion
 from fastq.protocol.completion import Place
+from fastq.protocol.shards import Shards
 from fastq.states import CellState
 from fastq.steward.reaper import Reaper
 
@@ -51,7 +52,7 @@ async def test_a_locked_lease_waits_and_the_other_dead_do_not(
     await take(conn, second)
     kill(board, 0, first)
     kill(board, 1, second)
-    reaper = Reaper(board, link, lease_s=30.0, shards=1)
+    reaper = Reaper(board, link, lease_s=30.0, shards=Shards(1))
     async with other.transaction():
         await completion.hold(other, Place(0, lease, 0))
         await reaper.step()
@@ -70,7 +71,7 @@ async def test_a_statement_timeout_of_the_role_is_no_endless_retry(conn: Conn, o
     lease = (await take(conn, who)).lease
     await expire(conn, who)
     link = Link(dsn, "fastq test", "set statement_timeout = '50ms'")
-    reaper = Reaper(Board(cells=1, running=1), link, lease_s=30.0, shards=1)
+    reaper = Reaper(Board(cells=1, running=1), link, lease_s=30.0, shards=Shards(1))
     async with asyncio.timeout(10):
         async with other.transaction():
             await completion.hold(other, Place(0, lease, 0))
@@ -89,7 +90,7 @@ async def test_a_worker_in_a_transaction_of_its_own_may_complete_before_it_is_re
     claimed = await take(conn, who)
     _, second = ids_of(claimed)
     kill(board, 0, who)
-    reaper = Reaper(board, link, lease_s=30.0, shards=1)
+    reaper = Reaper(board, link, lease_s=30.0, shards=Shards(1))
     async with other.transaction():
         await completion.hold(other, Place(0, claimed.lease, 0))
         await reaper.step()
@@ -106,7 +107,7 @@ async def test_steps_at_the_same_time_reap_once(conn: Conn, link: Link, board: B
     await take(conn, expired, limit=10)
     await expire(conn, expired)
     kill(board, 0, who)
-    reaper = Reaper(board, link, lease_s=30.0, shards=1)
+    reaper = Reaper(board, link, lease_s=30.0, shards=Shards(1))
     await asyncio.gather(reaper.step(), reaper.step_expired(), reaper.step(), reaper.step_expired())
     assert await states(conn) == dict.fromkeys(places, "ready")
     assert link.breaks == 0
@@ -124,7 +125,7 @@ async def test_a_living_worker_of_this_host_whose_lease_ended_is_charged_for_not
     cell = board.cells[0]
     cell[Word.WORKER_ID], cell.running[0] = here, running_key(claimed.lease, 0)
     cell.state = CellState.RUNNING
-    await Reaper(board, link, lease_s=30.0, shards=1).step_expired()
+    await Reaper(board, link, lease_s=30.0, shards=Shards(1)).step_expired()
     metas = [row[6] for row in jobs_of(await take(conn, await hire(conn)))]
     assert metas[0] is None
     assert metas[1]["crashes"] == 1
@@ -139,7 +140,7 @@ async def test_a_dead_worker_of_this_host_is_not_taken_for_one_that_is_gone(
     claimed = await take(conn, who)
     await expire(conn, who)
     kill(board, 0, who, running=running_key(claimed.lease, 0))
-    reaper = Reaper(board, link, lease_s=30.0, shards=1)
+    reaper = Reaper(board, link, lease_s=30.0, shards=Shards(1))
     await reaper.step_expired()
     await reaper.step()
     ran, waited = jobs_of(await take(conn, await hire(conn)))
@@ -153,7 +154,7 @@ async def test_a_dead_workers_counters_are_seen_before_its_cell_is_cleared(
     """What it had counted stays in the totals of its cell."""
     kill(board, 0, await hire(conn))
     totals = Totals()
-    await Reaper(board, link, lease_s=30.0, shards=1, totals=totals).step()
+    await Reaper(board, link, lease_s=30.0, shards=Shards(1), totals=totals).step()
     assert board.cells[0][Word.SUCCEEDED] == 0
     assert totals.by_cell()[0][Word.SUCCEEDED] == 7
 
@@ -166,7 +167,7 @@ async def test_who_waited_through_an_outage_reaps_nobody(conn: Conn, dsn: str, b
     await expire(conn, who)
     link = Link(dsn, "fastq test")
     backend = (await link.open()).info.backend_pid
-    reaper = Reaper(board, link, lease_s=30.0, shards=1, steady=lambda: link.breaks == 0)
+    reaper = Reaper(board, link, lease_s=30.0, shards=Shards(1), steady=lambda: link.breaks == 0)
     await conn.execute("select pg_terminate_backend(%s)", [backend])
     await reaper.step_expired()
     assert link.breaks
@@ -183,7 +184,7 @@ async def test_who_waited_for_a_lock_through_an_outage_reaps_nobody(
     await take(conn, who)
     await expire(conn, who)
     link, steady = Link(dsn, "fastq test"), True
-    reaper = Reaper(board, link, lease_s=30.0, shards=1, steady=lambda: steady)
+    reaper = Reaper(board, link, lease_s=30.0, shards=Shards(1), steady=lambda: steady)
     waiter = await link.open()
     async with other.transaction():
         await other.execute("select from fastq.worker for key share")
@@ -203,7 +204,7 @@ async def test_what_a_dead_worker_ran_is_told_of_and_counted(
 ) -> None:
     """A warning for each death, an error for the third; jobs that merely waited are returned without a word."""
     running, _waiting = await put(conn, "{}", "{}")
-    reaper = Reaper(board, link, lease_s=30.0, shards=1)
+    reaper = Reaper(board, link, lease_s=30.0, shards=Shards(1))
     for failed in (0, 0, 1):
         who = await hire(conn)
         claimed = await take(conn, who)

@@ -41,6 +41,7 @@ from fastq.protocol.claim import Claimed, Lane
 from fastq.protocol.completion import Place
 from fastq.protocol.enqueue import Line
 from fastq.protocol.packing import Packer
+from fastq.protocol.shards import Shards
 from fastq.states import Goes, JobState
 
 pytestmark = pytest.mark.protocol
@@ -127,9 +128,7 @@ class Fleet(RuleBasedStateMachine):
     def copy(self, queue: str, count: int) -> None:
         """Enqueue by COPY."""
         specs = [JobSpec("t", {}, Options(queue=queue))] * count
-        self.enqueued(
-            self.run(carry_out(self.conn, copying.copy_jobs(specs, Packer(shard=0, limit_bytes=1000), shard=0)))
-        )
+        self.enqueued(self.run(carry_out(self.conn, copying.copy_jobs(specs, Packer(shard=0, limit_bytes=1000)))))
 
     @rule(queue=st.sampled_from(QUEUES), count=st.integers(1, 3), commits=st.booleans())
     def commit_late(self, queue: str, count: int, commits: bool) -> None:
@@ -389,7 +388,7 @@ class Fleet(RuleBasedStateMachine):
         for lane, first in found[:1]:
             got = self.run(take(self.conn, worker, lane=lane, low=first - 1))
             assert (got.alive, got.batch) == (True, None)
-        assert self.run(reap.expired_workers(self.conn, shard=0)) == [worker]
+        assert self.run(reap.expired_workers(self.conn, shards=[0])) == [(0, worker)]
         assert self.run(registry.renew(self.conn, shard=0, workers={worker: "{}"}, lease_s=30)).keys() == {worker}
         assert self.run(reap.reap(self.conn, shard=0, worker=worker, verdict=after_nothing, expired=True)) is None
 
@@ -468,13 +467,13 @@ class Fleet(RuleBasedStateMachine):
             del self.leases[lease]
 
         async def sign_off(conn: Conn) -> None:
-            await registry.unregister(conn, worker=worker, shards=1)
+            await registry.unregister(conn, worker=worker, shards=Shards(1))
 
         self.cut(sign_off, at, happens)
         self.run(sign_off(self.conn))
         self.run(expire(self.conn, worker))
         hidden = [lease for lease, (owner, _) in self.leases.items() if owner == worker]
-        assert self.run(reap.expired_workers(self.conn, shard=0)) == ([worker] if hidden else [])
+        assert self.run(reap.expired_workers(self.conn, shards=[0])) == ([(0, worker)] if hidden else [])
         back = self.run(reap.reap(self.conn, shard=0, worker=worker, verdict=self.verdict(running=False)))
         assert back == (self.reaped(who, running=False) if hidden else None)
         if not hidden:
@@ -499,7 +498,7 @@ class Fleet(RuleBasedStateMachine):
             assert (got.alive, got.batch) == (False, None)
         assert self.run(leases.list_leases(self.conn, shard=0, worker=worker)) == []
         assert self.run(registry.renew(self.conn, shard=0, workers={worker: "{}"}, lease_s=30)) == {}
-        self.run(registry.unregister(self.conn, worker=worker, shards=1))
+        self.run(registry.unregister(self.conn, worker=worker, shards=Shards(1)))
 
     # -- upkeep
 

@@ -139,7 +139,7 @@ async def test_patience(conn: Conn, other: Conn) -> None:
 
 async def copy(conn: Conn, specs: Iterable[JobSpec]) -> Any:
     """Enqueue a stream."""
-    return await carry_out(conn, copying.copy_jobs(specs, Packer(shard=0, limit_bytes=LIMIT), shard=0))
+    return await carry_out(conn, copying.copy_jobs(specs, Packer(shard=0, limit_bytes=LIMIT)))
 
 
 async def test_streams(conn: Conn) -> None:
@@ -180,7 +180,7 @@ def test_streams_without_an_event_loop(dsn: str) -> None:
     text = Packer(shard=0, limit_bytes=LIMIT)
     with Connection.connect(dsn, autocommit=True) as conn:
         (held,) = carry_out_sync(conn, unique.insert(lines(spec("b"))))
-        ids = carry_out_sync(conn, copying.copy_jobs([spec(x) for x in ("a", "b", None, "a")], text, shard=0))
+        ids = carry_out_sync(conn, copying.copy_jobs([spec(x) for x in ("a", "b", None, "a")], text))
     assert (list(ids)[1], ids[3]) == (held.id, ids[0])
     assert ids.duplicates == [1, 3]
 

@@ -100,7 +100,7 @@ class Machine:
     async def copy(self) -> None:
         """A stream."""
         specs = [self.spec() for _ in range(4)]
-        await carry_out(self.conn, copying.copy_jobs(specs, Packer(shard=0, limit_bytes=1000), shard=0))
+        await carry_out(self.conn, copying.copy_jobs(specs, Packer(shard=0, limit_bytes=1000)))
 
     async def reserve(self) -> None:
         """A reservation."""

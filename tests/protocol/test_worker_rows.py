@@ -9,6 +9,7 @@ import pytest
 from scene import Conn, ask, hire, ids_of, put, take, until_blocked
 
 from fastq.protocol import reap, upkeep, worker
+from fastq.protocol.shards import Shards
 
 pytestmark = pytest.mark.protocol
 
@@ -19,7 +20,7 @@ async def test_register_in_every_shard(conn: Conn) -> None:
     rows = await ask(conn, "select shard, id, host, pid, name from fastq.worker order by shard")
     assert rows == [(shard, first, "h", 7, "n") for shard in range(3)]
     assert await ask(conn, "select distinct expires_at = started_at + interval '60 s' from fastq.worker") == [(True,)]
-    assert await worker.unregister(conn, worker=first, shards=3)
+    assert await worker.unregister(conn, worker=first, shards=Shards(3))
     assert not await ask(conn, "select id from fastq.worker")
     assert await hire(conn) > first
 
@@ -36,7 +37,7 @@ async def test_an_expired_worker_is_revived_until_it_is_reaped(conn: Conn) -> No
     """After an outage everybody's time has run out: who speaks first decides. Unknown ones are not made."""
     late, alive, dead = await hire(conn, lease_s=-1), await hire(conn), await hire(conn, lease_s=-1)
     workers = {late: "{}", alive: "{}", 9999: "{}"}
-    assert await reap.expired_workers(conn, shard=0) == [late, dead]
+    assert await reap.expired_workers(conn, shards=[0]) == [(0, late), (0, dead)]
     assert (await worker.renew(conn, shard=0, workers=workers, lease_s=30)).keys() == {late, alive}
     for who, outcome in ((late, None), (dead, 0)):
         verdict = lambda _: pytest.fail("it had no jobs")  # noqa: E731
@@ -50,12 +51,12 @@ async def test_who_is_late_claims_nothing_and_may_come_back(conn: Conn) -> None:
     (place,) = await put(conn)
     got = await take(conn, who)
     assert (got.batch, got.alive) == (None, True)
-    assert await worker.standing(conn, worker=who, shards=1) is worker.Standing.LATE
+    assert await worker.standing(conn, worker=who, shards=Shards(1)) is worker.Standing.LATE
     await worker.renew(conn, shard=0, workers={who: "{}"}, lease_s=30)
-    assert await worker.standing(conn, worker=who, shards=1) is worker.Standing.IN_TIME
+    assert await worker.standing(conn, worker=who, shards=Shards(1)) is worker.Standing.IN_TIME
     assert ids_of(await take(conn, who)) == [place]
     await conn.execute("delete from fastq.worker")
-    assert await worker.standing(conn, worker=who, shards=1) is worker.Standing.GONE
+    assert await worker.standing(conn, worker=who, shards=Shards(1)) is worker.Standing.GONE
 
 
 async def test_renewing_nobody(conn: Conn) -> None:
@@ -87,8 +88,8 @@ async def test_a_renewal_in_flight_saves_no_worker_from_a_reaper(conn: Conn, oth
 async def test_unregister_of_one_that_is_gone(conn: Conn) -> None:
     """Signing off twice, or after the reaper came, does nothing."""
     who = await hire(conn)
-    assert await worker.unregister(conn, worker=who, shards=1)
-    assert await worker.unregister(conn, worker=who, shards=2)
+    assert await worker.unregister(conn, worker=who, shards=Shards(1))
+    assert await worker.unregister(conn, worker=who, shards=Shards(2))
 
 
 # -- the lead

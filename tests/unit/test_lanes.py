@@ -33,7 +33,7 @@ def serve(lanes: Lanes, rounds: int, *, jobs: int = 1) -> Counter[Lane]:
 def test_nothing_known() -> None:
     """Without discovery there is no lane, and no hunch."""
     lanes = Lanes({})
-    assert (lanes.pick(), lanes.guess(), len(lanes)) == (None, None, 0)
+    assert (lanes.pick(), lanes.guess(0), len(lanes)) == (None, None, 0)
 
 
 def test_low_marks() -> None:
@@ -53,11 +53,11 @@ def test_a_dry_lane_is_quiet_until_more_is_found_in_it() -> None:
     lanes.learn([(only, 1)])
     lanes.took(only, 5, 5, dry=True)
     assert lanes.pick() is None
-    assert lanes.guess() == (only, 5)
+    assert lanes.guess(0) == (only, 5)
     lanes.took(only, 0, 0, dry=True)
-    assert lanes.guess() == (only, 5)
+    assert lanes.guess(0) == (only, 5)
     lanes.took(only, 9, 2, dry=False)
-    assert (lanes.pick(), lanes.guess()) == ((only, 9), None)
+    assert (lanes.pick(), lanes.guess(0)) == ((only, 9), None)
 
 
 def test_a_claim_that_gave_nothing_leaves_the_hunch() -> None:
@@ -66,7 +66,7 @@ def test_a_claim_that_gave_nothing_leaves_the_hunch() -> None:
     lanes.learn([(first, 1), (second, 2)])
     lanes.took(first, 9, 1, dry=True)
     lanes.took(second, 0, 0, dry=True)
-    assert lanes.guess() == (first, 9)
+    assert lanes.guess(0) == (first, 9)
 
 
 def test_queues_share_by_weight() -> None:
@@ -166,7 +166,7 @@ def test_a_claim_of_many_groups_that_came_short() -> None:
     lanes.took_groups(lanes.beside(group("a"), 100), 2, [("a", 1, 1), ("a", 4, 1), ("c", 3, 1)], stopped=False)
     assert lanes.pick() == (group("a"), 4)
     assert len(lanes) == 1
-    assert lanes.guess() == (group("c"), 3)
+    assert lanes.guess(0) == (group("c"), 3)
 
 
 def test_a_claim_of_many_groups_that_stopped() -> None:
@@ -261,4 +261,4 @@ def test_the_quiet_lanes_are_few() -> None:
     for n in range(2 * MOST_QUIET):
         lanes.took(lane(f"q{n}"), 5, 1, dry=True)
     assert lanes.known == {lane(f"q{n}"): 5 for n in range(MOST_QUIET, 2 * MOST_QUIET)}
-    assert lanes.guess() == (lane(f"q{2 * MOST_QUIET - 1}"), 5)
+    assert lanes.guess(0) == (lane(f"q{2 * MOST_QUIET - 1}"), 5)

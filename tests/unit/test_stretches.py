@@ -41,7 +41,7 @@ def test_what_is_not_known_lies_in_one_stretch(seed: int) -> None:
     queues = rng.sample(QUEUES, rng.choice((0, 0, 2, 4)))
     exclude = [] if queues else rng.sample(QUEUES, rng.choice((0, 2)))
     known = {Lane(0, *key): mark for key, mark in marks.items()} | {Lane(1, 0, "a", 4, ""): 7}
-    stretches = list(beyond(known, 0, queues, exclude))
+    stretches = list(beyond(known, [0], queues, exclude))
     for _ in range(400):
         segment, (queue, priority, group), pos = rng.randrange(3), place(), rng.choice((-5, 999, 1001))
         mine = queue in queues if queues else queue not in exclude
@@ -53,5 +53,5 @@ def test_what_is_not_known_lies_in_one_stretch(seed: int) -> None:
 def test_a_look_back_ends_where_it_is_told() -> None:
     """It takes in the last position and nothing behind it, and leaves out other shards."""
     lane = Lane(0, 2, "a", 4, "g")
-    (stretch,) = again({lane: (5, 9), Lane(1, 2, "a", 4, "g"): (5, 9)}, 0)
+    (stretch,) = again({lane: (5, 9), Lane(1, 2, "a", 4, "g"): (5, 9)}, [0])
     assert [pos for pos in range(12) if holds(stretch, 2, "a", 4, "g", pos)] == [6, 7, 8, 9]
