@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 
 from fastq.app import App
+from fastq.errors import UsageError
 from fastq.job import JobSpec, Options
 
 
@@ -27,9 +28,14 @@ class Sending:
             return spec
         known = self._known.get(id(spec.options))
         if known is None:
-            options = spec.options
-            known = self._known[id(options)] = options, options.but(headers={**self.headers, **(options.headers or {})})
+            known = self._known[id(spec.options)] = spec.options, self._with(spec.options)
         return JobSpec(spec.task, spec.args, known[1])
+
+    def _with(self, options: Options) -> Options:
+        try:
+            return options.but(headers={**self.headers, **(options.headers or {})})
+        except UsageError:  # a job's own headers leave no room
+            return options
 
     def carried(self, specs: Iterable[JobSpec]) -> Iterator[JobSpec]:
         """Yield jobs with the headers that they carry."""

@@ -90,14 +90,14 @@ class Runner:
                 return await self.fn(**arguments)
             work: Callable[[], Any] = functools.partial(self.fn, **arguments)
             for trace in ctx.traced:
-                work = trace.tracer.carried(work)
+                work = trace.carried(work)
             return await in_thread(work)
 
         handler: Callable[[], Awaitable[Any]] = call
         for middleware in reversed(self._app.middlewares):
             handler = functools.partial(middleware, ctx, handler)
         for trace in ctx.traced:
-            handler = functools.partial(trace.tracer.running, trace.received, ctx, handler)
+            handler = functools.partial(trace.run, ctx, handler)
         try:
             return await _in_time(handler, ctx)
         finally:

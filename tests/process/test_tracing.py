@@ -227,6 +227,102 @@ async def test_a_tracer_that_fails_is_no_jobs_trouble(dsn: str, db: Db, caplog: 
     assert "no tracing today" in caplog.text
 
 
+class Failing:
+    """A tracer that fails somewhere, and has seen the headers of the jobs."""
+
+    most = 100
+
+    def __init__(self, where: str = "") -> None:
+        self.where = where
+        self.headers: list[Any] = []
+
+    def received(self, _: str, jobs: int, headers: Any) -> int:
+        """Trace all."""
+        self.headers += list(headers)
+        return jobs
+
+    async def running(self, _: Any, __: Any, handler: Any) -> Any:
+        """Fail before the handler, behind it, or keep to itself what it raised."""
+        if self.where == "before":
+            raise RuntimeError("before")
+        try:
+            found = await handler()
+        except ValueError:
+            if self.where == "swallows":
+                return None
+            raise
+        if self.where == "behind":
+            raise RuntimeError("behind")
+        return found
+
+    def carried(self, work: Any) -> Any:
+        """Fail for what runs in a thread."""
+        if self.where == "carried":
+            raise RuntimeError("carried")
+        return work
+
+
+@pytest.mark.parametrize("where", ["before", "behind", "carried", "swallows"])
+async def test_what_a_tracer_does_changes_no_end(dsn: str, db: Db, where: str) -> None:
+    """Each job runs once and ends as its handler says, on the loop or in a thread."""
+    app, ran = fastq.App(), []
+    app.tracers += [Failing(where), Failing()]  # type: ignore[list-item]
+
+    @app.task(keep=60)
+    async def fine(n: int) -> int:
+        ran.append(n)
+        return n
+
+    @app.task(keep=60)
+    def threaded(n: int) -> int:
+        ran.append(n)
+        return n
+
+    @app.task(retries=0)
+    async def bad(n: int) -> None:
+        ran.append(n)
+        raise ValueError(n)
+
+    async with app:
+        for n, task in enumerate((fine, threaded, bad)):
+            await task.enqueue(n=n)
+        await testing.drain(app, check=False)
+    assert sorted(ran) == [0, 1, 2]
+    ends = db.execute("select task, state, result::text from fastq.finished order by task").fetchall()
+    assert [(name.rpartition(".")[2], state, result) for name, state, result in ends] == [
+        ("bad", "failed", None),
+        ("fine", "succeeded", "0"),
+        ("threaded", "succeeded", "1"),
+    ]
+
+
+async def test_two_tracers_see_the_same_headers(dsn: str) -> None:
+    """The first one takes nothing away from the second."""
+    app, tracers = fastq.App(), (Failing(), Failing())
+    app.tracers += tracers  # type: ignore[arg-type]
+
+    @app.task
+    async def quick(n: int) -> None: ...
+
+    async with app:
+        await quick.options(headers={"a": "b"}).enqueue(n=1)
+        await testing.drain(app)
+    assert [tracer.headers for tracer in tracers] == [[{"a": "b"}], [{"a": "b"}]]
+
+
+async def test_full_headers_carry_no_context(observed: Observed, db: Db) -> None:
+    """A job whose own headers leave no room is enqueued as it is."""
+    app = observed.app
+
+    @app.task
+    async def quick(n: int) -> None: ...
+
+    full = {"a": "x" * 65_500}
+    async with app:
+        await quick.options(headers=full).enqueue(n=1)
+    assert db.execute("select meta -> 'headers' ->> 'traceparent' from fastq.ready").fetchone() == (None,)
+
+
 # -- Sentry
 
 
