@@ -59,29 +59,38 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Place:
-    """A database of so many shards, and a fleet of two workers for it."""
+def new_database(dsn: str, shards: int) -> str:
+    """Make a database of so many shards, in which the no-ops wait; returns its DSN."""
+    name = f"fastq_shards_{shards}"
+    with database.connect(dsn) as conn:
+        conn.execute(f"drop database if exists {name}".encode())
+        conn.execute(f"create database {name}".encode())
+    made = conninfo.make_conninfo(dsn, dbname=name)
+    with database.connect(made) as conn:
+        migrator.migrate(conn, shards=shards)
+        conn.execute("select fastq.pause('noop')")
+    return made
 
-    def __init__(self, dsn: str, shards: int, folder: Path) -> None:
-        name = f"fastq_shards_{shards}"
-        with database.connect(dsn) as conn:
-            conn.execute(f"drop database if exists {name}".encode())
-            conn.execute(f"create database {name}".encode())
-        self.dsn = conninfo.make_conninfo(dsn, dbname=name)
+
+class Place:
+    """A database, and a fleet of two workers for it."""
+
+    def __init__(self, dsn: str, folder: Path, name: str, look_s: float = 0.02) -> None:
+        self.dsn = dsn
+        self._look_s = look_s
         self._folder = folder
         self._times = folder / name
         self._times.touch()
-        with database.connect(self.dsn) as conn:
-            migrator.migrate(conn, shards=shards)
-            conn.execute("select fastq.pause('noop')")
 
-    def measure(self, jobs: int) -> Figures:
+    def measure(self, jobs: int, *, idle: bool = True) -> Figures:
         """Return the figures of one round."""
         env = {"PYTHONPATH": os.pathsep.join([str(self._folder), *filter(None, sys.path)]), "TIMES": str(self._times)}
         with database.connect(self.dsn) as conn:
             fleet = start(self.dsn, "shards_app:app", 2, env=env)
             try:
                 figures = {"jobs_per_s": self._drain(conn, jobs), **asyncio.run(self._ping())}
+                if not idle:
+                    return figures
                 time.sleep(SETTLES_S)
                 before = _transactions(conn)
                 time.sleep(IDLE_S)
@@ -98,9 +107,10 @@ class Place:
         conn.execute("vacuum analyze fastq.ready")
         began = time.monotonic()
         conn.execute("select fastq.resume('noop')")
-        left = "select exists (select from fastq.ready where queue = 'noop') or exists (select from fastq.lease)"
-        while conn.execute(left).fetchone() == (True,):
-            time.sleep(0.005)
+        left = "select count(*) from (select 1 from {} limit 1) x"
+        for what in ("fastq.ready where queue = 'noop'", "fastq.lease"):
+            while conn.execute(left.format(what).encode()).fetchone() != (0,):
+                time.sleep(self._look_s)
         took = time.monotonic() - began
         conn.execute("select fastq.pause('noop')")
         return jobs / took
@@ -138,7 +148,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "shards_app.py").write_text(APP)
-        places = {shards: Place(dsn, shards, folder) for shards in (1, given.shards)}
+        places = {n: Place(new_database(dsn, n), folder, f"of_{n}") for n in (1, given.shards)}
         rounds: list[dict[int, Figures]] = []
         for number in range(given.rounds):
             order = (1, given.shards) if number % 2 == 0 else (given.shards, 1)

@@ -154,6 +154,7 @@ class WorkerConfig:
     shutdown_timeout_s: float = 30.0
     poll_interval_s: float = 1.0
     shards: int = 1
+    cluster: bool = False
     burst: bool = False
     max_jobs: int | None = None
     max_memory_bytes: int | None = None
@@ -211,6 +212,7 @@ class StewardConfig:
     lease_s: float = 30.0
     shutdown_timeout_s: float = 30.0
     shards: int = 1
+    cluster: bool = False
     listen: bool = True
     listen_dsn: str | None = None
     embedded: bool = False

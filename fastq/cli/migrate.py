@@ -15,12 +15,13 @@ from fastq.terminal.speech import say
     "--sql", is_flag=True, help="Change nothing; print the SQL for a DBA; with --dsn, only what differs there."
 )
 @click.option("--shards", type=click.IntRange(1, 1024), help="Set the number of shards (it can only grow).")
-def migrate(dsn: str | None, check: bool, sql: bool, shards: int | None) -> None:
+@click.option("--citus", is_flag=True, help="Spread the tables over the nodes of a Citus cluster.")
+def migrate(dsn: str | None, check: bool, sql: bool, shards: int | None, citus: bool) -> None:
     """Bring the schema up to date. Forward only; safe to run twice, and from two hosts at once."""
     from fastq.cli.steering import apart
     from fastq.config import find_dsn
     from fastq.postgres import database
-    from fastq.schema import migrator
+    from fastq.schema import cluster, migrator
     from fastq.schema.files import newest
 
     apart({"--check": check, "--sql": sql, "--shards": shards})
@@ -37,6 +38,8 @@ def migrate(dsn: str | None, check: bool, sql: bool, shards: int | None) -> None
             say(f"the schema is at {newest()}, as this fastq needs it")
             return
         applied = migrator.migrate(conn, shards=shards, report=say)
+        if citus or (cluster.is_spread(conn) and (applied or shards)):
+            cluster.spread(conn, say)
         say(f"the schema is at {newest()}" + ("" if applied else "; nothing to do"))
         if applied and migrator.has_grants(conn):
             say("other roles have rights here: repeat the grants of docs/roles.md for what is new")

@@ -30,7 +30,7 @@ def answer(start: Start) -> dict[str, object]:
     from fastq.backoff import in_words
     from fastq.config import find_dsn
     from fastq.postgres import database
-    from fastq.schema import migrator
+    from fastq.schema import cluster, migrator
     from fastq.steward.http import parse_address
 
     for address in start.addresses:
@@ -45,10 +45,10 @@ def answer(start: Start) -> dict[str, object]:
     dsn = database.reachable(found)
     with database.connect(dsn, "fastq preflight") as conn:
         migrator.check(conn)
-        shards = migrator.shards(conn)
+        shards, spread = migrator.shards(conn), cluster.is_spread(conn)
     queues = sorted({task.defaults.queue for task in app.tasks.values()})
     tasks = {name: in_words(task.policy.retries, task.policy.backoff) for name, task in sorted(app.tasks.items())}
-    return {"dsn": dsn, "source": source, "shards": shards, "tasks": tasks, "queues": queues}
+    return {"dsn": dsn, "source": source, "shards": shards, "cluster": spread, "tasks": tasks, "queues": queues}
 
 
 def _weigh(most_bytes: int) -> None:
@@ -311,6 +311,7 @@ def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...
             shutdown_timeout_s=options["shutdown_timeout"],
             poll_interval_s=options["poll_interval"],
             shards=checked["shards"],
+            cluster=checked["cluster"],
             burst=options["burst"],
             max_jobs=options["max_jobs_per_child"],
             max_memory_bytes=options["max_memory_per_child"],
@@ -321,6 +322,7 @@ def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...
             lease_s=options["lease"],
             shutdown_timeout_s=options["shutdown_timeout"],
             shards=checked["shards"],
+            cluster=checked["cluster"],
             listen=options["listen"],
             listen_dsn=options["listen_dsn"],
             metrics_addr=options["metrics_addr"],

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import psycopg
 
+from fastq import sql
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import AsyncPool, Use
@@ -21,6 +22,7 @@ from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown
 from fastq.job import JobSpec
 from fastq.job_ids import JobIds
 from fastq.postgres import database
+from fastq.postgres.away import absent
 from fastq.postgres.connections import Writable, in_utf8
 from fastq.postgres.database import answering, as_ours
 from fastq.protocol import copying, enqueue, upkeep
@@ -129,6 +131,8 @@ class AsyncClient(Writing):
             lines = [line for line, _, _ in batch]
             inserting = enqueue.insert_lines(lines, shard=shard, gathered=True, ring=ring, packet=self._packet)
             ids = await self._on(Use.BRIEF, inserting)
+        except fate.NodeAway as exc:
+            return await self._elsewhere(batch, shard, exc)
         except DatabaseUnreachable as exc:
             self._rung_in_vain(ring, shard)
             await self._try_later(batch, exc, failures + 1)
@@ -144,9 +148,22 @@ class AsyncClient(Writing):
             self.wake(shard)
         return 0
 
+    async def _elsewhere(self, batch: list[Waiting], shard: int, exc: Exception) -> int:
+        """Try another shard than one that is away; nothing of the batch was enqueued."""
+        absent.note(shard, exc)
+        if not absent.present(range(self._spread.layout.shards)):
+            _fail(batch, exc)
+            return 0
+        return await self._send(batch, 0)
+
     def _may_ring(self, shard: int) -> bool:
-        """Tell whether nobody has rung just now, nor is to ring for other shards; the caller does then."""
+        """Tell whether nobody has rung just now, nor is to ring for other shards; the caller does then.
+
+        On a cluster a node's bell is heard by nobody: the coordinator's is rung by itself.
+        """
         now = self._loop.time()
+        if sql.on_cluster():
+            return False
         if now < self._rung_at + NOTIFY_EVERY_S or self._unrung - {shard}:
             return False
         self._rung_at = now
@@ -192,8 +209,14 @@ class AsyncClient(Writing):
         """Enqueue a job on the caller's connection, as part of its transaction if it has one."""
         line = self._line(spec)
         await self._know_layout(conn)
-        (job_id,) = await _on_theirs(conn, enqueue.insert_lines([line], shard=self._spread.here(), ring=True))
+        shard = self._spread.here()
+        (job_id,) = await _on_theirs(conn, enqueue.insert_lines([line], shard=shard, ring=not sql.on_cluster()))
+        await self._ring_theirs(conn, shard)
         return job_id
+
+    async def _ring_theirs(self, conn: Writable, shard: int) -> None:
+        if sql.on_cluster():
+            await carry_out(conn, upkeep.ring((shard,)))
 
     async def enqueue_apart(self, spec: JobSpec, conn: Writable | None) -> Placed:
         """Enqueue a unique or ordered job: on its own, because it may have to wait for who is just taking the key."""
@@ -241,7 +264,7 @@ class AsyncClient(Writing):
         await self._in_time(partial(self._know_layout, conn))
         packer = self._packer(theirs=conn is not None)
         if conn is not None:
-            ids = await _on_theirs(conn, copying.put_jobs(specs, packer, progress=progress, ring=lambda: True))
+            ids = await _on_theirs(conn, copying.put_jobs(specs, packer, progress=progress, ring=_may_ring_along))
             if not packer.rung:
                 await carry_out(conn, upkeep.ring(packer.shards))
             return ids
@@ -300,3 +323,8 @@ async def _on_theirs(conn: Writable, asked: Asked[T]) -> T:
     """Carry out what is asked for on a caller's connection, as part of its transaction if it has one."""
     async with in_utf8(conn):
         return await carry_out(conn, asked)
+
+
+def _may_ring_along() -> bool:
+    """Tell whether jobs may ring by their own statement: on a cluster nobody hears a node's bell."""
+    return not sql.on_cluster()

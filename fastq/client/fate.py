@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
+from fastq import sql
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown, FastqError, SchemaError
+from fastq.postgres.away import WRONG_NODE
 from fastq.protocol.refusal import reason_of
 from fastq.protocol.shards import CHANGED
 
@@ -13,6 +17,13 @@ class ShardsChanged(FastqError):
     """Jobs with unique keys or in ordered groups would have gone where nobody looks for such any more."""
 
 
+class NodeAway(FastqError):
+    """The node of a shard could not be reached: nothing was enqueued there."""
+
+
+_UNREACHED = re.compile(
+    r"could not connect|connection refused|timeout expired|no route to host|not on this node|moved to", re.IGNORECASE
+)
 READ_ONLY = "25006"
 _LOCKED = "55P03"
 _STARTING = "57P03"
@@ -29,6 +40,13 @@ def of(exc: psycopg.Error, *, committing: bool = True) -> FastqError:
     context would repeat the jobs' arguments.
     """
     reason, state = reason_of(exc), exc.sqlstate
+    if sql.on_cluster() and (state == WRONG_NODE or (state or "").startswith("08")):
+        told = f"{reason} {exc.diag.message_detail or ''} {exc}"
+        if _UNREACHED.search(told):
+            return NodeAway(f"the node of this shard cannot be reached ({reason}); nothing was enqueued")
+        return EnqueueOutcomeUnknown(
+            f"a node of the cluster went away during an enqueue ({reason}): the jobs may be there"
+        )
     if state in {READ_ONLY, _STARTING}:
         return DatabaseUnreachable(f"PostgreSQL takes no jobs now: {reason}")
     if isinstance(exc, psycopg.OperationalError) and (state is None or state.startswith(_BROKEN)):

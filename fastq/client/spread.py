@@ -6,6 +6,7 @@ import random
 from time import monotonic
 
 from fastq.job import Options
+from fastq.postgres.away import absent
 from fastq.protocol.shards import ONE, Layout, tie_of
 
 STAY_S = 1.0
@@ -38,12 +39,13 @@ class Spread:
         self._fresh_until = 0.0
 
     def here(self) -> int:
-        """Return the shard for single jobs at this moment."""
+        """Return the shard for single jobs at this moment: of a cluster one that is not known to be away."""
         if self.layout.shards == 1:
             return 0
         if (now := monotonic()) >= self._stay_until:
             self._turn, self._stay_until = self._turn + 1, now + STAY_S
-        return self._turn % self.layout.shards
+        there = absent.present(range(self.layout.shards)) or range(self.layout.shards)
+        return there[self._turn % len(there)]
 
     def another(self) -> int:
         """Return the shard for the next stream, and for single jobs from now on."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import Connection
 
+from fastq import sql
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
 from fastq.client.pool import SyncPool, Use
@@ -21,6 +22,7 @@ from fastq.errors import DatabaseUnreachable
 from fastq.job import JobSpec
 from fastq.job_ids import JobIds
 from fastq.postgres import database
+from fastq.postgres.away import absent
 from fastq.postgres.connections import in_utf8_sync
 from fastq.postgres.database import answering, as_ours_sync
 from fastq.protocol import copying, enqueue, upkeep
@@ -69,7 +71,10 @@ class SyncClient(Writing):
         line = self._line(spec)
         if conn is not None:
             self._know_layout(conn)
-            (job_id,) = _on_theirs(conn, enqueue.insert_lines([line], shard=self._spread.here(), ring=True))
+            shard = self._spread.here()
+            (job_id,) = _on_theirs(conn, enqueue.insert_lines([line], shard=shard, ring=not sql.on_cluster()))
+            if sql.on_cluster():
+                carry_out_sync(conn, upkeep.ring((shard,)))
             return job_id
         self._in_time(self._know_layout)
         shard = self._spread.here()
@@ -77,6 +82,11 @@ class SyncClient(Writing):
         try:
             inserting = enqueue.insert_lines([line], shard=shard, ring=ring)
             (job_id,) = self._in_time(lambda: self._on(Use.BRIEF, inserting))
+        except fate.NodeAway as exc:
+            absent.note(shard, exc)
+            if absent.present(range(self._spread.layout.shards)):
+                return self.enqueue(spec)
+            raise
         except BaseException:
             if ring:  # others may have relied on it
                 self._ring_soon(shard)
@@ -147,7 +157,7 @@ class SyncClient(Writing):
         self._in_time(lambda: self._know_layout(conn))
         packer = self._packer(theirs=conn is not None)
         if conn is not None:
-            ids = _on_theirs(conn, copying.put_jobs(specs, packer, progress=progress, ring=lambda: True))
+            ids = _on_theirs(conn, copying.put_jobs(specs, packer, progress=progress, ring=_may_ring_along))
             if not packer.rung:
                 carry_out_sync(conn, upkeep.ring(packer.shards))
             return ids
@@ -156,7 +166,7 @@ class SyncClient(Writing):
             stack.enter_context(answering(own))
             try:
                 with as_ours_sync(own):
-                    putting = copying.put_jobs(specs, packer, progress=progress, ring=lambda: True)
+                    putting = copying.put_jobs(specs, packer, progress=progress, ring=_may_ring_along)
                     ids = carry_out_sync(own, putting)
             except psycopg.Error as exc:
                 if packer.reading:  # it is not ours: the iterable raised it
@@ -181,7 +191,7 @@ class SyncClient(Writing):
     def _may_ring(self, shard: int) -> bool:
         """Tell whether nobody has woken the fleet just now, nor is to for other shards; the caller does then."""
         with self._lock:
-            return not self._unrung - {shard} and self._is_due()
+            return not (sql.on_cluster() or self._unrung - {shard}) and self._is_due()
 
     def _is_due(self) -> bool:
         due = time.monotonic() - self._rung_at > NOTIFY_EVERY_S
@@ -224,3 +234,8 @@ def _on_theirs(conn: Connection[Any], asked: Asked[T]) -> T:
     """Carry out what is asked for on a caller's connection, as part of its transaction if it has one."""
     with in_utf8_sync(conn):
         return carry_out_sync(conn, asked)
+
+
+def _may_ring_along() -> bool:
+    """Tell whether jobs may ring by their own statement: on a cluster nobody hears a node's bell."""
+    return not sql.on_cluster()

@@ -35,7 +35,7 @@ class Word(IntEnum):
     the stewards that this host has had; LISTENS, there too, whether the steward hears of new jobs. So are the words of
     `fastq.resize()`: SEATS, how many the supervisor is to have, until it has them; CONCURRENCY, how many jobs each
     worker runs at once, 0 as it was started; ORDER, the number of the last order. SHARDS is how many shards there are
-    by now, in a worker's cell how many it has joined.
+    by now, in a worker's cell how many it has joined. VAIN counts how often a worker was woken and found nothing.
     """
 
     STATE = 0
@@ -61,6 +61,7 @@ class Word(IntEnum):
     CONCURRENCY = 20
     ORDER = 21
     SHARDS = 22
+    VAIN = 23
 
 
 SHARDS_MOST = 1024

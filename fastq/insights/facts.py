@@ -13,10 +13,11 @@ from psycopg import Connection
 from fastq.insights.survey import COUNT_MOST, QUEUES_MOST, Survey, survey
 from fastq.protocol.asking import carry_out_sync
 from fastq.protocol.limits import QueueSettings, list_settings
+from fastq.protocol.looks import look_sync
 from fastq.protocol.schedules import ScheduleRow, list_schedules
 from fastq.protocol.tasks import SEEN_EVERY_S
 from fastq.schema import migrator
-from fastq.sql import over_segments, statement
+from fastq.sql import on_cluster, statement
 
 OLD_S = 300.0
 """A transaction of this age holds vacuum up noticeably."""
@@ -107,8 +108,10 @@ def look(conn: Connection[Any], *, count_most: int = COUNT_MOST) -> Facts:
 
 
 def _unknown(conn: Connection[Any], shards: int) -> list[tuple[str, str]]:
-    params = {"shards": list(range(shards)), "queues": QUEUES_MOST, "since_s": 3 * SEEN_EVERY_S}
-    rows = conn.execute(over_segments("survey_unknown_tasks", shards=True), params).fetchall()
+    if on_cluster():  # the tasks are told of on the coordinator alone
+        return []
+    params = {"queues": QUEUES_MOST, "since_s": 3 * SEEN_EVERY_S}
+    rows = look_sync(conn, "survey_unknown_tasks", params, range(shards), segments=True)
     return sorted({(queue, task) for _, queue, task in rows})
 
 

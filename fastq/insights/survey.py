@@ -16,7 +16,8 @@ from typing import Any, Self
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
-from fastq.sql import over_segments, statement
+from fastq.protocol.looks import look_sync
+from fastq.sql import statement
 from fastq.states import JobState
 
 COUNT_MOST = 100_000
@@ -187,13 +188,8 @@ def _queues(conn: Connection[Any], shards: int, cap: int) -> tuple[QueueSurvey, 
 
 
 def _ready(conn: Connection[Any], tally: _Tally, shards: int, cap: int) -> None:
-    params = {
-        "cap": cap // shards,
-        "floor": _COUNT_LEAST // shards,
-        "queues": QUEUES_MOST,
-        "shards": list(range(shards)),
-    }
-    for _, queue, jobs, capped, oldest_s in conn.execute(over_segments("survey_ready", shards=True), params):
+    params = {"cap": cap // shards, "floor": _COUNT_LEAST // shards, "queues": QUEUES_MOST}
+    for _, queue, jobs, capped, oldest_s in look_sync(conn, "survey_ready", params, range(shards), segments=True):
         tally.add(JobState.READY, queue, Count(jobs, exact=not capped))
         if oldest_s is not None:
             tally.oldest[queue] = max(oldest_s, tally.oldest.get(queue, 0.0))
@@ -223,7 +219,11 @@ def _workers(conn: Connection[Any]) -> tuple[WorkerSurvey, ...]:
 
 def held(conn: Connection[Any]) -> dict[int, tuple[datetime, int]]:
     """Return of each worker that holds jobs since when it holds the oldest, and how many."""
-    return {worker: (since, jobs) for worker, since, jobs in conn.execute(statement("survey_held"), {})}
+    found: dict[int, tuple[datetime, int]] = {}
+    for worker, since, jobs in conn.execute(statement("survey_held"), {}):
+        earlier, more = found.get(worker, (since, 0))
+        found[worker] = min(since, earlier), jobs + more
+    return found
 
 
 def _counters(told: Any) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from fastq.backoff import full_jitter_s
 from fastq.errors import DatabaseUnreachable, EmbeddedError
-from fastq.postgres import database
+from fastq.postgres import away, database
 
 log = logging.getLogger("fastq.postgres.link")
 T = TypeVar("T")
@@ -95,13 +95,16 @@ class Link:
             except _OURS_TO_FIX:
                 raise
             except (psycopg.Error, DatabaseUnreachable) as exc:
+                if away.of_a_node(exc, self._conn):
+                    raise away.ShardAway(str(exc)) from exc
                 failures += 1
                 self.breaks += 1
                 if failures == 1 or failures % 20 == 0:
                     log.warning(
                         "database trouble (%s), trying again: %s", failures, str(exc).strip().partition("\n")[0]
                     )
-                await self._drop(wrong_server=isinstance(exc, psycopg.errors.ReadOnlySqlTransaction))
+                wrong = isinstance(exc, psycopg.errors.ReadOnlySqlTransaction) or away.of_wrong_node(exc)
+                await self._drop(wrong_server=wrong)
                 await asyncio.sleep(full_jitter_s(failures))
                 await self._try_revive()
 

@@ -10,9 +10,13 @@ from typing import Any
 import orjson
 from psycopg import AsyncConnection
 
+from fastq.config import PAYLOAD_LIMIT_BYTES
 from fastq.cron import Plan, Schedule
 from fastq.errors import UsageError
-from fastq.sql import statement
+from fastq.job import JobSpec, Options
+from fastq.protocol.asking import carry_out
+from fastq.protocol.enqueue import Line, insert_lines
+from fastq.sql import on_cluster, statement
 
 STALE_S = 60.0
 """A schedule is deleted when workers of its app are there and none of them has named it for so long."""
@@ -97,6 +101,8 @@ async def due(conn: AsyncConnection[Any]) -> Due:
 async def enqueue(conn: AsyncConnection[Any], found: DueSchedule, plan: Plan, *, shard: int = 0) -> bool:
     """Enqueue what was planned and go on to the next occurrence; False when somebody else did, or changed the spec."""
     schedule = found.schedule
+    if on_cluster():
+        return await _enqueue_by_steps(conn, found, plan, shard)
     params = {
         "shard": shard,
         "name": found.name,
@@ -111,3 +117,24 @@ async def enqueue(conn: AsyncConnection[Any], found: DueSchedule, plan: Plan, *,
         "arguments": orjson.dumps(schedule.args).decode(),
     }
     return await (await conn.execute(statement("enqueue_occurrences_if_due"), params)).fetchone() is not None
+
+
+async def _enqueue_by_steps(conn: AsyncConnection[Any], found: DueSchedule, plan: Plan, shard: int) -> bool:
+    """As `enqueue`, where the schedule and the jobs are on different servers: by two statements of one transaction."""
+    schedule = found.schedule
+    due = {
+        "name": found.name,
+        "due_at": found.due_at,
+        "spec": found.spec,
+        "next_at": plan.next_at,
+        "last_at": max(plan.occurrences, default=None),
+    }
+    times = [schedule.timing.local(at).isoformat() for at in plan.occurrences]
+    options = [Options(queue=schedule.queue, priority=schedule.priority, headers={"scheduled_for": at}) for at in times]
+    lines = [Line(JobSpec(schedule.task, dict(schedule.args), each), PAYLOAD_LIMIT_BYTES) for each in options]
+    async with conn.transaction():
+        if await (await conn.execute(statement("advance_schedule_if_due"), due)).fetchone() is None:
+            return False
+        if lines:
+            await carry_out(conn, insert_lines(lines, shard=shard))
+    return True

@@ -12,7 +12,8 @@ from psycopg.rows import tuple_row
 
 from fastq.protocol import stretches
 from fastq.protocol.claim import ANY_TASK, Lane, Tasks
-from fastq.sql import numbered, over_segments, statement
+from fastq.protocol.looks import ONLY_SEGMENT, look
+from fastq.sql import numbered, on_cluster, over_segments, statement
 
 
 @dataclass(slots=True)
@@ -62,7 +63,8 @@ async def discover(
         "limit": limit,
         **tasks.params,
     }
-    text = _lanes_of(queues, exclude, params, shards=False)
+    name = _lanes_of(queues, exclude, params)
+    text = statement(name, ONLY_SEGMENT) if on_cluster() else over_segments(name)
     found = [(Lane(shard, *row[:4]), row[4], row[5]) for row in await _look(conn, text, params)]
     window.move((lane for lane, _, _ in found), limit)
     return [(lane, first) for lane, first, paused in found if not paused and first is not None]
@@ -78,21 +80,21 @@ async def discover_many(
     limit: int = 256,
 ) -> list[tuple[Lane, int]]:
     """As `discover`, of many shards, each of whose windows is at its start."""
-    params = {"shards": list(windows), "from_queue": "", "from_group": "", "limit": limit, **tasks.params}
-    text = _lanes_of(queues, exclude, params, shards=True)
-    found = [(Lane(*row[:5]), row[5], row[6]) for row in await _look(conn, text, params)]
+    params = {"from_queue": "", "from_group": "", "limit": limit, **tasks.params}
+    name = _lanes_of(queues, exclude, params)
+    found = [(Lane(*row[:5]), row[5], row[6]) for row in await look(conn, name, params, windows, segments=True)]
     for shard, window in windows.items():
         window.move((lane for lane, _, _ in found if lane.shard == shard), limit)
     return [(lane, first) for lane, first, paused in found if not paused and first is not None]
 
 
-def _lanes_of(queues: Sequence[str], exclude: Iterable[str], params: dict[str, Any], *, shards: bool) -> LiteralString:
-    """Return the statement that finds lanes, and add to its parameters which queues are meant."""
+def _lanes_of(queues: Sequence[str], exclude: Iterable[str], params: dict[str, Any]) -> str:
+    """Return the name of the statement that finds lanes, and add to its parameters which queues are meant."""
     if queues:
         params["queues"] = list(queues)
-        return over_segments("discover_lanes_of_queues", shards=shards)
+        return "discover_lanes_of_queues"
     params["exclude"] = list(exclude)
-    return over_segments("discover_lanes", shards=shards)
+    return "discover_lanes"
 
 
 async def discover_beyond(
@@ -110,6 +112,9 @@ async def discover_beyond(
     One for each stretch at most, a known lane or what lies between two; others show with the next look.
     `since` are lanes to look at again, each from behind a position up to another one, for what was committed late.
     """
+    if on_cluster():  # a range of a list is nothing that a node would take: look at all of the shard
+        everything = {shard: Window() for shard in shards}
+        return await discover_many(conn, windows=everything, queues=queues, exclude=exclude, tasks=tasks)
     looks = [*stretches.beyond(known, shards, queues, exclude), *stretches.again(since or {}, shards)]
     params = {**tasks.params, **stretches.params(looks)}
     return [(Lane(*row[:5]), row[5]) for row in await _look(conn, over_segments("discover_beyond"), params)]
@@ -122,7 +127,12 @@ async def _look(conn: AsyncConnection[Any], text: LiteralString, params: Mapping
 
 
 async def read_horizon(conn: AsyncConnection[Any]) -> int:
-    """Return a position: of the jobs before it, those that cannot be seen yet are about to be committed."""
+    """Return a position: of the jobs before it, those that cannot be seen yet are about to be committed.
+
+    On a cluster each node gives out positions of its own: there is none.
+    """
+    if on_cluster():
+        return 0
     row = await (await conn.execute(statement("read_horizon"), prepare=True)).fetchone()
     if row is None:
         raise AssertionError("read_horizon always returns one row")
@@ -141,6 +151,4 @@ async def unwanted(
     """Return the tasks of others among the first jobs of each segment of some shards."""
     names = {*(tasks.hot or ()), *tasks.known}
     params = {"queues": list(queues), "exclude": list(exclude), "names": list(names), "limit": limit}
-    text = over_segments("list_unwanted_tasks", shards=True)
-    cur = await conn.execute(text, {**params, "shards": list(shards)})
-    return {row[1] for row in await cur.fetchall()}
+    return {task for _, task in await look(conn, "list_unwanted_tasks", params, shards, segments=True)}

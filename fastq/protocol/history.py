@@ -11,7 +11,8 @@ import orjson
 from psycopg import AsyncConnection
 
 from fastq.host.series import Count, Counted, Key
-from fastq.sql import over_segments, statement
+from fastq.protocol import looks
+from fastq.sql import statement
 
 KEPT_DAYS = 90
 """So long the hours are kept."""
@@ -52,9 +53,8 @@ def _trimmed(buckets: Sequence[int]) -> list[int]:
 async def look(conn: AsyncConnection[Any], *, shards: Iterable[int]) -> dict[str, Depth]:
     """Return how many jobs stand in each queue, and in all of them under the name ""."""
     found: defaultdict[str, Depth] = defaultdict(Depth)
-    params = {"shards": list(shards), "cap": _COUNT_MOST, "floor": _COUNT_LEAST, "queues": _QUEUES_MOST}
-    cur = await conn.execute(over_segments("survey_ready", shards=True), params)
-    for _, queue, jobs, _, oldest_s in await cur.fetchall():
+    params = {"cap": _COUNT_MOST, "floor": _COUNT_LEAST, "queues": _QUEUES_MOST}
+    for _, queue, jobs, _, oldest_s in await looks.look(conn, "survey_ready", params, shards, segments=True):
         depth = found[queue]
         depth.ready += jobs
         depth.oldest_s = max(filter(None, (depth.oldest_s, oldest_s)), default=None)

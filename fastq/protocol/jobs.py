@@ -19,7 +19,8 @@ from fastq.config import DEFAULT_PRIORITY, DEFAULT_QUEUE
 from fastq.errors import FastqError, UsageError
 from fastq.job import Job, Options
 from fastq.protocol.asking import Request, Row, only
-from fastq.sql import over_shards, statement
+from fastq.protocol.looks import look
+from fastq.sql import statement
 from fastq.states import JobState
 
 MARKS_MOST = 1000
@@ -282,9 +283,8 @@ class Mark(NamedTuple):
 
 async def cancellations(conn: AsyncConnection[Any], *, shards: Iterable[int], workers: list[int]) -> list[Mark]:
     """Return the marked jobs that some workers hold."""
-    params = {"shards": list(shards), "workers": workers, "limit": MARKS_MOST}
-    cur = await conn.execute(over_shards("list_cancellations"), params, prepare=True)
-    return [Mark(*row[1:]) for row in await cur.fetchall()]
+    params = {"workers": workers, "limit": MARKS_MOST}
+    return [Mark(*row[1:]) for row in await look(conn, "list_cancellations", params, shards)]
 
 
 async def sweep_cancellations(conn: AsyncConnection[Any], *, limit: int = MARKS_MOST) -> int:

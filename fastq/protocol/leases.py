@@ -10,8 +10,9 @@ from psycopg import AsyncConnection
 
 from fastq.host.board import has_keys
 from fastq.protocol.claim import Claimed, Lane, Packet
+from fastq.protocol.looks import look
 from fastq.protocol.packed import repaired
-from fastq.sql import over_shards, statement
+from fastq.sql import statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,7 @@ async def list_leases(conn: AsyncConnection[Any], *, shard: int, worker: int) ->
 
 async def list_all_leases(conn: AsyncConnection[Any], *, shards: Iterable[int], worker: int) -> list[HeldLease]:
     """As `list_leases`, of many shards."""
-    params = {"shards": list(shards), "worker": worker}
-    cur = await conn.execute(over_shards("list_leases"), params, binary=True)
-    return [_held(*row) for row in await cur.fetchall()]
+    return [_held(*row) for row in await look(conn, "list_leases", {"worker": worker}, shards, binary=True)]
 
 
 def _held(

@@ -7,7 +7,8 @@ and writes down what it took of the rate. Claims of other queues are the one sta
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -17,7 +18,8 @@ from psycopg.errors import LockNotAvailable
 
 from fastq.protocol.asking import Request, carry_out_sync
 from fastq.protocol.claim import Claimed, Lane
-from fastq.sql import statement
+from fastq.protocol.looks import look
+from fastq.sql import on_cluster, statement
 
 Claim = Callable[..., Awaitable[Claimed]]
 """A claim that takes the keywords worker, lease, limit, acks, tasks."""
@@ -128,24 +130,52 @@ class _Room:
 
 
 async def claim_within(
-    conn: AsyncConnection[Any], claim: Claim, *, lane: Lane, limit: int, acks: list[int], **rest: Any
+    conn: AsyncConnection[Any],
+    claim: Claim,
+    *,
+    lane: Lane,
+    limit: int,
+    acks: list[int],
+    shards: Collection[int] = (0,),
+    **rest: Any,
 ) -> Bounded:
     """Claim as `claim` does, no more than the limits of the lane's queue leave; its acks are done in any case.
 
-    Whoever is claiming there already, and does not go on, is not waited for: the queue counts as full then.
+    Whoever is claiming there already, and does not go on, is not waited for: the queue counts as full then. So it does
+    while a shard is away, since nobody knows what runs there.
     """
     try:
-        return await _claim_within(conn, claim, lane=lane, limit=limit, acks=acks, **rest)
+        async with _alone(conn, lane.queue) if on_cluster() else nullcontext():
+            return await _claim_within(conn, claim, lane=lane, limit=limit, acks=acks, shards=shards, **rest)
     except LockNotAvailable:
         return Bounded(await claim(conn, limit=0, acks=acks, **rest), FULL_AGAIN_S, queue_full=True)
 
 
+@asynccontextmanager
+async def _alone(conn: AsyncConnection[Any], queue: str) -> AsyncIterator[None]:
+    """Keep others from claiming of a queue until the commit is through on all nodes; see lock_queue."""
+    row = await (await conn.execute(statement("lock_queue"), {"queue": queue})).fetchone()
+    if row is None or not row[0]:
+        raise LockNotAvailable("somebody else is claiming")
+    try:
+        yield
+    finally:
+        await conn.execute(statement("unlock_queue"), {"queue": queue})
+
+
 async def _claim_within(
-    conn: AsyncConnection[Any], claim: Claim, *, lane: Lane, limit: int, acks: list[int], **rest: Any
+    conn: AsyncConnection[Any],
+    claim: Claim,
+    *,
+    lane: Lane,
+    limit: int,
+    acks: list[int],
+    shards: Collection[int],
+    **rest: Any,
 ) -> Bounded:
     place = {"shard": HOME, "queue": lane.queue}
     async with conn.transaction():
-        room = await _room(conn, lane, place, acks)
+        room = await _room(conn, lane, place, acks, shards)
         claimed = await claim(conn, limit=int(min(limit, room.jobs)), acks=acks, **rest)
         if not claimed.empty and room.rate is not None:
             left = room.tokens - await _size(conn, lane, claimed.leases)
@@ -153,19 +183,23 @@ async def _claim_within(
     return room.bounded(claimed)
 
 
-async def _room(conn: AsyncConnection[Any], lane: Lane, place: dict[str, Any], acks: list[int]) -> _Room:
+async def _room(
+    conn: AsyncConnection[Any], lane: Lane, place: dict[str, Any], acks: list[int], shards: Collection[int]
+) -> _Room:
     found = await (await conn.execute(statement("lock_allowance"), {**place, **WAITS}, prepare=True)).fetchone()
     if found is None:
         await conn.execute(statement("insert_allowance"), place)
-        return await _room(conn, lane, place, acks)
+        return await _room(conn, lane, place, acks, shards)
     most, per_group, rate, tokens, filled_at = found
     grouped = per_group is not None and bool(lane.group_key)
     counted = {**place, "grouped": grouped, "group_key": lane.group_key, "acks": acks}
-    row = await (await conn.execute(statement("count_running"), counted, prepare=True)).fetchone()
-    assert row is not None
+    counts = await look(conn, "count_running", counted, shards)
+    if len(counts) < len(shards):
+        raise LockNotAvailable("a shard is away")
+    running, of_group = sum(row[1] for row in counts), sum(row[2] for row in counts)
     return _Room(
-        queue=None if most is None else most - row[0],
-        group=per_group - row[1] if grouped else None,
+        queue=None if most is None else most - running,
+        group=per_group - of_group if grouped else None,
         rate=rate,
         tokens=tokens,
         filled_at=filled_at,

@@ -13,9 +13,10 @@ from fastq.ends import meta
 from fastq.ends.settlement import LeasedJob, Settlement
 from fastq.protocol import ordered
 from fastq.protocol.leases import repair
+from fastq.protocol.looks import look
 from fastq.protocol.refusal import BY_THE_SERVER
 from fastq.protocol.settle import Note, settle_each
-from fastq.sql import over_shards, statement
+from fastq.sql import statement
 from fastq.states import Goes
 
 Verdict = Callable[[LeasedJob], Settlement]
@@ -28,8 +29,7 @@ def _unheard(tried: Settlement, why: BaseException, written: Settlement | None) 
 
 async def expired_workers(conn: AsyncConnection[Any], *, shards: Iterable[int]) -> list[tuple[int, int]]:
     """Return shards and the workers whose time has run out there."""
-    cur = await conn.execute(over_shards("list_expired_workers"), {"shards": list(shards)}, prepare=True)
-    return await cur.fetchall()
+    return [(shard, worker) for shard, worker in await look(conn, "list_expired_workers", {}, shards)]
 
 
 async def reap(

@@ -11,6 +11,7 @@ from fastq import codec
 from fastq.errors import FastqError, JobFailed, JobGone
 from fastq.protocol import jobs
 from fastq.protocol.asking import Request, Row
+from fastq.sql import on_cluster
 from fastq.states import JobState
 
 _PAUSE_S = (0.005, 0.25)
@@ -35,7 +36,8 @@ class Ending:
 def endings(wanted: Sequence[int]) -> Request[dict[int, Ending]]:
     """Ask how jobs ended; those that have not, or were not kept, are left out."""
     ids = [jobs.of(job)["id"] for job in wanted]
-    return Request("find_finished_jobs", {"ids": ids}, lambda rows: {row[0]: _ending(row[1:]) for row in rows})
+    name = "find_finished_anywhere" if on_cluster() else "find_finished_jobs"
+    return Request(name, {"ids": ids}, lambda rows: {row[0]: _ending(row[1:]) for row in rows})
 
 
 def _ending(row: Row) -> Ending:

@@ -13,7 +13,8 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
-from fastq.sql import call_over_shards, over_shards, statement
+from fastq.protocol.looks import call, look
+from fastq.sql import statement
 
 HEAD_BYTES = 32 * 1024 * 1024
 """A head of this size is left for the next segment."""
@@ -48,8 +49,7 @@ async def advance_all(conn: AsyncConnection[Any], *, shards: Collection[int], he
     if len(shards) == 1:
         await advance(conn, shard=0, head_bytes=head_bytes)
     else:
-        params = {"shards": list(shards), "bytes": head_bytes}
-        await conn.execute(call_over_shards("advance_head_if_next_empty"), params)
+        await call(conn, "advance_head_if_next_empty", {"bytes": head_bytes}, shards)
 
 
 async def truncatable(conn: AsyncConnection[Any]) -> list[Emptied]:
@@ -61,9 +61,10 @@ async def sweepable(
     conn: AsyncConnection[Any], *, shards: Iterable[int], swept_bytes: int = SWEPT_BYTES
 ) -> set[tuple[int, int]]:
     """Return the shards and segments whose packets are to be swept one by one."""
-    params = {"shards": list(shards), "bytes": swept_bytes}
-    found = await conn.execute(over_shards("list_sweepable_segments"), params)
-    return set(await found.fetchall())
+    return {
+        (shard, segment)
+        for shard, segment in await look(conn, "list_sweepable_segments", {"bytes": swept_bytes}, shards)
+    }
 
 
 async def sweep(conn: AsyncConnection[Any], *, shard: int, segment: int, limit: int = SWEPT_PACKETS) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fastq import sql
 from fastq.job import Options
 from fastq.protocol.asking import Request
 
@@ -21,10 +22,11 @@ CHANGED = "FQ001"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """So many shards there are, and over so many of them tied jobs are spread."""
+    """So many shards there are, over so many of them tied jobs are spread; and whether they are on many servers."""
 
     shards: int = 1
     keyed: int = 1
+    cluster: bool = False
 
     def of(self, tie: str) -> int:
         """Return the shard of a tie, as `fastq.shard_of` does."""
@@ -45,8 +47,10 @@ def read_layout() -> Request[Layout]:
 
 
 def _layout(rows: list[tuple[Any, ...]]) -> Layout:
-    shards, keyed = rows[0]
-    return Layout(shards or 1, keyed or 1)
+    shards, keyed, cluster = rows[0]
+    if cluster:
+        sql.use_cluster()
+    return Layout(shards or 1, keyed or 1, bool(cluster))
 
 
 class Shards(Collection[int]):
@@ -54,12 +58,14 @@ class Shards(Collection[int]):
 
     def __init__(self, count: int = 1) -> None:
         self.count = count
+        self.missing: set[int] = set()
+        """Those that this worker could not join yet."""
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.count))
+        return iter(range(self.count) if not self.missing else [n for n in range(self.count) if n not in self.missing])
 
     def __contains__(self, shard: object) -> bool:
-        return shard in range(self.count)
+        return shard in range(self.count) and shard not in self.missing
 
     def __len__(self) -> int:
-        return self.count
+        return self.count - len(self.missing)

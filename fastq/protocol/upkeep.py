@@ -10,9 +10,10 @@ import orjson
 from psycopg import AsyncConnection
 
 from fastq.ends.failure import record
+from fastq.protocol import looks
 from fastq.protocol.asking import Request, carry_out, is_there
 from fastq.protocol.refusal import BY_THE_SERVER, apart, reason_of
-from fastq.sql import over_shards, statement
+from fastq.sql import statement
 
 FROM_THE_BEGINNING = "-infinity"
 
@@ -62,8 +63,7 @@ async def due_shards(conn: AsyncConnection[Any], *, since: Mapping[int, str]) ->
 
 async def shards_where(conn: AsyncConnection[Any], *, look: str, shards: Iterable[int]) -> list[int]:
     """Return the shards in which a look finds something."""
-    cur = await conn.execute(over_shards(look), {"shards": list(shards)}, prepare=True)
-    return sorted({row[0] for row in await cur.fetchall()})
+    return sorted({row[0] for row in await looks.look(conn, look, {}, shards)})
 
 
 async def spread_ties(conn: AsyncConnection[Any]) -> bool:
@@ -104,6 +104,15 @@ def ring(shards: Iterable[int] = ()) -> Request[bool]:
     `shards` is where new jobs are; none: they may be anywhere.
     """
     return Request("notify_workers", {"shards": ",".join(map(str, sorted(shards)))}, is_there)
+
+
+ALL_HANDS = "!"
+"""At the end of a notification: all hosts are to wake a worker."""
+
+
+async def call_all(conn: AsyncConnection[Any]) -> None:
+    """Wake a worker of each host."""
+    await carry_out(conn, Request("notify_workers", {"shards": ALL_HANDS}, is_there))
 
 
 async def notify(conn: AsyncConnection[Any], shards: Iterable[int] = ()) -> None:

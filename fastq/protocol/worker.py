@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import orjson
 from psycopg import AsyncConnection, Connection
 
+from fastq.postgres.away import absent
 from fastq.protocol.asking import Request, carry_out_sync, only
+from fastq.protocol.looks import call, look
 from fastq.protocol.shards import Shards
-from fastq.sql import call_over_shards, over_shards, statement
+from fastq.sql import on_cluster, statement
 
 
 async def register(
@@ -26,13 +28,42 @@ async def register(
     shards: int,
     about: Mapping[str, Any] | None = None,
 ) -> int:
-    """Announce this process in every shard, with what it tells `about` itself; returns its id, never used before."""
+    """Announce this process in every shard, with what it tells `about` itself; returns its id, never used before.
+
+    On a cluster those shards are left out that are away.
+    """
+    if on_cluster():
+        ((worker, _),) = await (await conn.execute(statement("take_worker_id"))).fetchall()
+        await enlist(
+            conn, worker=worker, host=host, pid=pid, name=name, lease_s=lease_s, shards=range(shards), about=about
+        )
+        return int(worker)
     told = None if about is None else orjson.dumps(about).decode()
     params = {"host": host, "pid": pid, "name": name, "lease_s": lease_s, "shards": shards, "about": told}
     row = await (await conn.execute(statement("register_worker"), params)).fetchone()
     if row is None:
         raise AssertionError("register_worker inserts at least one row")
     return int(row[0])
+
+
+async def enlist(
+    conn: AsyncConnection[Any],
+    *,
+    worker: int,
+    host: str,
+    pid: int,
+    name: str,
+    lease_s: float,
+    shards: Iterable[int],
+    about: Mapping[str, Any] | None,
+) -> set[int]:
+    """Announce a worker in some shards of a cluster; returns those that are away."""
+    told = None if about is None else orjson.dumps(about).decode()
+    params = {"worker": worker, "host": host, "pid": pid, "name": name, "lease_s": lease_s, "about": told}
+    wanted = set(shards)
+    await look(conn, "enlist_worker", params, sorted(wanted))
+    known = await look(conn, "find_worker", {"worker": worker}, sorted(wanted))
+    return wanted - {shard for shard, _ in known}
 
 
 async def renew(conn: AsyncConnection[Any], *, shard: int, workers: dict[int, str], lease_s: float) -> dict[int, float]:
@@ -60,9 +91,8 @@ async def renew_all(
     if len(shards) == 1:
         alive = await renew(conn, shard=0, workers=workers, lease_s=lease_s)
         return {worker: Renewed(1, now_s) for worker, now_s in alive.items()}
-    params = {"shards": list(shards), "workers": list(workers), "counters": list(workers.values()), "lease_s": lease_s}
-    cur = await conn.execute(call_over_shards("renew_workers_if_alive"), params, prepare=True)
-    times = [(worker, now_s) for _, worker, now_s in await cur.fetchall()]
+    params = {"workers": list(workers), "counters": list(workers.values()), "lease_s": lease_s}
+    times = [(worker, now_s) for _, worker, now_s in await call(conn, "renew_workers_if_alive", params, shards)]
     seen = Counter(worker for worker, _ in times)
     return {worker: Renewed(seen[worker], now_s) for worker, now_s in times}
 
@@ -125,9 +155,8 @@ class Standing(Enum):
 
 async def standing(conn: AsyncConnection[Any], *, worker: int, shards: Shards) -> Standing:
     """Tell how a worker stands, by its worst shard; a late one may still be renewed, or reaped."""
-    cur = await conn.execute(over_shards("find_worker"), {"shards": list(shards), "worker": worker})
-    rows = await cur.fetchall()
-    if len(rows) < len(shards):
+    rows = await look(conn, "find_worker", {"worker": worker}, shards)
+    if len(rows) < len(absent.present(shards)):
         return Standing.GONE
     return Standing.IN_TIME if all(in_time for _, in_time in rows) else Standing.LATE
 
@@ -141,7 +170,7 @@ async def join(conn: AsyncConnection[Any], *, worker: int, since: int, shards: i
 async def unregister(conn: AsyncConnection[Any], *, worker: int, shards: Shards) -> bool:
     """Delete a worker's rows; False if one stays, because leases are left there: they are to be reaped."""
     left = 0
-    for shard in shards:
+    for shard in absent.present(shards):
         who = {"shard": shard, "worker": worker}
         async with conn.transaction():
             there = (await conn.execute(statement("lock_worker"), {**who, "expired": False})).rowcount

@@ -76,6 +76,11 @@ def definitions() -> tuple[Definition, ...]:
     return (*made, *(Definition(name=f"protocol/{name}", sql=sql) for name, sql in function_files().items()))
 
 
+def entrances() -> str:
+    """Return what creates, on a cluster, the functions of people and producers, which ask the shards."""
+    return (_folder() / "cluster" / "entrances.sql").read_text("utf-8")
+
+
 def newest() -> int:
     """Return the schema version that this code needs."""
     return migrations()[-1].version

@@ -15,15 +15,18 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, Connection
 
+from fastq import sql
 from fastq.errors import SchemaError, UsageError
 from fastq.schema.files import newest
 from fastq.schema.plan import State, differing, newer, steps
 
 _FOUND = """
-select max(m.version), max(coalesce((to_jsonb(m) ->> 'suits')::int, m.version)) filter (where m.version > %(newest)s)
+select max(m.version), max(coalesce((to_jsonb(m) ->> 'suits')::int, m.version)) filter (where m.version > %(newest)s),
+       exists (select 1 from fastq.setting s where s.name = 'citus')
 from fastq.migration m
 """
-"""The version that a database has, and which one the least suitable of its migrations wants that we do not know."""
+"""The version that a database has, and which one the least suitable of its migrations wants that we do not know; and
+whether it is spread over a cluster."""
 
 _ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 _BEGIN = """select pg_advisory_xact_lock(439721620593);  -- "fastq"
@@ -151,7 +154,7 @@ def check(conn: Connection[Any]) -> None:
         row = None
     except psycopg.errors.InsufficientPrivilege as exc:
         raise _no_grants(exc) from None
-    _judge(*(row or (None, None)))
+    _judge(*(row or (None, None, False)))
 
 
 async def check_async(conn: AsyncConnection[Any]) -> None:
@@ -162,7 +165,7 @@ async def check_async(conn: AsyncConnection[Any]) -> None:
         row = None
     except psycopg.errors.InsufficientPrivilege as exc:
         raise _no_grants(exc) from None
-    _judge(*(row or (None, None)))
+    _judge(*(row or (None, None, False)))
 
 
 def check_producer(conn: Connection[Any]) -> None:
@@ -193,8 +196,10 @@ def _newest() -> dict[str, int]:
     return {"newest": newest()}
 
 
-def _judge(found: int | None, suits: int | None) -> None:
+def _judge(found: int | None, suits: int | None, cluster: bool) -> None:
     """Raise SchemaError unless version `found` is the one of this code, or all that came after it suit this code."""
+    if cluster:
+        sql.use_cluster()
     if found is None:
         raise SchemaError("the database has no fastq schema: run `fastq migrate`")
     if found > newest() and (suits is None or suits > newest()):

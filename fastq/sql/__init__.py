@@ -33,7 +33,27 @@ planning a look at all lanes takes five times the look.
 BY_FUNCTION = os.environ.get("FASTQ_FUNCTIONS") == "1"
 """Call the functions of the database where there are any, instead of sending their text: docs/protocol.md."""
 
+_cluster = False
 _OWN = ("segment", "table", "of")
+
+
+def on_cluster() -> bool:
+    """Tell whether this process works on a cluster, where each call names its shard, and functions do the work."""
+    return _cluster
+
+
+def use_cluster() -> None:
+    """Let all statements of this process from now on be those for a cluster: they work on one server, too."""
+    global BY_FUNCTION, _cluster  # noqa: PLW0603 - one process has one database
+    if not _cluster:
+        BY_FUNCTION = _cluster = True
+        for kept in (statement, over_segments, over_shards, call_over_shards):
+            kept.cache_clear()
+
+
+def planner(*, cluster: bool) -> str:
+    """Return the settings of a session: on a cluster a plan must be made for the shard that it names."""
+    return "set plan_cache_mode = force_custom_plan; set jit = off" if cluster else BY_INDEX
 
 
 @cache

@@ -5,7 +5,7 @@
 -- Index: lease scan, progress_pkey, head_job. Caller: protocol.ordered.
 with taken as materialized (
   select l.id as lease, u.ord, u.id, u.meta
-  from fastq.lease l cross join lateral fastq.jobs_of(l) u
+  from fastq.lease l cross join lateral fastq.jobs_of(row(l.*)::fastq.lease) u
   where l.shard = %(shard)s and l.worker = %(worker)s
     and exists (select from fastq.progress p where p.shard = %(shard)s and p.lease = l.id and p.completed offset 0)
 )

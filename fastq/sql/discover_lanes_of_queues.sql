@@ -1,4 +1,6 @@
 -- As discover_lanes, for the queues in `queues` alone.
+-- Function: discover_lanes_of_queues(shard int4, queues text[], from_group text, hot text[], known text[], limit int8)
+-- returns (segment int4, queue text, priority int2, group_key text, pos int8, paused bool).
 -- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.discover.
 select {segment} as segment, w.queue, l.priority, f.group_key, f.pos,
        exists (select from fastq.queue q where q.name = w.queue and q.paused) as paused

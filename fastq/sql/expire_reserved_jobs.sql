@@ -1,6 +1,7 @@
 -- Delete up to `limit` reserved jobs whose time is over, free their keys, and let the lines go on in which they had a place.
 -- One that is being committed is left alone: its row is locked, and whether it is still reserved is looked at again when the
 -- lock is there.
+-- Function: expire_reserved_jobs(shard int4, limit int8) returns (id int8, passed bool).
 -- Locks: scheduled rows for update skip locked, then unique_key rows likewise; of ordered jobs the line's and the head's row.
 -- Index: scheduled_reserved, unique_key_job, line_job, head_job.
 -- Caller: protocol.reserve.
@@ -23,5 +24,5 @@ free as materialized (
 freed as (
   delete from fastq.unique_key k where k.shard = %(shard)s and k.ctid = any (array(select f.place from free f))
 )
-select g.id, case when fastq.ordered_of(g.meta) is not null then fastq.leave_lines(%(shard)s::int4, array[g.id]) end as passed
+select g.id, case when fastq.ordered_of(g.meta) is not null then fastq.leave_lines(%(shard)s::int4, array[g.id]) is null end as passed
 from gone g

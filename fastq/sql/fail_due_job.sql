@@ -1,5 +1,6 @@
 -- Keep the first due job, or the jobs of the first packet, as failed, which cannot be put into line, with the reason; under a new id if its own is kept already.
 -- A key or a line that it holds is left to the sweeps of the leader.
+-- Function: fail_due_job(shard int4, since timestamptz, meta json) returns (id int8).
 -- Locks: the scheduled row for update skip locked. Index: scheduled_due, finished_pkey. Caller: protocol.upkeep.
 with due as materialized (
   select s.id from fastq.scheduled s

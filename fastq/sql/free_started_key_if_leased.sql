@@ -1,4 +1,5 @@
 -- Give a key back that is held until its job starts, before it starts. No row when its lease is gone or the job is done.
+-- Function: free_started_key(shard int4, worker int8, lease int8, ord int2, job int8) returns (id int8).
 -- Locks: the lease row key share; the unique_key row for update skip locked. Index: lease_pkey, unique_key_job.
 -- Caller: protocol.unique.
 with held as materialized (

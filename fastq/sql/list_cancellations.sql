@@ -1,4 +1,5 @@
 -- The running jobs of some workers that somebody wants to end: for the steward, to be put on the board.
+-- Function: list_cancellations(shard int4, workers int8[], limit int8) returns (worker int8, lease int8, ord int2, job int8).
 -- Locks: none. Index: cancellation scan (a few rows), lease_pkey. Caller: protocol.jobs.
 select l.worker, c.lease, c.ord, c.job
 from fastq.cancellation c

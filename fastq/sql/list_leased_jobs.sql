@@ -6,6 +6,6 @@
 -- Caller: protocol.reap.
 select l.id as lease, u.ord, u.id, u.task, u.attempt, u.meta::text as meta, p.checkpoint::text as checkpoint, p.retries,
        exists (select from fastq.cancellation c where c.shard = %(shard)s and c.job = u.id) as cancelled, l.queue
-from fastq.lease l cross join lateral fastq.jobs_of(l) u
+from fastq.lease l cross join lateral fastq.jobs_of(row(l.*)::fastq.lease) u
 left join fastq.progress p on p.shard = %(shard)s and p.lease = l.id and p.ord = u.ord
 where l.shard = %(shard)s and l.worker = %(worker)s and l.id = any (%(leases)s::int8[]) and p.completed is not true

@@ -1,5 +1,6 @@
 -- Tasks of jobs that this worker leaves to others, among the first `limit` jobs of one segment that are in its queues.
 -- Run over all segments at once: `over_segments`. Only for people: that a job waits for nobody must not stay unsaid.
+-- Function: list_unwanted_tasks(shard int4, queues text[], exclude text[], names text[], limit int8) returns (task text).
 -- Locks: none. Index: ready_{segment}_pkey. Caller: protocol.discover.
 select distinct f.task
 from (

@@ -1,5 +1,6 @@
 -- Count the jobs that fit, among the first `cap` rows of each table that are in some states, of a queue and of a task; `more`:
 -- there are further rows.
+-- Function: survey_count(states text[], queue text, task text, error text, cap int8) returns (jobs int8, more bool).
 -- Locks: none. Index: ready_*_pkey, scheduled_due, line_pkey, finished_by_state. Caller: protocol.jobs.
 with shard as materialized (select generate_series(0, fastq.shards() - 1) as shard),
 seen as (

@@ -1,4 +1,5 @@
 -- How many jobs failed for good within the last hour; counts to `cap`.
+-- Function: survey_failures(cap int8) returns (jobs int8).
 -- Locks: none. Index: finished_by_state. Caller: insights.facts.
 select count(*) as jobs
 from (

@@ -1,6 +1,10 @@
 -- Up to `limit` jobs in some states that fit: those that run, by age of the claim; those that are ready, in line; those that
 -- wait, by time; those in the lines of ordered groups; those that are kept, the last first. Without a queue, a task or an error, it reads no more than it shows;
 -- with one at most `scan` rows of each table, or all where that is null.
+-- Function: survey_jobs(states text[], queue text, task text, error text, limit int8, scan int8) returns (id int8, state text,
+-- queue text, priority int2, group_key text, task text, attempt int2, enqueued_at timestamptz, run_at timestamptz,
+-- claimed_at timestamptz, finished_at timestamptz, expires_at timestamptz, worker int8, payload text, result text, meta text,
+-- cancelling bool, ran_ms int8, progress real, note text, checkpoint text).
 -- Locks: none. Index: ready_*_pkey, scheduled_due, line_pkey, finished_by_state; all leases. Caller: protocol.jobs.
 with shard as materialized (select generate_series(0, fastq.shards() - 1) as shard)
 (select j.id, 'running' as state, l.queue, l.priority, j.group_key, j.task, j.attempt, fastq.at_ms(j.enqueued_ms) as enqueued_at,

@@ -2,6 +2,7 @@
 -- Exact up to a cap for each queue: `cap` shared between the queues found, but at least `floor`; `capped` says where it
 -- stopped. Age: of the jobs at the front of each priority, which with few groups are the oldest.
 -- Run over all segments at once: `over_segments`. A loose index scan finds the queues.
+-- Function: survey_ready(shard int4, cap int8, floor int8, queues int8) returns (queue text, jobs int8, capped bool, oldest_s float8).
 -- Locks: none. Index: ready_{segment}_pkey. Caller: insights.survey, protocol.history.
 select q.queue, c.jobs, c.rows > q.cap as capped, a.oldest_s
 from (

@@ -1,6 +1,7 @@
 -- Count the jobs that wait for a time (scheduled, retrying, reserved), for others of their group (waiting), those that
 -- failed for good, and those that are kept otherwise (succeeded, discarded, cancelled, expired), by queue.
 -- Each of them looks at one row more than `cap` at most; `capped` says that there were more.
+-- Function: survey_waiting(cap int4, shards int4) returns (state text, queue text, jobs int8, capped bool).
 -- Locks: none. Index: none for scheduled and line (scans that end at `cap`), finished_by_state. Caller: insights.survey.
 select w.reason as state, w.queue, sum(coalesce(w.jobs, 1))::int8 as jobs, sum(count(*)) over () > %(cap)s as capped
 from (select s.reason, s.queue, s.jobs from fastq.scheduled s limit %(cap)s + 1) w

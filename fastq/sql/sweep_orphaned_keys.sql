@@ -3,6 +3,7 @@
 -- been held for a minute, so that a key taken again by the same job since that snapshot is another one.
 -- Returns how many were deleted, and the key to go on behind; null when there are no more.
 -- `offset 0` keeps the probes from becoming joins with whole tables.
+-- Function: sweep_orphaned_keys(shard int4, after text, limit int8) returns (keys int8, after text).
 -- Locks: unique_key rows for update skip locked. Index: unique_key_pkey, scheduled_pkey, line_job, ready_*_pkey,
 -- ready_*_shard_id_idx; all leases, if a job is in none of these. Caller: protocol.unique.
 with page as materialized (
@@ -26,7 +27,7 @@ missing as materialized (
 ),
 running as materialized (
   select j.id
-  from fastq.lease l cross join lateral fastq.try_jobs_of(l) j
+  from fastq.lease l cross join lateral fastq.try_jobs_of(row(l.*)::fastq.lease) j
   where l.shard = %(shard)s and l.packet is null and exists (select from missing m)
 ),
 orphan as materialized (

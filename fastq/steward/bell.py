@@ -17,14 +17,15 @@ class Bell:
         self._board = board
         self._waiting: asyncio.TimerHandle | None = None
 
-    def ring(self) -> None:
-        """There may be new jobs."""
+    def ring(self) -> bool:
+        """There may be new jobs; tells whether a worker was idle."""
         cell = self._board.ring_idle()
         if cell is None:
             self._board.ring_workers()  # they look once they have run what they have
         elif self._waiting is None:
             loop = asyncio.get_running_loop()
             self._waiting = loop.call_later(ANSWER_S, self._look, cell, cell[Word.WOKEN])
+        return cell is not None
 
     def _look(self, cell: Cell, woken: int) -> None:
         self._waiting = None

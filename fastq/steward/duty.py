@@ -95,7 +95,7 @@ class LeadersDuty(ABC):
 
     async def _shards_where(self, look: str) -> Iterable[int]:
         """Return the shards in which there is something to do, as a look at all of them says; a single one unasked."""
-        if len(self._shards) == 1:
+        if self._shards.count == 1:
             return self._shards
         return await self._link.call(partial(upkeep.shards_where, look=look, shards=self._shards))
 

@@ -14,9 +14,11 @@ from time import monotonic, time
 import orjson
 
 from fastq.host.board import COUNTERS, Board, Cell, Word
+from fastq.postgres.away import absent
 from fastq.postgres.link import Link
 from fastq.protocol import worker
 from fastq.protocol.shards import Shards
+from fastq.sql import on_cluster
 
 log = logging.getLogger("fastq.steward")
 
@@ -70,8 +72,9 @@ class Heartbeat:
         for _, now_s in alive.values():
             self._clock_ms = round(((began + time()) / 2 - now_s) * 1000)
         for worker_id, cell in cells.items():
-            listed = worker_id in alive and alive[worker_id].shards >= min(joined[worker_id], len(self._shards))
-            if not listed and cell[Word.WORKER_ID] == worker_id and cell.state.alive:
+            wanted = 1 if on_cluster() else min(joined[worker_id], len(self._shards))
+            listed = worker_id in alive and alive[worker_id].shards >= wanted
+            if not (listed or absent.shards) and cell[Word.WORKER_ID] == worker_id and cell.state.alive:
                 self._give_up(cell)
         if self._gap():
             self._steady_since = monotonic()

@@ -6,6 +6,7 @@ import logging
 from functools import partial
 from time import monotonic
 
+from fastq.postgres.away import absent
 from fastq.postgres.link import Link
 from fastq.protocol import ordered
 from fastq.protocol.shards import Shards
@@ -39,13 +40,15 @@ class OrderedLines(LeadersDuty):
     async def advance(self) -> None:
         """Let lines go on that were left to the leader."""
         for shard in await self._shards_where("look_idle_lines"):
-            await self._link.call(partial(ordered.advance_idle, shard=shard))
+            with absent.tolerated(shard):
+                await self._link.call(partial(ordered.advance_idle, shard=shard))
 
     async def mend(self) -> None:
         """Look at the next few lines."""
         for shard in await self._shards_where("look_lines"):
             after = self._after.get(shard, ("", ""))
-            found = await self._link.call(partial(ordered.mend, shard=shard, after=after))
-            self._after[shard] = found.after or ("", "")
-            if found.lines:
-                log.warning("%s ordered group(s) had no living head: they go on", found.lines)
+            with absent.tolerated(shard):
+                found = await self._link.call(partial(ordered.mend, shard=shard, after=after))
+                self._after[shard] = found.after or ("", "")
+                if found.lines:
+                    log.warning("%s ordered group(s) had no living head: they go on", found.lines)

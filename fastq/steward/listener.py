@@ -14,15 +14,17 @@ from fastq.errors import DatabaseUnreachable
 from fastq.host.board import SHARDS_MOST
 from fastq.postgres import database
 from fastq.postgres.database import answering
+from fastq.sql import statement
+from fastq.steward.relay import place_in
 from fastq.steward.stir import Stir
 
 log = logging.getLogger("fastq.steward")
 
 _LOOKS = 30
 _LOOK_S = 1.0
-CANCEL, LEAD, GREW = "cancel", "lead", "shards"
+CANCEL, LEAD, GREW, HOSTS = "cancel", "lead", "shards", "hosts"
 """What a notification says that is not of new jobs: there is a mark, because a running job is cancelled or the fleet
-drained; or the lead was given up; or shards were added."""
+drained; or the lead was given up; or shards were added; or one host more hears."""
 
 
 def shards_in(payload: str) -> list[int]:
@@ -36,13 +38,21 @@ class Listener:
     """Keeps one connection on LISTEN; it never opens a transaction, so that the server's queue cannot fill up."""
 
     def __init__(
-        self, dsn: str, heard: Callable[[str], None], stir: Stir, *, lost: Callable[[], None], breaks: Callable[[], int]
+        self,
+        dsn: str,
+        heard: Callable[[str, int], None],
+        stir: Stir,
+        *,
+        lost: Callable[[], None],
+        breaks: Callable[[], int],
     ) -> None:
         self._dsn = dsn
         self._heard = heard
         self._stir = stir
         self._lost = lost
         self._breaks = breaks
+        self._line: list[int] = []
+        """The sessions of all hosts that hear, as they were when they were looked at last."""
         """How many connections of this process broke: then this one is looked at, too."""
 
     async def run(self) -> None:
@@ -58,13 +68,15 @@ class Listener:
                         )
                         await asyncio.Event().wait()
                     await conn.execute("listen fastq")
+                    await conn.execute(f"notify fastq, '{HOSTS}'")
                     failures, self._stir.listening = 0, True
                     for missed in ("", CANCEL, LEAD, GREW):
-                        self._heard(missed)
+                        self._heard(missed, 0)
                     while True:
-                        await self._hear(conn)
                         with answering(conn):
-                            await conn.execute("select 1")
+                            cur = await conn.execute(statement("list_listeners"))
+                            self._line = [pid for (pid,) in await cur.fetchall()]
+                        await self._hear(conn)
             except (psycopg.Error, DatabaseUnreachable) as exc:
                 if self._stir.listening:
                     self._stir.listening = False
@@ -75,10 +87,12 @@ class Listener:
                 await asyncio.sleep(full_jitter_s(failures))
 
     async def _hear(self, conn: psycopg.AsyncConnection[Any]) -> None:
-        """Pass notifications on, until it is time to see whether any would still come."""
+        """Pass notifications on, until it is time to see whether any would still come, and who else hears them."""
         breaks = self._breaks()
         for _ in range(_LOOKS):
             async for heard in conn.notifies(timeout=_LOOK_S):
-                self._heard(heard.payload)
+                if heard.payload == HOSTS:
+                    return
+                self._heard(heard.payload, place_in(self._line, conn.info.backend_pid, heard.pid))
             if self._breaks() != breaks:
                 return

@@ -11,7 +11,7 @@ import socket
 
 import uvloop
 
-from fastq import embedded
+from fastq import embedded, sql
 from fastq.config import StewardConfig
 from fastq.errors import FastqError
 from fastq.host.board import Board, Word
@@ -19,8 +19,8 @@ from fastq.host.child import Child
 from fastq.observability.throttle import throttled
 from fastq.observability.totals import Totals
 from fastq.postgres.link import Link
+from fastq.protocol import upkeep
 from fastq.protocol.shards import Shards
-from fastq.sql import BY_INDEX
 from fastq.states import CellState
 from fastq.steward.bell import Bell
 from fastq.steward.cancel import Canceller
@@ -39,6 +39,7 @@ from fastq.steward.pages import Pages
 from fastq.steward.promoter import Promoter
 from fastq.steward.pruner import Pruner, Reservations
 from fastq.steward.reaper import Expired, Reaper
+from fastq.steward.relay import Relay
 from fastq.steward.rotator import Rotator
 from fastq.steward.stir import Stir
 
@@ -48,7 +49,7 @@ SETUP_RING = "set lock_timeout = '1s'; set idle_in_transaction_session_timeout =
 """Waits for no lock longer than that: whoever holds one keeps back what it holds, not all the rest. A steward that is
 frozen in the middle of a transaction keeps its locks for ten seconds, and not until it goes on."""
 
-SETUP = f"{SETUP_RING}; {BY_INDEX}"
+SETUP = f"{SETUP_RING}; {sql.planner(cluster=False)}"
 """The ring does scan, to see whether whole segments are empty: past a million dead rows that vacuum may not remove a
 scan takes 25 ms, an index 200 ms, and nobody else gets in meanwhile.
 """
@@ -88,10 +89,14 @@ class Steward:
         self._parent = os.getppid()
         self._stop = asyncio.Event()
         self._orphaned = asyncio.Event()
-        beats = Link(cfg.dsn, "fastq heartbeat", SETUP, _revive if cfg.embedded else None)
-        reaps = Link(cfg.dsn, "fastq reaper", SETUP)
-        leads = Link(cfg.dsn, "fastq leader", SETUP)
-        turns = Link(cfg.dsn, "fastq ring", SETUP_RING)
+        if cfg.cluster:
+            sql.use_cluster()
+        planned = f"{SETUP_RING}; {sql.planner(cluster=True)}"
+        setup, ring = (planned, planned) if cfg.cluster else (SETUP, SETUP_RING)
+        beats = Link(cfg.dsn, "fastq heartbeat", setup, _revive if cfg.embedded else None)
+        reaps = Link(cfg.dsn, "fastq reaper", setup)
+        leads = Link(cfg.dsn, "fastq leader", setup)
+        turns = Link(cfg.dsn, "fastq ring", ring)
         self._links = (beats, reaps, leads, turns)
         shards = Shards(max(cfg.shards, self._board.house[Word.SHARDS]))
         totals = Totals()
@@ -102,7 +107,7 @@ class Steward:
         self._stir = stir = Stir(self._board)
         holder = f"{socket.gethostname()}:{self._parent}"
         self._leader = leader = Leader(beats, holder=holder, stir=stir, duties=(reaps, leads, turns))
-        self._bell = Bell(self._board)
+        self._relay = Relay(beats, shards, wake=Bell(self._board).ring)
         self._canceller = Canceller(self._board, beats, leader, lease_s=cfg.lease_s, shards=shards)
         self._orders = Orders(self._board, beats, supervisor=self._parent, lease_s=cfg.lease_s)
         self._growth = Growth(self._board, beats, shards)
@@ -118,6 +123,7 @@ class Steward:
             self._canceller,
             self._orders,
             self._growth,
+            self._relay,
             leader,
             Promoter(leads, leader, shards=shards),
             Cron(leads, leader, shards=shards),
@@ -165,8 +171,8 @@ class Steward:
             for link in self._links:
                 await link.close()
 
-    def _heard(self, payload: str) -> None:
-        """Tell those whom a notification concerns."""
+    def _heard(self, payload: str, place: int) -> None:
+        """Tell those whom a notification concerns; `place` is this host's, of all that hear it."""
         if payload == CANCEL:
             self._canceller.rung.set()
             self._orders.rung.set()
@@ -177,7 +183,7 @@ class Steward:
         else:
             self._board.stir(shards_in(payload))
             self._stir.heard()
-            self._bell.ring()
+            self._relay.heard(place, all_hands=payload.endswith(upkeep.ALL_HANDS))
 
     def _hear(self) -> None:
         """Hear the doorbell, the lifeline and the signals."""
@@ -186,6 +192,7 @@ class Steward:
         def rung() -> None:
             bell.hush()
             self._reaper.rung.set()
+            self._relay.vain(sum(cell[Word.VAIN] for cell in self._board.cells))
 
         def orphaned() -> None:
             loop.remove_reader(self._child.lifeline_fd)

@@ -9,6 +9,7 @@ from fastq import codec
 from fastq.host.board import Board
 from fastq.observability.exposition import CONTENT_TYPE, exposition, health
 from fastq.observability.totals import Totals
+from fastq.postgres.away import absent
 from fastq.steward.duty import Duties
 from fastq.steward.heartbeat import Heartbeat
 from fastq.steward.http import Http, Page, Response
@@ -56,6 +57,7 @@ class Pages:
             "heartbeat_age_s": found.heartbeat_age_s,
             "reasons": found.reasons,
             "failing_duties": self._duties.failing,
+            "shards_away": absent.shards,
         }
         return Response(
             body=codec.dumps(body) + b"\n",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
+from fastq.postgres.away import absent
 from fastq.postgres.link import Link
 from fastq.protocol import reserve, unique, upkeep
 from fastq.protocol.shards import Shards
@@ -27,16 +28,20 @@ class Pruner(LeadersDuty):
     async def step(self) -> float:
         """Delete all there is, in batches; let tied jobs use all shards, if none are there at the moment."""
         for shard in await self._shards_where("look_prunable"):
-            for prune in (upkeep.prune, unique.prune_expired, reserve.prune):
-                while await self._link.call(partial(prune, shard=shard)):
-                    pass
-            swept = await self._link.call(partial(unique.sweep, shard=shard, after=self._swept_to.get(shard, "")))
-            if swept.keys:
-                log.warning("deleted %s unique key(s) whose jobs are gone", swept.keys)
-            self._swept_to[shard] = swept.after or ""
+            with absent.tolerated(shard):
+                await self._prune(shard)
         if self._spread < (count := len(self._shards)) and await self._link.call(upkeep.spread_ties):
             self._spread = count
         return self.every_s
+
+    async def _prune(self, shard: int) -> None:
+        for prune in (upkeep.prune, unique.prune_expired, reserve.prune):
+            while await self._link.call(partial(prune, shard=shard)):
+                pass
+        swept = await self._link.call(partial(unique.sweep, shard=shard, after=self._swept_to.get(shard, "")))
+        if swept.keys:
+            log.warning("deleted %s unique key(s) whose jobs are gone", swept.keys)
+        self._swept_to[shard] = swept.after or ""
 
 
 class Reservations(LeadersDuty):
@@ -47,6 +52,7 @@ class Reservations(LeadersDuty):
     async def step(self) -> float:
         """Delete all there are, in batches."""
         for shard in await self._shards_where("look_late_reservations"):
-            while await self._link.call(partial(reserve.expire, shard=shard)):
-                pass
+            with absent.tolerated(shard):
+                while await self._link.call(partial(reserve.expire, shard=shard)):
+                    pass
         return self.every_s

@@ -23,6 +23,7 @@ from fastq.host.board import Board, Cell, Word
 from fastq.host.series import Count, SeriesTable
 from fastq.observability.outcry import cry
 from fastq.observability.totals import Totals
+from fastq.postgres.away import ShardAway, absent
 from fastq.postgres.link import Link
 from fastq.protocol import reap, upkeep
 from fastq.protocol.shards import Shards
@@ -94,11 +95,13 @@ class Reaper:
         """Reap one dead cell; it stays dead when its worker cannot be reaped now."""
         worker_id = cell[Word.WORKER_ID]
         if worker_id:
-            (running, cause), back = _charge(cell), 0
-            try:
-                for shard in self._shards:
+            (running, cause), back, stuck = _charge(cell), 0, False
+            for shard in self._shards:
+                try:
                     back += await self._reap(shard, worker_id, running, cause, died=True) or 0
-            except NotNowError:
+                except NotNowError:
+                    stuck = True
+            if stuck:
                 return
             if cell.state is not CellState.DEAD or cell[Word.WORKER_ID] != worker_id:
                 return  # another step was at it too, and was first
@@ -120,6 +123,8 @@ class Reaper:
         for shard, worker_id in await self._link.call(partial(reap.expired_workers, shards=self._shards)):
             if not self._steady():
                 return
+            if absent.steady_s(shard) < self._lease_s / 2:  # its node is just back: heartbeats come first
+                continue
             cell = self._cell_of(worker_id)
             if cell is not None and cell.state is CellState.DEAD:
                 continue
@@ -172,6 +177,9 @@ class Reaper:
         except NotNowError as exc:
             self._tell(worker_id, exc)
             raise
+        except ShardAway as exc:
+            absent.note(shard, exc)
+            raise NotNowError("its shard is away") from None
         except Exception as exc:
             self._tell(worker_id, exc)
             raise NotNowError from exc

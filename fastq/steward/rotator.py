@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from itertools import product
 from time import monotonic
 
+from fastq.postgres.away import absent
 from fastq.postgres.link import Link
 from fastq.protocol import rotate
 from fastq.protocol.shards import Shards
+from fastq.sql import on_cluster
 from fastq.steward.duty import LeadersDuty
 from fastq.steward.leader import Leader
 
@@ -24,6 +27,9 @@ segment's packets, and its link may wait for a server that is away."""
 
 _SWEEPS_MOST = 20
 """Statements in one sweep of a segment: it does not run after workers who go on."""
+
+SCHEDULED = 4
+"""The segment of the packets of scheduled jobs."""
 
 _HURRY_S = 10.0
 """So long readers of a table are not waited for after they were in vain: it may be a pg_dump."""
@@ -43,17 +49,21 @@ class Rotator(LeadersDuty):
         self._hurry_until: dict[str, float] = {}
 
     async def step(self) -> float:
-        """Move the head on, and if it is time look for emptied segments, or sweep."""
-        await self._advance()
-        if (started := monotonic()) >= self._look_at:
-            await self._truncate()
-            await self._advance()
-            self._look_at = monotonic() + (monotonic() - started) / _LOOK_SHARE
+        """Move the head on, and if it is time look for emptied segments, or sweep. On a cluster it only sweeps."""
+        if not on_cluster():
+            await self._turn()
         if (started := monotonic()) >= self._sweep_at:
             await self._sweep()
             rest_s = (monotonic() - started) / _SWEEP_SHARE
             self._sweep_at = monotonic() + min(max(_SWEEP_EVERY_S, rest_s), _SWEEP_AT_LAST_S)
         return self.every_s
+
+    async def _turn(self) -> None:
+        await self._advance()
+        if (started := monotonic()) >= self._look_at:
+            await self._truncate()
+            await self._advance()
+            self._look_at = monotonic() + (monotonic() - started) / _LOOK_SHARE
 
     async def _advance(self) -> None:
         """Move the head on where it has grown."""
@@ -61,12 +71,16 @@ class Rotator(LeadersDuty):
 
     async def _sweep(self) -> None:
         """Delete the packets that nobody needs, where they were not truncated since the last time."""
-        stuck = await self._link.call(partial(rotate.sweepable, shards=self._shards))
+        if on_cluster():  # nothing is truncated there: each packet goes by itself
+            stuck = self._stuck = set(product(absent.present(self._shards), (0, SCHEDULED)))
+        else:
+            stuck = await self._link.call(partial(rotate.sweepable, shards=self._shards))
         for shard, segment in sorted(stuck & self._stuck):
             swept = partial(rotate.sweep, shard=shard, segment=segment)
-            for _ in range(_SWEEPS_MOST):
-                if await self._link.call(swept) < rotate.SWEPT_PACKETS:
-                    break
+            with absent.tolerated(shard):
+                for _ in range(_SWEEPS_MOST):
+                    if await self._link.call(swept) < rotate.SWEPT_PACKETS:
+                        break
         self._stuck = stuck
 
     async def _truncate(self) -> None:

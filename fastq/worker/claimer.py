@@ -13,12 +13,14 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from fastq.config import WorkerConfig
+from fastq.postgres.away import ShardAway, absent
 from fastq.postgres.link import Link
 from fastq.protocol import claim
 from fastq.protocol import worker as registry
 from fastq.protocol.claim import Claimed, Lane
 from fastq.protocol.shards import Shards
 from fastq.protocol.worker import Standing
+from fastq.sql import on_cluster
 from fastq.worker.demand import Demand
 from fastq.worker.density import Density
 from fastq.worker.executor import Executor
@@ -78,9 +80,14 @@ class Claimer:
         self.stopping = False
         self.on_idle: Callable[[int], None] = lambda _: None
         self.on_more: Callable[[], object] = lambda: None
+        self.on_vain: Callable[[], object] = lambda: None
+        """The doorbell rang for jobs that are none of this worker's, or that another one had first."""
+
         self.shards_now: Callable[[], int] = lambda: 0
         """How many shards there are by now, as far as this host knows."""
         self.on_joined: Callable[[int], object] = lambda _: None
+        self.about: dict[str, Any] = {}
+        """What a worker says of itself where it joins a shard."""
 
         self.listens: Callable[[], bool] = lambda: False
         """Whether this host hears of new jobs."""
@@ -124,9 +131,12 @@ class Claimer:
             if await self._claim_from(*guess, want):
                 return True
             self.lookout.missed()
+        rung = self.lookout.rung
         await self.lookout.if_due(picked)
         picked = self._lanes.pick()
         if picked is None:
+            if rung:
+                self.on_vain()
             return await self._wait_for_jobs()
         await self._claim_from(*picked, want)
         return True
@@ -148,12 +158,24 @@ class Claimer:
 
     async def _grow(self) -> None:
         """Be known in shards that have been added since."""
-        if (count := self.shards_now()) > self.shards.count:
+        if on_cluster():
+            await self._join()
+        elif (count := self.shards_now()) > self.shards.count:
             joining = partial(registry.join, worker=self._worker, since=self.shards.count, shards=count)
             if not await self._link.call(joining):
                 raise Fenced(f"worker {self._worker} was given up by the fleet")
             self.shards.count = count
             self.on_joined(count)
+
+    async def _join(self) -> None:
+        """Be known in the shards of a cluster that were away when this worker came, or that have been added since."""
+        self.shards.missing |= set(range(self.shards.count, self.shards_now()))
+        self.shards.count = max(self.shards.count, self.shards_now())
+        if wanted := absent.present(self.shards.missing):
+            self.shards.missing -= set(wanted) - await self._link.call(partial(self._enlist, shards=wanted))
+
+    async def _enlist(self, conn: AsyncConnection[Any], *, shards: list[int]) -> set[int]:
+        return await registry.enlist(conn, worker=self._worker, shards=shards, **self.about)
 
     async def _confirm(self) -> None:
         """Make sure that this worker still has its row, and with it all that it claimed."""
@@ -171,6 +193,14 @@ class Claimer:
         if self._limits.waits(lane):
             self._lanes.took(lane, low, 0, dry=True)
             return 0
+        try:
+            return await self._claim_there(lane, low, limit)
+        except ShardAway as exc:
+            absent.note(lane.shard, exc)
+            self._lanes.leave(lane.shard)
+            return 0
+
+    async def _claim_there(self, lane: Lane, low: int, limit: int) -> int:
         batching = self._executor.batching.get(lane.queue)
         if batching is not None and self._config.max_jobs is None:
             limit = max(limit, batching.size)

@@ -169,6 +169,11 @@ class Lanes:
         self._stay_in(lane.shard)
         self._go_on(lane, hi, dry=dry)
 
+    def leave(self, shard: int) -> None:
+        """Forget the lanes of a shard that is away."""
+        for lane in [lane for lane in self._low if lane.shard == shard]:
+            del self._low[lane]
+
     def _stay_in(self, shard: int) -> None:
         if shard != self._shard or self._clock() >= self._leave_at:
             self._shard, self._leave_at = shard, self._clock() + STAY_S

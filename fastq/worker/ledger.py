@@ -19,6 +19,7 @@ from fastq.ends.settlement import Settlement
 from fastq.host.board import Cell, Word
 from fastq.host.series import Count
 from fastq.observability.outcry import cry
+from fastq.postgres.away import absent
 from fastq.postgres.link import Link
 from fastq.protocol import ack, unique
 from fastq.protocol.completion import Place
@@ -174,6 +175,8 @@ class Ledger:
                 if not any(self._settling.values()):
                     await asyncio.sleep(self.patience_s)
                 await self.flush()
+            if absent.shards and not self.clean:
+                self._dirty.set()
             if monotonic() >= parts_at:
                 await self.flush_parts()
                 parts_at = monotonic() + PART_AFTER_S
@@ -182,12 +185,13 @@ class Ledger:
         """Write everything that is due now."""
         async with self._writing:
             for shard, waiting in list(self._settling.items()):
-                while waiting:
-                    await self._flush_settlements(shard)
+                with absent.tolerated(shard):
+                    while waiting and absent.present((shard,)):
+                        await self._flush_settlements(shard)
             for shelf in list(self._finished):
-                acks = self.take_acks(shelf)
-                if acks:
-                    await self._flush_acks(shelf, acks)
+                with absent.tolerated(shelf[0]):
+                    if absent.present(shelf[:1]) and (acks := self.take_acks(shelf)):
+                        await self._flush_acks(shelf, acks)
 
     async def _flush_acks(self, shelf: Shelf, acks: dict[int, Batch]) -> None:
         breaks = self._link.breaks
@@ -265,8 +269,9 @@ class Ledger:
             batch.acked.update(done)
             by_shard[batch.lane.shard] += [(batch.lease, ordinal) for ordinal in done]
         for shard, jobs in by_shard.items():
-            if jobs:
-                await self._link.call(partial(ack.ack_jobs, shard=shard, worker=self._worker, jobs=jobs))
+            with absent.tolerated(shard):
+                if jobs:
+                    await self._link.call(partial(ack.ack_jobs, shard=shard, worker=self._worker, jobs=jobs))
 
 
 def _handful(waiting: deque[Entry]) -> list[Entry]:

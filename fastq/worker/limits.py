@@ -13,6 +13,7 @@ from fastq.postgres.link import Link
 from fastq.protocol import limits
 from fastq.protocol.claim import Claimed, Lane
 from fastq.protocol.limits import Claim, QueueSettings
+from fastq.protocol.shards import Shards
 
 REFRESH_S = 1.0
 """So long a change may take to reach a worker."""
@@ -21,7 +22,8 @@ REFRESH_S = 1.0
 class QueueLimits:
     """The settings of queues, read once a second; `weights` are theirs over those that the worker was started with."""
 
-    def __init__(self, weights: Mapping[str, int]) -> None:
+    def __init__(self, weights: Mapping[str, int], shards: Shards | None = None) -> None:
+        self._shards = shards or Shards()
         self._own_weights = weights
         self._known: dict[str, QueueSettings] = {}
         self._full: dict[tuple[str, str | None], tuple[float, bool]] = {}
@@ -51,7 +53,9 @@ class QueueLimits:
         self, claim: Claim, place: Lane, conn: AsyncConnection[Any], *, limit: int, acks: list[int], **rest: Any
     ) -> Claimed:
         rest["most"] = 0  # the limits are exact
-        done = await limits.claim_within(conn, partial(claim, **rest), lane=place, limit=limit, acks=acks)
+        done = await limits.claim_within(
+            conn, partial(claim, **rest), lane=place, limit=limit, acks=acks, shards=self._shards
+        )
         if done.again_s is not None:
             group = None if done.queue_full else place.group_key
             self._full[place.queue, group] = monotonic() + done.again_s, done.ends

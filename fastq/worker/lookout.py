@@ -11,11 +11,13 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from fastq.config import WorkerConfig
+from fastq.postgres.away import absent
 from fastq.postgres.link import Link
 from fastq.protocol import discover
 from fastq.protocol.claim import Lane
 from fastq.protocol.discover import Window
 from fastq.protocol.shards import Shards
+from fastq.sql import on_cluster
 from fastq.worker.known import Known
 from fastq.worker.lanes import Lanes
 from fastq.worker.limits import QueueLimits
@@ -25,6 +27,9 @@ BEYOND_MIN_S = 0.003
 LOOK_BACK_S = 0.05
 RESCAN_SHARE = 0.05
 """Looking at everything from the beginning may cost this share of the time, and so may looking beyond what is known."""
+
+CLUSTER_SHARE = 0.01
+"""The same on a cluster, whose nodes are asked one shard after the other."""
 
 
 class Lookout:
@@ -42,9 +47,10 @@ class Lookout:
         self._horizon = 0
         self._back_at = 0.0
         self._backs = 0
-        self.limits = QueueLimits(config.queues)
+        self.limits = QueueLimits(config.queues, shards)
         self.lanes = Lanes(self.limits.weights)
         self.rung = False
+        self._share = CLUSTER_SHARE if on_cluster() else RESCAN_SHARE
         self.speaks: Callable[[], bool] = lambda: True
         """Whether this worker tells what concerns its host as a whole."""
 
@@ -94,7 +100,7 @@ class Lookout:
         if self.speaks() and self._known.look_is_due():
             await self._look_for_strangers()
         now = monotonic()
-        self._zero_at = now + max(RESCAN_MIN_S, (now - started) / RESCAN_SHARE)
+        self._zero_at = now + max(RESCAN_MIN_S, (now - started) / self._share)
         self._beyond_at = now + RESCAN_MIN_S
 
     def _heed(self) -> None:
@@ -116,22 +122,24 @@ class Lookout:
             if back := now >= self._back_at:
                 self._backs += 1
                 since = self.lanes.since(now, LOOK_BACK_S * (self._backs & -self._backs))
-            shards = list(self._shards if where is None else where)
+            shards = absent.present(self._shards if where is None else where)
             found = await self._link.call(partial(self._look_beyond, shards=shards, known=known, since=since))
             self.lanes.learn_more(self.limits.open(found))
             now = monotonic()
             if back:
-                self._back_at = now + max(LOOK_BACK_S, (now - started) / RESCAN_SHARE)
-        self._beyond_at = now + max(pause_s, (now - started) / RESCAN_SHARE)
+                self._back_at = now + max(LOOK_BACK_S, (now - started) / self._share)
+        self._beyond_at = now + max(pause_s, (now - started) / self._share)
 
     async def _look(self) -> list[tuple[Lane, int]]:
         found = []
-        fresh = {shard: self._windows[shard] for shard in self._shards if self._windows[shard].at_start}
-        apart = [shard for shard in self._shards if len(fresh) == 1 or shard not in fresh]
+        shards = absent.present(self._shards)
+        fresh = {shard: self._windows[shard] for shard in shards if self._windows[shard].at_start}
+        apart = [shard for shard in shards if len(fresh) == 1 or shard not in fresh]
         if len(fresh) > 1:
             found += await self._link.call(partial(self._discover_many, windows=fresh))
         for shard in apart:
-            found += await self._link.call(partial(self._discover_shard, shard=shard))
+            with absent.tolerated(shard):
+                found += await self._link.call(partial(self._discover_shard, shard=shard))
         return found
 
     async def _discover_many(

@@ -17,7 +17,7 @@ from typing import Any
 import uvloop
 from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 
-from fastq import __version__
+from fastq import __version__, sql
 from fastq.app import App
 from fastq.app.loader import load_app
 from fastq.config import WorkerConfig
@@ -32,7 +32,6 @@ from fastq.postgres.link import Link
 from fastq.protocol import worker as registry
 from fastq.protocol.shards import Shards
 from fastq.schema import migrator
-from fastq.sql import BY_INDEX
 from fastq.states import CellState, ExitCode
 from fastq.worker import memory
 from fastq.worker.claimer import Claimer, Fenced
@@ -44,7 +43,8 @@ from fastq.worker.threads import Threads
 
 log = logging.getLogger("fastq.worker")
 
-SETUP = f"set synchronous_commit = off; {BY_INDEX}"
+ASYNCHRONOUS = "set synchronous_commit = off"
+SETUP = f"{ASYNCHRONOUS}; {sql.planner(cluster=False)}"
 """Losing a claim or an ack in a crash of the database only repeats jobs; enqueues are durable all the same."""
 
 _OTHER_SCHEMA = (UndefinedColumn, UndefinedFunction, UndefinedTable)
@@ -97,14 +97,17 @@ class WorkerLife:
         self._worker_id = 0
         self._shards = Shards(self._config.shards)
         self._stirred = 0
+        self._setup = f"{ASYNCHRONOUS}; {sql.planner(cluster=self._config.cluster)}"
 
     async def run(self) -> int:
         """Open, claim and run jobs until drained; returns the exit code."""
+        if self._config.cluster:
+            sql.use_cluster()
         app = load_app(self._config.target)
         logs.adopt()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(throttled(log))
-            link = Link(self._config.dsn, f"fastq worker {self._config.name}".strip(), SETUP)
+            link = Link(self._config.dsn, f"fastq worker {self._config.name}".strip(), self._setup)
             stack.push_async_callback(link.close)
             await migrator.check_async(await link.open())
             await stack.enter_async_context(app.serving(self._config.dsn))
@@ -127,19 +130,17 @@ class WorkerLife:
             gc.freeze()
             return await self._live(claimer, executor, ledger, link)
 
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What this worker says of itself where it registers."""
+        cfg = self._config
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "name": cfg.name, "lease_s": cfg.lease_s}
+        return {**who, "about": _about(cfg)}
+
     async def _register(self, link: Link) -> bool:
         """Announce this worker; False if it was told to leave while the database did not answer."""
-        cfg = self._config
         self._shards.count = self._shards_now()
-        enlist = partial(
-            registry.register,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            name=cfg.name,
-            lease_s=cfg.lease_s,
-            shards=self._shards.count,
-            about=_about(cfg),
-        )
+        enlist = partial(registry.register, shards=self._shards.count, **self._told)
         registering = asyncio.create_task(link.call(enlist), name="fastq-register")
         draining = asyncio.create_task(self._drain.wait(), name="fastq-drain-early")
         await asyncio.wait({registering, draining}, return_when=asyncio.FIRST_COMPLETED)
@@ -148,6 +149,7 @@ class WorkerLife:
             return False
         self._worker_id = registering.result()
         self._cell[Word.SHARDS] = self._shards.count
+        self._shards.missing = set(range(self._shards.count)) if sql.on_cluster() else set()
         self._cell[Word.WORKER_ID] = self._worker_id
         self._child.board.steward_doorbell.ring()
         return True
@@ -167,10 +169,10 @@ class WorkerLife:
         os.register_at_fork(after_in_child=executor.forked)
         claimer = Claimer(cfg, worker=self._worker_id, link=link, executor=executor, ledger=ledger, shards=self._shards)
         board = self._child.board
-        claimer.on_idle, claimer.on_more = self._idle, board.ring_idle
-        claimer.shards_now = self._shards_now
+        claimer.on_idle, claimer.on_more, claimer.on_vain = self._idle, board.ring_idle, self._rung_in_vain
+        claimer.shards_now, claimer.about = self._shards_now, self._told
         claimer.on_joined = partial(self._cell.__setitem__, Word.SHARDS)
-        claimer.listens = lambda: bool(board.house[Word.LISTENS])
+        claimer.listens = lambda: bool(board.house[Word.LISTENS]) and not sql.on_cluster()
         claimer.lookout.speaks = self._speaks
         return claimer, executor, ledger
 
@@ -193,6 +195,11 @@ class WorkerLife:
         self._cell[Word.IDLE] = level
         if not level:
             self._cell[Word.WOKEN] += 1
+
+    def _rung_in_vain(self) -> None:
+        """Let the steward know that the new jobs may be for others."""
+        self._cell[Word.VAIN] += 1
+        self._child.board.steward_doorbell.ring()
 
     def _listen(self, claimer: Claimer, executor: Executor) -> None:
         """Hear the doorbell, the lifeline and the signals."""

@@ -11,6 +11,6 @@ set enable_seqscan = off as $$
       order by r.queue, r.priority, r.group_key, r.pos
       limit most) r
   ), 0)::int8 + coalesce((
-    select sum(fastq.jobs_left(l)) from fastq.lease l where backlog.queue is null or l.queue = backlog.queue
+    select sum(fastq.jobs_left(row(l.*)::fastq.lease)) from fastq.lease l where backlog.queue is null or l.queue = backlog.queue
   ), 0)::int8
 $$;

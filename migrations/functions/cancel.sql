@@ -43,7 +43,7 @@ declare
 begin
   cancelled := 0;
   cancelling := 0;
-  for s in 0 .. fastq.shards() - 1 loop
+  for s in select * from fastq.all_shards() loop
     with kept as (
       insert into fastq.finished (shard, id, state, priority, attempt, enqueued_ms, queue, group_key, task, payload, meta)
       select s, t.id, 'cancelled', t.priority, t.attempt, t.enqueued_ms, t.queue, t.group_key, t.task, t.payload, t.meta
@@ -57,7 +57,7 @@ begin
     if cancel_jobs.states is null or 'running' = any (cancel_jobs.states) then
       insert into fastq.cancellation as c (shard, job, lease, ord)
       select s, j.id, l.id, j.ord
-      from fastq.lease l cross join lateral fastq.try_jobs_of(l) j
+      from fastq.lease l cross join lateral fastq.try_jobs_of(row(l.*)::fastq.lease) j
       where l.shard = s and (cancel_jobs.queue is null or l.queue = cancel_jobs.queue)
         and (cancel_jobs.task is null or j.task = cancel_jobs.task)
         and (cancel_jobs.error is null or fastq.has_error(j.meta, cancel_jobs.error))

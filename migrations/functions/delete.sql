@@ -29,7 +29,7 @@ declare
   ids   int8[];
   total int8 := 0;
 begin
-  for s in 0 .. fastq.shards() - 1 loop
+  for s in select * from fastq.all_shards() loop
     ids := array(select t.id from fastq.take_waiting(s, states, queue, task, error, most - total) t);
     total := total + cardinality(ids);
     perform fastq.ended(s, ids);

@@ -61,7 +61,7 @@ begin
   if edit_jobs.to_priority not between 0 and 9 or edit_jobs.to_queue = '' then
     raise exception 'fastq.edit_jobs: a priority is 0 to 9, a queue has a name' using errcode = 'invalid_parameter_value';
   end if;
-  for s in 0 .. fastq.shards() - 1 loop
+  for s in select * from fastq.all_shards() loop
     for k in 0 .. 3 loop
       exit when edit_jobs.states is not null and not 'ready' = any (edit_jobs.states) or total >= edit_jobs.most;
       with pick as materialized (

@@ -29,7 +29,7 @@ begin
       union all
       select l.shard, j.id, 'running', null, null, l.id, j.ord, l.queue, l.priority, j.group_key, j.task, j.attempt,
              j.enqueued_ms, null, l.claimed_at, null, null, l.worker, j.payload, null, j.meta, null, l.packet
-      from fastq.lease l cross join lateral fastq.try_jobs_of(l) j
+      from fastq.lease l cross join lateral fastq.try_jobs_of(row(l.*)::fastq.lease) j
       where l.shard = s and l.packet = k.pos and j.id = find_in_packet.job
       limit 1;
     if found then return; end if;
@@ -51,7 +51,7 @@ declare
   groups      text[];
   hit         record;
 begin
-  for s in 0 .. fastq.shards() - 1 loop
+  for s in select * from fastq.all_shards() loop
     return query
       select w.shard, w.id, w.reason, null::int2, null::int8, null::int8, null::int2, w.queue, w.priority, w.group_key,
              w.task, w.attempt, w.enqueued_ms, w.run_at, null::timestamptz, null::timestamptz, null::timestamptz,
@@ -135,4 +135,21 @@ returns table (progress float4, note text, checkpoint json) language plpgsql sta
 begin
   return query select p.share, p.note, p.checkpoint from fastq.progress p
                where p.shard = s and p.lease = progress_of.lease and p.ord = progress_of.ord;
+end $$;
+
+-- One job with all that there is to say of it.
+create or replace function fastq.show(job int8) returns table (
+  id int8, state text, queue text, priority int2, group_key text, task text, attempt int2, enqueued_at timestamptz,
+  run_at timestamptz, claimed_at timestamptz, finished_at timestamptz, expires_at timestamptz, worker int8, payload text,
+  result text, meta text, cancelling boolean, ran_ms int8, progress float4, note text, checkpoint text
+) language plpgsql stable rows 1 as $$
+#variable_conflict use_column
+begin
+  return query
+    select f.id, f.state, f.queue, f.priority, f.group_key, f.task, f.attempt, fastq.at_ms(f.enqueued_ms), f.run_at, f.claimed_at,
+           f.finished_at, f.expires_at, f.worker, f.payload::text, f.result::text, f.meta::text,
+           exists (select from fastq.cancellation c where c.shard = f.shard and c.job = f.id and f.state = 'running'),
+           f.ran_ms, p.progress, p.note, p.checkpoint::text
+    from fastq.find(show.job) f
+    left join lateral fastq.progress_of(f.shard, f.lease, f.ord) p on true;
 end $$;

@@ -1,13 +1,12 @@
 -- Stop and go on: queues, and the fleet.
 
 -- Stop claims from a queue; what runs goes on. False: it was paused already. The queue need not have had a job yet.
-create or replace function fastq.pause(queue text) returns boolean language sql as $$
-  with put as (
-    insert into fastq.queue as q (name, paused) values (pause.queue, true)
-    on conflict (name) do update set paused = true where not q.paused
-    returning 1)
-  select exists (select from put)
-$$;
+create or replace function fastq.pause(queue text) returns boolean language plpgsql as $$
+begin
+  insert into fastq.queue as q (name, paused) values (pause.queue, true)
+  on conflict (name) do update set paused = true where not q.paused;
+  return found;
+end $$;
 
 -- Let a paused queue go on. False: it was not paused.
 create or replace function fastq.resume(queue text) returns boolean language plpgsql as $$
@@ -26,7 +25,8 @@ create or replace function fastq.resize(
   host text default null, processes int default null, concurrency int default null
 ) returns int8 language plpgsql as $$
 declare
-  told int8;
+  told   int8;
+  wanted json;
 begin
   if resize.processes not between 1 and 1024 or resize.concurrency not between 1 and 10000 then
     raise exception 'fastq.resize: processes are 1 to 1024, concurrency is 1 to 10000'
@@ -35,9 +35,9 @@ begin
   if coalesce(resize.processes, resize.concurrency) is null then
     raise exception 'fastq.resize: say how many processes, or what concurrency, or both' using errcode = 'invalid_parameter_value';
   end if;
-  update fastq.worker w
-  set resize = json_build_object('number', o.number, 'processes', resize.processes, 'concurrency', resize.concurrency)
-  from (select nextval('fastq.worker_id') as number) o
+  wanted := json_build_object('number', nextval('fastq.worker_id'), 'processes', resize.processes,
+                              'concurrency', resize.concurrency);
+  update fastq.worker w set resize = wanted
   where w.shard = 0 and (resize.host is null or w.host = resize.host);
   get diagnostics told = row_count;
   perform pg_notify('fastq', 'cancel');

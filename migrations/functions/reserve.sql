@@ -87,7 +87,7 @@ declare
   g      record;
   due    timestamptz;
 begin
-  for s in 0 .. fastq.shards() - 1 loop
+  for s in select * from fastq.all_shards() loop
     -- Who expires or commits it at this moment is waited for; then it is gone.
     delete from fastq.scheduled w
     where w.shard = s and w.id = commit_reserved.job and w.reason = 'reserved' and w.run_at > moment
@@ -133,7 +133,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   s int4;
 begin
-  for s in 0 .. fastq.shards() - 1 loop
+  for s in select * from fastq.all_shards() loop
     delete from fastq.scheduled w where w.shard = s and w.id = abandon.job and w.reason = 'reserved';
     if found then
       with mine as materialized (

@@ -12,7 +12,7 @@ declare
   uniq   json;
   holder int8;
 begin
-  for s in 0 .. fastq.shards() - 1 loop
+  for s in select * from fastq.all_shards() loop
     delete from fastq.finished f
     where f.shard = s and f.id = retry.job and f.state in ('failed', 'discarded', 'cancelled', 'expired') and f.payload is not null
     returning f.id, f.priority, f.enqueued_ms, f.queue, f.group_key, f.task, f.payload, f.meta into g;
@@ -56,7 +56,7 @@ declare
   total int8 := 0;
   job   int8;
 begin
-  for s in 0 .. fastq.shards() - 1 loop
+  for s in select * from fastq.all_shards() loop
     with pick as materialized (
       select f.ctid as place, f.id, f.finished_at, f.queue, f.priority, f.group_key, fastq.unique_of(f.meta) as uniq
       from fastq.finished f

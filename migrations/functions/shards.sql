@@ -4,6 +4,10 @@
 create or replace function fastq.shards() returns int language sql stable as
 $$ select s.value::text::int from fastq.setting s where s.name = 'shards' $$;
 
+-- All of them, one after the other.
+create or replace function fastq.all_shards() returns setof int language sql stable rows 1 as
+$$ select generate_series(0, fastq.shards() - 1) $$;
+
 -- Over how many shards tied jobs are spread; it follows the number of shards when no job is tied, see fastq.spread_ties.
 create or replace function fastq.keyed_shards() returns int language sql stable as
 $$ select coalesce((select s.value::text::int from fastq.setting s where s.name = 'keyed_shards'), 1) $$;
@@ -60,12 +64,12 @@ end $$;
 create or replace function fastq.spread_ties() returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '1s' as $$
 begin
-  if fastq.keyed_shards() = fastq.shards() or exists (select from fastq.unique_key) or exists (select from fastq.line)
-    or exists (select from fastq.head) then
+  if fastq.keyed_shards() = fastq.shards() or exists (select 1 from fastq.unique_key) or exists (select 1 from fastq.line)
+    or exists (select 1 from fastq.head) then
     return false;
   end if;
   lock table fastq.unique_key, fastq.line, fastq.head in share row exclusive mode;
-  if exists (select from fastq.unique_key) or exists (select from fastq.line) or exists (select from fastq.head) then
+  if exists (select 1 from fastq.unique_key) or exists (select 1 from fastq.line) or exists (select 1 from fastq.head) then
     return false;
   end if;
   insert into fastq.setting as s (name, value) values ('keyed_shards', to_json(fastq.shards()))

@@ -11,7 +11,7 @@ create or replace view fastq.job as
   select l.shard, j.id, 'running', l.queue, l.priority, j.group_key, j.task, j.attempt,
          fastq.at_ms(j.enqueued_ms), null, l.claimed_at, null, l.worker, j.payload, null, j.meta,
          case when j.meta is not null then fastq.unique_of(j.meta) ->> 0 end, null, null, p.share, p.note
-  from fastq.lease l cross join lateral fastq.try_jobs_of(l) j
+  from fastq.lease l cross join lateral fastq.try_jobs_of(row(l.*)::fastq.lease) j
   left join fastq.progress p on p.shard = l.shard and p.lease = l.id and p.ord = j.ord
   union all
   select w.shard, e.job, reason, queue, priority, group_key, task, attempt,

@@ -34,3 +34,9 @@ def read(conn: psycopg.Connection[Any]) -> dict[str, set[tuple[Any, ...]]]:
         what: {tuple(map(str, row)) for row in conn.execute(query.encode()).fetchall()}
         for what, query in _QUERIES.items()
     }
+
+
+def differ(one: psycopg.Connection[Any], other: psycopg.Connection[Any]) -> dict[str, list[tuple[Any, ...]]]:
+    """Return what only one of two databases has."""
+    first, second = read(one), read(other)
+    return {what: sorted(first[what] ^ second[what]) for what in first if first[what] != second[what]}

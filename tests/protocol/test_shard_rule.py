@@ -41,10 +41,10 @@ WHOLE_TABLES = {
 }
 """Upkeep of a segment as a whole: it is the table that is locked and truncated."""
 
-WHOLE_FLEET = {"count_running"}
-"""Of all shards at once: what limits count."""
+WHOLE_FLEET = {"find_finished_anywhere"}
+"""Of all shards at once, on a cluster."""
 
-MANY_SHARDS = {"discover_beyond", "list_due_shards"}
+MANY_SHARDS = {"discover_beyond", "list_due_shards", "find_finished_jobs", "find_finished_anywhere"}
 """They go round shards that are given by a list, and look into one at a time."""
 
 

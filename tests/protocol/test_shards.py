@@ -14,6 +14,7 @@ from scene import Conn, hire, until_blocked
 
 import fastq
 from fastq.client import fate
+from fastq.client.writing import layout_seen, layout_seen_sync
 from fastq.host.board import Board
 from fastq.job import JobSpec, Options
 from fastq.postgres.link import Link
@@ -212,24 +213,17 @@ async def test_streams_take_turns(dsn: str, db: Db) -> None:
     assert counts == dict.fromkeys(range(4), 1200)
 
 
-def test_a_role_that_may_not_look_uses_the_first_shard(dsn: str, db: Db) -> None:
+async def test_a_role_that_may_not_look_uses_the_first_shard(dsn: str, db: Db) -> None:
     """As producers of old did; its transaction goes on."""
     grow(db, 4)
-    app, t = app_of(dsn)
-    db.execute("create role outsider")
-    db.execute("grant usage on schema fastq to outsider")
-    db.execute("grant insert on all tables in schema fastq to outsider")
-    db.execute("grant select on fastq.ring to outsider")
-    db.execute("grant usage on all sequences in schema fastq to outsider")
-    try:
-        with app, psycopg.connect(dsn) as theirs:
-            theirs.execute("set role outsider")
-            app.enqueue_sync(t.job(), conn=theirs)
-            theirs.commit()
-    finally:
-        db.execute("drop owned by outsider")
-        db.execute("drop role outsider")
-    assert list(places(db).values()) == [0]
+    with psycopg.connect(dsn) as theirs:
+        theirs.execute("set role pg_monitor")
+        assert layout_seen_sync(theirs) == Layout(1, 1)
+        assert theirs.execute("select current_user::text").fetchone() == ("pg_monitor",)
+    async with await psycopg.AsyncConnection.connect(dsn) as theirs_too:
+        await theirs_too.execute("set role pg_monitor")
+        assert await layout_seen(theirs_too) == Layout(1, 1)
+        assert await (await theirs_too.execute("select current_user::text")).fetchone() == ("pg_monitor",)
 
 
 def test_a_retried_job_goes_where_its_key_is_looked_for(db: Db) -> None:
@@ -268,7 +262,9 @@ async def test_a_limit_counts_all_shards(db: Db, conn: Conn) -> None:
             lane = Lane(shard, 0, "q", 4, "")
             return await claim.claim(conn, lane=lane, worker=who, lease=next(leases), low=0, limit=limit, acks=acks)
 
-        bounded = await limits.claim_within(conn, take, lane=Lane(shard, 0, "q", 4, ""), limit=10, acks=[])
+        bounded = await limits.claim_within(
+            conn, take, lane=Lane(shard, 0, "q", 4, ""), limit=10, acks=[], shards=range(4)
+        )
         taken += len(bounded.claimed.leases)
     assert db.execute("select sum(fastq.jobs_left(l))::int from fastq.lease l").fetchone() == (3,)
 
