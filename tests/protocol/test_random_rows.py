@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scene import Conn, ask, hire, past_the_door
 from test_odd_rows import NESTED, ODD_METAS
@@ -68,6 +68,8 @@ ENDS: list[End] = [
 ]
 POLICY = RetryPolicy(retries=2, backoff=Fixed(delay_s=0), keep_s=60)
 ROUNDS = 8
+CLAIMS = 40
+"""In each round, but in the last ones: a handler that always goes on to a next step keeps a lane full for ever."""
 
 
 class Plant:
@@ -99,7 +101,9 @@ class Plant:
         lanes, who = Lanes({}), await hire(self.conn)
         lanes.learn(await discover.discover(self.conn, shard=0, queues=[], exclude=[]))
         leases = iter(await claim.take_lease_ids(self.conn))
-        while (picked := lanes.pick()) is not None:
+        claims = 0
+        while (picked := lanes.pick()) is not None and (last or claims < CLAIMS):
+            claims += 1
             lane, low = picked
             got = await claim.claim(self.conn, lane=lane, worker=who, lease=next(leases), low=low, limit=4, acks=[])
             jobs = 0 if got.batch is None else await self.run(lane, who, got.lease, got.batch, last=last)
@@ -161,7 +165,11 @@ async def play(dsn: str, ready: Any, scheduled: Any, ends: list[End], deaths: li
         assert await ask(conn, "select count(*) from fastq.scheduled where run_at <= now()") == [(0,)]
 
 
+ENDLESS: Any = {"ready": [({"task": "a", "payload": "{}"}, None)] * 8, "scheduled": [], "ends": [Stepped("next", "{}")]}
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@example(**ENDLESS, deaths=[False])
 @given(
     ready=READY,
     scheduled=SCHEDULED,
