@@ -33,6 +33,7 @@ from fastq.protocol import completion
 from fastq.protocol.asking import carry_out, carry_out_sync
 from fastq.protocol.completion import Place
 from fastq.schedules import Schedules
+from fastq.sql.naming import use_schema_of_app
 
 
 class App(Registry, Enqueueing):
@@ -40,6 +41,8 @@ class App(Registry, Enqueueing):
 
     Args:
         dsn: a PostgreSQL connection string; without one FASTQ_DSN, DATABASE_URL, PGHOST… and then the embedded server.
+        schema: the name of the schema there, if it is not `fastq`. A process works in one: several apps in it name the
+            same one, or none; ``fastq … --schema`` comes first, FASTQ_SCHEMA last. See docs/databases.md.
         lifespan: ``async def lifespan(app) -> AsyncIterator[State]: …; yield state``, wrapped in
             ``contextlib.asynccontextmanager`` and entered once per worker process; what it yields is ``ctx.state``.
         payload_limit_bytes: the largest JSON of one job's arguments.
@@ -65,6 +68,7 @@ class App(Registry, Enqueueing):
         self,
         dsn: str | None = None,
         *,
+        schema: str | None = None,
         lifespan: Lifespan | None = None,
         payload_limit_bytes: int = PAYLOAD_LIMIT_BYTES,
         enqueue_retry_s: float = 0.0,
@@ -77,6 +81,8 @@ class App(Registry, Enqueueing):
     ) -> None:
         if dsn is not None and not isinstance(dsn, str):
             raise UsageError(f"dsn must be a connection string or None, not {type(dsn).__name__}")
+        if schema is not None:
+            use_schema_of_app(schema)
         Registry.__init__(self, lifespan)
         pool = PoolConfig(most=max_connections, idle_s=connection_idle_s)
         packet = PacketConfig(jobs=packet_jobs, size_bytes=packet_bytes)

@@ -33,12 +33,13 @@ class Probe(NamedTuple):
         from fastq.postgres import database
         from fastq.protocol.refusal import as_our_errors
         from fastq.schema import migrator
+        from fastq.sql.naming import named
 
         try:
             with database.connect(database.server(find_dsn(self.dsn)), "fastq check") as conn, as_our_errors():
                 if not self.live:
                     migrator.check(conn)
-                row: Any = conn.execute(_LOOK, {"host": socket.gethostname()}).fetchone()
+                row: Any = conn.execute(named(_LOOK), {"host": socket.gethostname()}).fetchone()
         except DatabaseUnreachable:
             if not self.live:
                 raise

@@ -31,6 +31,7 @@ def answer(start: Start) -> dict[str, object]:
     from fastq.config import find_dsn
     from fastq.postgres import database
     from fastq.schema import cluster, migrator
+    from fastq.sql.naming import schema
     from fastq.steward.http import parse_address
 
     for address in start.addresses:
@@ -48,7 +49,15 @@ def answer(start: Start) -> dict[str, object]:
         shards, spread = migrator.shards(conn), cluster.is_spread(conn)
     queues = sorted({task.defaults.queue for task in app.tasks.values()})
     tasks = {name: in_words(task.policy.retries, task.policy.backoff) for name, task in sorted(app.tasks.items())}
-    return {"dsn": dsn, "source": source, "shards": shards, "cluster": spread, "tasks": tasks, "queues": queues}
+    return {
+        "dsn": dsn,
+        "source": source,
+        "schema": schema(),
+        "shards": shards,
+        "cluster": spread,
+        "tasks": tasks,
+        "queues": queues,
+    }
 
 
 def _weigh(most_bytes: int) -> None:
@@ -153,6 +162,7 @@ def worker(**options: Any) -> int:
     """
     from fastq.errors import UsageError
     from fastq.observability import logs
+    from fastq.sql.naming import use_schema
     from fastq.supervisor import preflight
 
     if options["queues"] and options["exclude_queues"]:
@@ -160,6 +170,7 @@ def worker(**options: Any) -> int:
     cpus = _cpus(options["cpus"])
     logs.configure(format=options["log_format"], level=options["log_level"], everything=options["log_all"])
     checked = preflight(_entry("fastq.cli.worker:answer", _start(options)))
+    use_schema(str(checked["schema"]))  # of the app, maybe; the children find it here
     if checked["source"] == "embedded":
         from fastq import embedded
 
@@ -241,7 +252,7 @@ class DryRun:
         return "\n".join(
             [
                 f"app        {config.target}: {_counted(len(tasks), 'task')} ({', '.join(tasks) or 'none'})",
-                f"database   {checked['source']}, {_counted(checked['shards'], 'shard')}",
+                f"database   {checked['source']}, schema {checked['schema']}, {_counted(checked['shards'], 'shard')}",
                 f"processes  {self.supervisor.processes}, {pinned}",
                 f"each       {config.concurrency} jobs at once, {config.threads} threads, batches of {config.batch_size}",  # noqa: E501
                 f"queues     {', '.join(config.queues) or 'all'}",

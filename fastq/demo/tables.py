@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Connection
 from psycopg.rows import class_row
+
+from fastq.sql.naming import named
 
 CREATE = """
 create schema demo;
@@ -56,8 +58,8 @@ class FileRun:
     run_s: float
 
 
-def _row(conn: Connection[Any], query: str, parameters: list[Any] | None = None) -> tuple[Any, ...]:
-    row: tuple[Any, ...] | None = conn.execute(query.encode(), parameters).fetchone()
+def _row(conn: Connection[Any], query: LiteralString, parameters: list[Any] | None = None) -> tuple[Any, ...]:
+    row: tuple[Any, ...] | None = conn.execute(named(query).encode(), parameters).fetchone()
     assert row is not None, "an aggregate without grouping always has a row"
     return row
 
@@ -93,7 +95,7 @@ def noops_left(conn: Connection[Any], last: int) -> int | None:
 
 def failures(conn: Connection[Any]) -> list[Failure]:
     """Return the failed jobs in the order of their files."""
-    return conn.cursor(row_factory=class_row(Failure)).execute(_FAILURES).fetchall()
+    return conn.cursor(row_factory=class_row(Failure)).execute(named(_FAILURES)).fetchall()
 
 
 def slowest(conn: Connection[Any], most: int) -> list[FileRun]:

@@ -21,6 +21,7 @@ from fastq.postgres.hosts import LOOK_S, Elsewhere, Hosts, elsewhere, pauses
 from fastq.postgres.session import ENCODING, Session, greeting, session
 from fastq.schema import migrator
 from fastq.sql import statement
+from fastq.sql.naming import named
 
 log = logging.getLogger("fastq.postgres")
 
@@ -69,7 +70,7 @@ def parameters(dsn: str, application: str) -> dict[str, Any]:
         ) from None
     if "@" in str(given.get("host") or "")[1:]:
         raise UsageError("the DSN's host has an @ in it: percent-encode the @ of the password as %40")
-    ours = {"application_name": application, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE}
+    ours = {"application_name": named(application), "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE}
     return {**ours, **given, "client_encoding": ENCODING}
 
 

@@ -24,6 +24,7 @@ from fastq.protocol.cutting import Cutter, alike, check_specs, those, within
 from fastq.protocol.enqueue import BLOCK, LINES_MOST, PACKET, Line, pack_line, payload
 from fastq.protocol.shards import ONE, Layout, tie_of
 from fastq.protocol.unique import Placed
+from fastq.sql.naming import named
 
 FEW = 256
 """Up to so many jobs with a time to wait for, one statement costs less than COPYs and all that belongs to them."""
@@ -44,15 +45,20 @@ THIN = 64
 """Where fewer jobs than this go together, the next window is wider."""
 
 COPY_PACKETS = "copy fastq.packet_{} (shard, pos, jobs, payloads) from stdin with (format binary)"
+COPY_READY = (
+    "copy fastq.ready_{} (pos, shard, enqueued_ms, queue, priority, task, group_key, meta, jobs, packet, payload)"
+    " from stdin"
+)
+COPY_SCHEDULED = (
+    "copy fastq.scheduled (id, shard, enqueued_ms, queue, priority, task, group_key, jobs, packet, run_at, payload)"
+    " from stdin"
+)
 BEGINS = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 ENDS = b"\xff\xff"
 _NULL = r"\N"
 
 _PACKET = struct.Struct("!hiiiqihi")
 """Number of fields, then each one's size and value: shard, pos, jobs, and the size of the payloads."""
-
-_READY = "pos, shard, enqueued_ms, queue, priority, task, group_key, meta, jobs, packet, payload"
-_WAITING = "id, shard, enqueued_ms, queue, priority, task, group_key, jobs, packet, run_at, payload"
 
 
 class _Kind(NamedTuple):
@@ -183,7 +189,7 @@ class Packer:
     @property
     def packets_copy(self) -> str:
         """The COPY statement that takes BEGINS, what `encode` returns, and ENDS."""
-        return COPY_PACKETS.format(self._head)
+        return named(COPY_PACKETS).format(self._head)
 
     def encode(self, specs: list[JobSpec]) -> bytes:
         """Return the packets of a window; keep their rows, and all others, for later."""
@@ -289,11 +295,11 @@ class Packer:
     def leftovers(self) -> Iterator[tuple[str, bytes]]:
         """Yield (COPY statement, text) for what was kept in this chunk."""
         if self._later:
-            yield COPY_PACKETS.format(4), BEGINS + _take(self._later) + ENDS
+            yield named(COPY_PACKETS).format(4), BEGINS + _take(self._later) + ENDS
         if self._ready:
-            yield f"copy fastq.ready_{self._head} ({_READY}) from stdin", _take(self._ready)
+            yield named(COPY_READY).format(self._head), _take(self._ready)
         if self._scheduled:
-            yield f"copy fastq.scheduled ({_WAITING}) from stdin", _take(self._scheduled)
+            yield named(COPY_SCHEDULED), _take(self._scheduled)
 
     def unique_lines(self) -> Iterator[tuple[int, list[str]]]:
         """Yield shards and up to 1024 lines of this chunk's jobs that go there apart, in the order of their keys."""

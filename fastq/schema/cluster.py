@@ -15,40 +15,33 @@ from psycopg import Connection
 
 from fastq.errors import UsageError
 from fastq.schema import files
+from fastq.sql.naming import named, schema
 
+# fmt: off
 SPREAD = (
-    *("worker", "lease", "packet", "scheduled", "ready", "allowance", "cancellation", "committed", "finished", "head"),
-    *("line", "progress", "ring", "unique_key"),
+    "worker", "lease", "packet", "scheduled", "ready", "allowance", "cancellation", "committed", "finished",
+    "head", "line", "progress", "ring", "unique_key",
 )
+# fmt: on
 COPIED = ("queue", "setting", "template")
 PARTS = 32
 """Into so many pieces Citus cuts each table; a shard is in one of them, which moves as a whole."""
 
 FOR_ONE_SHARD = "p.proargnames[1] in ('p_shard', 'shard', 's') and p.proargtypes[0] = 'int4'::regtype"
 NOT_ON_NODES = ("install", "placed_tables", "home_of", "goes_alone", "check_ties")
+# fmt: off
 ENTRANCES = (
-    *(
-        "find",
-        "show",
-        "delete",
-        "cancel",
-        "retry",
-        "edit",
-        "commit_reserved",
-        "abandon",
-        "enqueue",
-        "enqueue_many",
-        "reserve",
-    ),
-    *("delete_jobs", "cancel_jobs", "retry_jobs", "edit_jobs", "sweep_cancellations"),
-    *("survey_jobs", "survey_count", "survey_waiting", "survey_running", "survey_held", "survey_failures"),
+    "find", "show", "delete", "cancel", "retry", "edit", "commit_reserved", "abandon", "enqueue", "enqueue_many",
+    "reserve", "delete_jobs", "cancel_jobs", "retry_jobs", "edit_jobs", "sweep_cancellations", "survey_jobs",
+    "survey_count", "survey_waiting", "survey_running", "survey_held", "survey_failures",
 )
+# fmt: on
 Report = Callable[[str], None]
 
 
 def is_spread(conn: Connection[Any]) -> bool:
     """Tell whether a database's tables are spread over a cluster."""
-    row = conn.execute("select exists (select from fastq.setting where name = 'citus')").fetchone()
+    row = conn.execute(named("select exists (select from fastq.setting where name = 'citus')")).fetchone()
     return row is not None and bool(row[0])
 
 
@@ -65,36 +58,40 @@ def spread(conn: Connection[Any], report: Report) -> None:
     _place_tables(conn, report)
     _write_templates(conn)
     _make_callers(conn)
-    conn.execute("insert into fastq.setting (name, value) values ('citus', 'true') on conflict (name) do nothing")
-    for (shard,) in conn.execute("select * from fastq.all_shards()").fetchall():
-        conn.execute("select fastq.install(%s)", [shard])
+    conn.execute(
+        named("insert into fastq.setting (name, value) values ('citus', 'true') on conflict (name) do nothing")
+    )
+    for (shard,) in conn.execute(named("select * from fastq.all_shards()")).fetchall():
+        conn.execute(named("select fastq.install(%s)"), [shard])
         report(f"made the functions of shard {shard}")
 
 
 def _place_tables(conn: Connection[Any], report: Report) -> None:
-    placed = {name for (name,) in conn.execute(_PLACED).fetchall()}
+    placed = {name for (name,) in conn.execute(named(_PLACED)).fetchall()}
     if placed >= {*SPREAD, *COPIED}:
         return
-    conn.execute("drop view if exists fastq.job")  # Citus takes it along with each table, and then round in circles
+    conn.execute(
+        named("drop view if exists fastq.job")
+    )  # Citus takes it along with each table, and then round in circles
     for name in (name for name in COPIED if name not in placed):
-        conn.execute("select create_reference_table(%s::regclass)", [f"fastq.{name}"])
+        conn.execute("select create_reference_table(%s::regclass)", [f"{schema()}.{name}"])
         report(f"copied {name} to all nodes")
     for name in (name for name in SPREAD if name not in placed):
-        along, parts = ("none", PARTS) if name == "worker" else ("fastq.worker", None)
-        conn.execute(_SPREAD, {"name": f"fastq.{name}", "parts": parts, "along": along})
+        along, parts = ("none", PARTS) if name == "worker" else (f"{schema()}.worker", None)
+        conn.execute(_SPREAD, {"name": f"{schema()}.{name}", "parts": parts, "along": along})
         report(f"spread {name}")
     for definition in files.definitions():
         if definition.name.startswith("views/"):
-            conn.execute(definition.sql.encode())
+            conn.execute(named(definition.sql).encode())
 
 
 def _write_templates(conn: Connection[Any]) -> None:
     texts = [each for each in files.definitions() if not each.name.startswith("views/")]
     with conn.transaction():
-        conn.execute("delete from fastq.template")
+        conn.execute(named("delete from fastq.template"))
         for number, each in enumerate(texts):
-            row = [number, each.name, each.sql]
-            conn.execute("insert into fastq.template (n, name, sql) values (%s, %s, %s)", row)
+            row = [number, each.name, named(each.sql)]
+            conn.execute(named("insert into fastq.template (n, name, sql) values (%s, %s, %s)"), row)
 
 
 def _make_callers(conn: Connection[Any]) -> None:
@@ -104,16 +101,16 @@ def _make_callers(conn: Connection[Any]) -> None:
     for_one = f"{own} and {FOR_ONE_SHARD} and p.proname <> all (%(not_on_nodes)s) and p.proname not like 'at\\_%%'"
     for condition, prefixed in ((f"{own} and p.proname = any (%(entrances)s)", "true"), (for_one, "false")):
         query = f"select p.oid, fastq.dispatcher_of(p.oid::regprocedure, {prefixed}) from pg_proc p where {condition}"  # noqa: S608 - our own text
-        for _, text in conn.execute(query.encode(), names).fetchall():
+        for _, text in conn.execute(named(query).encode(), names).fetchall():
             conn.execute(text.encode())
-    conn.execute(files.entrances().encode())
+    conn.execute(named(files.entrances()).encode())
     query = (
         f"select p.oid::regprocedure::text, p.proname, p.proargnames[1], ({FOR_ONE_SHARD}) from pg_proc p where {own}"  # noqa: S608 - our own text
     )
-    for signature, name, first, for_shard in conn.execute(query.encode()).fetchall():
+    for signature, name, first, for_shard in conn.execute(named(query).encode()).fetchall():
         if for_shard and name not in NOT_ON_NODES[1:]:
             force = name != "install"
-            conn.execute(_CALLER, {"signature": signature, "first": first, "force": force})
+            conn.execute(named(_CALLER), {"signature": signature, "first": first, "force": force})
         else:
             try:
                 conn.execute("select create_distributed_function(%s::regprocedure)", [signature])

@@ -19,6 +19,7 @@ from fastq import sql
 from fastq.errors import SchemaError, UsageError
 from fastq.schema.files import newest
 from fastq.schema.plan import State, differing, newer, steps
+from fastq.sql.naming import DEFAULT, named, schema
 
 _FOUND = """
 select max(m.version), max(coalesce((to_jsonb(m) ->> 'suits')::int, m.version)) filter (where m.version > %(newest)s),
@@ -28,6 +29,16 @@ from fastq.migration m
 """The version that a database has, and which one the least suitable of its migrations wants that we do not know; and
 whether it is spread over a cluster."""
 
+_BOOKS = "select to_regclass('fastq.migration'), to_regclass('fastq.definition')"
+_DEFINED = "select name, checksum, makes from fastq.definition"
+_SHARDS = "select value::text::int from fastq.setting where name = 'shards'"
+_NEW_RINGS = """
+insert into fastq.ring (shard, head) select generate_series(%s, %s - 1), r.head from fastq.ring r where r.shard = 0
+"""
+_GRANTED = """
+select exists (select from pg_class c cross join lateral aclexplode(c.relacl) a
+               where c.relnamespace = 'fastq'::regnamespace and a.grantee <> c.relowner)
+"""
 _ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 _BEGIN = """select pg_advisory_xact_lock(439721620593);  -- "fastq"
 set local client_min_messages = warning;
@@ -60,7 +71,7 @@ def script(conn: Connection[Any] | None = None) -> str:
 
     """
     wanted = steps(State() if conn is None else _state(conn))
-    return "\n".join(["begin;", _BEGIN, *(step.sql for step in wanted), "commit;", ""])
+    return named("\n".join(["begin;", _BEGIN, *(step.sql for step in wanted), "commit;", ""]))
 
 
 def migrate(conn: Connection[Any], *, shards: int | None = None, report: Callable[[str], None] = lambda _: None) -> int:
@@ -69,9 +80,11 @@ def migrate(conn: Connection[Any], *, shards: int | None = None, report: Callabl
     Raises:
         SchemaError: the database is newer than this code, or an applied migration is not the one we have, or the
             server refused, because the role may not or the database is read-only.
+        UsageError: no schema can have this name, or `shards` is less than it was.
 
     """
     try:
+        _check_name(conn)
         done = _bring_up_to_date(conn) if steps(_state(conn)) else []
         for title in done:
             report(title)
@@ -86,23 +99,30 @@ def migrate(conn: Connection[Any], *, shards: int | None = None, report: Callabl
     return len(done)
 
 
+def _check_name(conn: Connection[Any]) -> None:
+    """Refuse a name that would have to be quoted in each statement."""
+    row = conn.execute("select from pg_get_keywords() where word = %s and catcode in ('R', 'T')", [schema()]).fetchone()
+    if row is not None:
+        raise UsageError(f"{schema()!r} cannot be the schema: it is a keyword of SQL")
+
+
 def _bring_up_to_date(conn: Connection[Any]) -> list[str]:
     """Do what is still missing when it is our turn; returns what was done."""
     with conn.transaction():
-        conn.execute(_BEGIN)
+        conn.execute(named(_BEGIN).encode())
         wanted = steps(_state(conn))
         for step in wanted:
-            conn.execute(step.sql.encode())
+            conn.execute(named(step.sql).encode())
     return [step.title for step in wanted]
 
 
 def _state(conn: Connection[Any]) -> State:
     """Return what a database has. Needs no more than the right to look."""
     try:
-        there = conn.execute("select to_regclass('fastq.migration'), to_regclass('fastq.definition')").fetchone()
+        there = conn.execute(named(_BOOKS)).fetchone()
         versions, definitions = there or (None, None)
-        found = conn.execute("select version, checksum from fastq.migration").fetchall() if versions else []
-        files = conn.execute("select name, checksum, makes from fastq.definition").fetchall() if definitions else []
+        found = conn.execute(named("select version, checksum from fastq.migration")).fetchall() if versions else []
+        files = conn.execute(named(_DEFINED)).fetchall() if definitions else []
     except psycopg.errors.InsufficientPrivilege as exc:
         raise _no_grants(exc) from None
     return State(
@@ -114,10 +134,7 @@ def _state(conn: Connection[Any]) -> State:
 
 def has_grants(conn: Connection[Any]) -> bool:
     """Tell whether others than the owner were given rights on the jobs."""
-    row = conn.execute(
-        "select exists (select from pg_class c cross join lateral aclexplode(c.relacl) a"
-        " where c.relnamespace = 'fastq'::regnamespace and a.grantee <> c.relowner)"
-    ).fetchone()
+    row = conn.execute(named(_GRANTED)).fetchone()
     return row is not None and bool(row[0])
 
 
@@ -126,30 +143,26 @@ def set_shards(conn: Connection[Any], shards: int) -> None:
     if shards < 1:
         raise UsageError(f"shards must be at least 1, not {shards}")
     with conn.transaction():
-        row = conn.execute("select value::text::int from fastq.setting where name = 'shards' for update").fetchone()
+        row = conn.execute(named(f"{_SHARDS} for update")).fetchone()
         now = 1 if row is None else int(row[0])
         if shards < now:
             raise UsageError(f"this database has {now} shards; their number can only grow")
-        conn.execute("update fastq.setting set value = to_json(%s::int) where name = 'shards'", [shards])
-        conn.execute(
-            "insert into fastq.ring (shard, head) select generate_series(%s, %s - 1), r.head"
-            " from fastq.ring r where r.shard = 0",
-            [now, shards],
-        )
-        conn.execute("select pg_notify('fastq', 'shards')")
-    conn.execute("select fastq.spread_ties()")
+        conn.execute(named("update fastq.setting set value = to_json(%s::int) where name = 'shards'"), [shards])
+        conn.execute(named(_NEW_RINGS), [now, shards])
+        conn.execute(named("select pg_notify('fastq', 'shards')"))
+    conn.execute(named("select fastq.spread_ties()"))
 
 
 def shards(conn: Connection[Any]) -> int:
     """Return the number of shards."""
-    row = conn.execute("select value::text::int from fastq.setting where name = 'shards'").fetchone()
+    row = conn.execute(named(_SHARDS)).fetchone()
     return 1 if row is None else int(row[0])
 
 
 def check(conn: Connection[Any]) -> None:
     """Raise SchemaError unless the schema has the version that this code needs."""
     try:
-        row = conn.execute(_FOUND, _newest()).fetchone()
+        row = conn.execute(named(_FOUND), _newest()).fetchone()
     except _ABSENT:
         row = None
     except psycopg.errors.InsufficientPrivilege as exc:
@@ -160,7 +173,7 @@ def check(conn: Connection[Any]) -> None:
 async def check_async(conn: AsyncConnection[Any]) -> None:
     """As `check`, on an asynchronous connection."""
     try:
-        row = await (await conn.execute(_FOUND, _newest())).fetchone()
+        row = await (await conn.execute(named(_FOUND), _newest())).fetchone()
     except _ABSENT:
         row = None
     except psycopg.errors.InsufficientPrivilege as exc:
@@ -184,12 +197,17 @@ def check_all(conn: Connection[Any]) -> None:
     """Raise SchemaError unless the version and all functions and views are those of this code."""
     check(conn)
     if other := other_functions(conn):
-        raise SchemaError(f"the database has other functions than this code ({', '.join(other)}): run `fastq migrate`")
+        raise SchemaError(f"the database has other functions than this code ({', '.join(other)}): run `{_command()}`")
 
 
 def other_functions(conn: Connection[Any]) -> list[str]:
     """Return the names of the files of functions and views that the database has otherwise than this code."""
     return differing(_state(conn))
+
+
+def _command() -> str:
+    """Return what brings this schema up to date."""
+    return "fastq migrate" + f" --schema {schema()}" * (schema() != DEFAULT)
 
 
 def _newest() -> dict[str, int]:
@@ -201,11 +219,11 @@ def _judge(found: int | None, suits: int | None, cluster: bool) -> None:
     if cluster:
         sql.use_cluster()
     if found is None:
-        raise SchemaError("the database has no fastq schema: run `fastq migrate`")
+        raise SchemaError(f"the database has no {schema()} schema: run `{_command()}`")
     if found > newest() and (suits is None or suits > newest()):
         raise SchemaError(newer(found))
     if found < newest():
-        raise SchemaError(f"the database has fastq schema {found}, this code needs {newest()}: run `fastq migrate`")
+        raise SchemaError(f"the database has fastq schema {found}, this code needs {newest()}: run `{_command()}`")
 
 
 class NoGrants(SchemaError):

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from fastq.errors import SchemaError
 from fastq.schema import adoption
 from fastq.schema.files import Definition, Migration, definitions, migrations, newest
-
-_NO_WAY_OUT = "or, if its jobs may go, drop the schema fastq there (the embedded server: `fastq db reset`)"
+from fastq.sql.naming import schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +70,17 @@ def _judge(versions: Mapping[int, str]) -> None:
     if found > newest():
         raise SchemaError(newer(found))
     if found < adoption.BECOMES and not adoption.is_schema_7(versions):
-        raise SchemaError(f"{adoption.refusal(found)}; {_NO_WAY_OUT}")
+        raise SchemaError(f"{adoption.refusal(found)}; {_no_way_out()}")
     for m in migrations():
         if versions.get(m.version, m.checksum) != m.checksum:
             raise SchemaError(
                 f"migration {m.version} ({m.name}) was applied with other contents than this fastq has, so the"
-                f" database belongs to a different build of fastq: use another one; {_NO_WAY_OUT}"
+                f" database belongs to a different build of fastq: use another one; {_no_way_out()}"
             )
+
+
+def _no_way_out() -> str:
+    return f"or, if its jobs may go, drop the schema {schema()} there (the embedded server: `fastq db reset`)"
 
 
 def newer(found: int) -> str:

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import LiteralString
 
 from fastq.sql.functions import Function, declared
+from fastq.sql.naming import named, when_schema_changes
 
 SEGMENTS = 4
 
@@ -47,8 +48,7 @@ def use_cluster() -> None:
     global BY_FUNCTION, _cluster  # noqa: PLW0603 - one process has one database
     if not _cluster:
         BY_FUNCTION = _cluster = True
-        for kept in (statement, over_segments, over_shards, call_over_shards):
-            kept.cache_clear()
+        _forget()
 
 
 def planner(*, cluster: bool) -> str:
@@ -73,13 +73,13 @@ def _part(found: re.Match[str]) -> str:
 def statement(name: str, segment: int | None = None, *, table: str = "") -> LiteralString:
     """Return what is sent for `name`.sql: its text, or a call of the function that has this text."""
     if BY_FUNCTION and (function := function_of(name)) is not None:
-        return function.call(segment)
-    return text_of(name, segment, table=table)
+        return named(function.call(segment))
+    return named(text_of(name, segment, table=table))
 
 
 @cache
 def text_of(name: str, segment: int | None = None, *, table: str = "") -> LiteralString:
-    """Return the text of `name`.sql without its comments (psycopg caches only short texts)."""
+    """Return the text of `name`.sql as it stands there, without its comments (psycopg caches only short texts)."""
     text = re.sub(r"\{(\w+)\}", _part, _text(f"{name}.sql"))
     text = text.replace("{of}", "" if segment is None else f"_{segment}")
     if segment is not None:
@@ -97,8 +97,7 @@ def over_segments(name: str, *, shards: bool = False) -> LiteralString:
 @cache
 def over_shards(name: str, segment: int | None = None) -> LiteralString:
     """Return `name`.sql for all of the parameter `shards` at once; a row begins with its shard. For looks only."""
-    one = statement(name, segment).replace("%(shard)s", "sh.shard")
-    return f"select sh.shard, f.* from unnest(%(shards)s::int4[]) as sh(shard) cross join lateral (\n{one}\n) f"  # noqa: S608 - our own text
+    return _each_shard(statement(name, segment))
 
 
 @cache
@@ -107,8 +106,21 @@ def call_over_shards(name: str) -> LiteralString:
     function = function_of(name)
     if function is None:
         raise AssertionError(f"{name} is no function")
-    one = function.call(None).replace("%(shard)s", "sh.shard")
+    return _each_shard(named(function.call(None)))
+
+
+def _each_shard(text: LiteralString) -> LiteralString:
+    one = text.replace("%(shard)s", "sh.shard")
     return f"select sh.shard, f.* from unnest(%(shards)s::int4[]) as sh(shard) cross join lateral (\n{one}\n) f"  # noqa: S608 - our own text
+
+
+def _forget() -> None:
+    """Throw away what was made for another kind of database, or for another schema."""
+    for kept in (statement, over_segments, over_shards, call_over_shards):
+        kept.cache_clear()
+
+
+when_schema_changes(_forget)
 
 
 @cache

@@ -15,6 +15,7 @@ from fastq.host.board import SHARDS_MOST
 from fastq.postgres import database
 from fastq.postgres.database import answering
 from fastq.sql import statement
+from fastq.sql.naming import schema
 from fastq.steward.relay import place_in
 from fastq.steward.stir import Stir
 
@@ -51,9 +52,9 @@ class Listener:
         self._stir = stir
         self._lost = lost
         self._breaks = breaks
+        """How many connections of this process broke: then this one is looked at, too."""
         self._line: list[int] = []
         """The sessions of all hosts that hear, as they were when they were looked at last."""
-        """How many connections of this process broke: then this one is looked at, too."""
 
     async def run(self) -> None:
         """Listen until cancelled; after every reconnection tell of everything once, since notifications were missed."""
@@ -67,8 +68,8 @@ class Listener:
                             "a pooler is in between, NOTIFY does not come through, workers poll: see --listen-dsn"
                         )
                         await asyncio.Event().wait()
-                    await conn.execute("listen fastq")
-                    await conn.execute(f"notify fastq, '{HOSTS}'")
+                    await conn.execute(f"listen {schema()}".encode())
+                    await conn.execute(f"notify {schema()}, '{HOSTS}'".encode())
                     failures, self._stir.listening = 0, True
                     for missed in ("", CANCEL, LEAD, GREW):
                         self._heard(missed, 0)

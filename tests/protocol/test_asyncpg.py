@@ -139,10 +139,12 @@ async def test_a_pool(dsn: str, db: psycopg.Connection[Any]) -> None:
 
 async def test_what_the_server_refuses(conn: Any, db: psycopg.Connection[Any]) -> None:
     """It is asyncpg's error, and the transaction is what it is after any."""
-    db.execute("alter table fastq.ready_0 add constraint c check (task <> 'test_asyncpg.welcome')")
-    db.execute("alter table fastq.ready_1 add constraint c check (task <> 'test_asyncpg.welcome')")
-    async with app:
-        with pytest.raises(asyncpg.PostgresError):
-            async with conn.transaction():
-                await app.enqueue(welcome.job(1), conn=conn)
+    db.execute("alter table fastq.ready add constraint refuse check (task <> 'test_asyncpg.welcome')")
+    try:
+        async with app:
+            with pytest.raises(asyncpg.PostgresError):
+                async with conn.transaction():
+                    await app.enqueue(welcome.job(1), conn=conn)
+    finally:
+        db.execute("alter table fastq.ready drop constraint refuse")
     assert found(db) == []
