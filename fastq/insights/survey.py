@@ -188,7 +188,8 @@ def _queues(conn: Connection[Any], shards: int, cap: int) -> tuple[QueueSurvey, 
 
 
 def _ready(conn: Connection[Any], tally: _Tally, shards: int, cap: int) -> None:
-    params = {"cap": cap // shards, "floor": _COUNT_LEAST // shards, "queues": QUEUES_MOST}
+    each = max(cap // shards, min(cap, _COUNT_LEAST))
+    params = {"cap": each, "floor": _COUNT_LEAST // shards, "queues": QUEUES_MOST}
     for _, queue, jobs, capped, oldest_s in look_sync(conn, "survey_ready", params, range(shards), segments=True):
         tally.add(JobState.READY, queue, Count(jobs, exact=not capped))
         if oldest_s is not None:
