@@ -32,12 +32,17 @@ BEATS_EVERY_S = 5.0
 LEASE_S = 30.0
 
 
-class Host:
-    """Some workers, and the connection that renews their rows."""
+AT_ONCE = 50
+"""So many register at a time: a fleet that starts is not one process, and its connections do not all come at once."""
 
-    def __init__(self, dsn: str, number: int, workers: int) -> None:
+
+class Host:
+    """Some workers; `beats` renews their rows, where a host would have its steward's connection."""
+
+    def __init__(self, dsn: str, number: int, workers: int, beats: Link, turns: asyncio.Semaphore) -> None:
         self._name = f"light-{number}"
-        self._beats = Link(dsn, "fastq heartbeat")
+        self._beats = beats
+        self._turns = turns
         self._links = [Link(dsn, "fastq worker", SETUP) for _ in range(workers)]
         self._config = WorkerConfig(target="light", dsn=dsn)
         self._ids: dict[int, Link] = {}
@@ -49,6 +54,10 @@ class Host:
         self._tasks.append(asyncio.create_task(self._beat()))
 
     async def _start(self, link: Link) -> None:
+        async with self._turns:
+            await self._begin(link)
+
+    async def _begin(self, link: Link) -> None:
         register = partial(registry.register, host=self._name, pid=os.getpid(), name="", lease_s=LEASE_S, shards=1)
         self._ids[await link.call(register)] = link
         lookout = Lookout(self._config, link=link, known=Known(["idle_app.idle"]), shards=Shards(1))
@@ -78,7 +87,6 @@ class Host:
         self._tasks = []
         await asyncio.gather(*(self._stop(worker, link) for worker, link in self._ids.items()))
         self._ids = {}
-        await self._beats.close()
 
     async def _stop(self, worker: int, link: Link) -> None:
         await link.call(partial(registry.unregister, worker=worker, shards=Shards(1)))
@@ -93,12 +101,14 @@ async def main() -> None:
     given = parser.parse_args()
     dsn = await asyncio.to_thread(database.server, find_dsn())
     each, more = divmod(given.workers, given.hosts)
-    hosts = [Host(dsn, number, each + (number < more)) for number in range(given.hosts)]
+    beats, turns = Link(dsn, "fastq heartbeat"), asyncio.Semaphore(AT_ONCE)
+    hosts = [Host(dsn, number, each + (number < more), beats, turns) for number in range(given.hosts)]
     print(f"{given.workers} light workers on {socket.gethostname()}", file=sys.stderr)
     while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
         began = time.monotonic()
         await asyncio.gather(*(getattr(host, line)() for host in hosts))
         print(f"{time.monotonic() - began:.3f}", flush=True)
+    await beats.close()
 
 
 if __name__ == "__main__":
