@@ -81,7 +81,7 @@ class LeadersDuty(ABC):
     def __init__(self, link: Link, leader: Leader, *, shards: Shards | None = None) -> None:
         self._link = link
         self._leader = leader
-        self._shards = shards or Shards()
+        self._shards = Shards() if shards is None else shards
 
     async def run(self) -> None:
         """Take a step whenever it is time for the next one and this host leads."""

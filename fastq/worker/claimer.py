@@ -68,7 +68,7 @@ class Claimer:
         self._link = link
         self._executor = executor
         self._ledger = ledger
-        self.shards = shards or Shards(config.shards)
+        self.shards = Shards(config.shards) if shards is None else shards
         self.lookout = Lookout(config, link=link, known=executor.known, shards=self.shards)
         self._limits, self._lanes = self.lookout.limits, self.lookout.lanes
         self._demand = Demand(batch_size=config.batch_size, prefetch_s=config.prefetch_ms / 1000)

@@ -57,7 +57,7 @@ class Intake:
         self._link = link
         self._executor = executor
         self._ledger = ledger
-        self._shards = shards or Shards(config.shards)
+        self._shards = Shards(config.shards) if shards is None else shards
         self._breaks = link.breaks
         self._adopt_at = monotonic() + _ADOPT_EVERY_S
         self.claimed = 0

@@ -23,7 +23,7 @@ class QueueLimits:
     """The settings of queues, read once a second; `weights` are theirs over those that the worker was started with."""
 
     def __init__(self, weights: Mapping[str, int], shards: Shards | None = None) -> None:
-        self._shards = shards or Shards()
+        self._shards = Shards() if shards is None else shards
         self._own_weights = weights
         self._known: dict[str, QueueSettings] = {}
         self._full: dict[tuple[str, str | None], tuple[float, bool]] = {}

@@ -13,7 +13,9 @@ begin
 end $$;
 
 -- Make the functions of a shard on the node that has it. Run by the first call that needs them, and by `fastq migrate`.
-create or replace function fastq.install(s int4) returns void language plpgsql as $$
+-- With the owner's rights, because after a move that call may be anybody's.
+create or replace function fastq.install(s int4) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   home   constant text := format('fastq_s%s', s);
   calls  constant text := '\mfastq\.(' || (
@@ -60,13 +62,38 @@ begin
       end if;
       return s;
     end $b$;
-    create or replace function %1$I.enter() returns void language plpgsql as $b$
+    create or replace function %1$I.enter() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $b$
     begin
       perform lock_shard_resources(3, %3$L::int8[]);
       if not exists (select from pg_dist_placement p join pg_dist_local_group g on g.groupid = p.groupid where p.shardid = %4$s) then
         raise exception 'shard %2$s has moved to another node: try again' using errcode = 'FQ002';
       end if;
     end $b$ $f$, home, s, (select array_agg(x.value::int8 order by 1) from json_each_text(tables) x), tables ->> 'worker');
+  perform fastq.pass_grants(s);
+end $$;
+revoke execute on function fastq.install(int4) from public;
+
+-- Let those who may use the schema fastq, and its functions, use a shard's on the node that has it, too. Run by `install`, and by the
+-- owner after new grants.
+create or replace function fastq.pass_grants(s int4) returns void language plpgsql as $$
+declare
+  home constant text := format('fastq_s%s', s);
+  t    record;
+begin
+  if to_regnamespace(home) is null then return; end if;
+  perform set_config('citus.enable_ddl_propagation', 'off', true);
+  for t in
+    select format('grant usage on schema %I to %s', home, a.grantee::regrole) as text
+    from pg_namespace n cross join lateral aclexplode(n.nspacl) a
+    where n.nspname = 'fastq' and a.privilege_type = 'USAGE' and a.grantee not in (0, n.nspowner)
+    union all
+    select format('grant execute on function %s to %s', own.oid::regprocedure, a.grantee::regrole)
+    from pg_proc p cross join lateral aclexplode(p.proacl) a
+    join pg_proc own on own.pronamespace = to_regnamespace(home) and own.proname = p.proname and own.proargtypes = p.proargtypes
+    where p.pronamespace = 'fastq'::regnamespace and a.grantee not in (0, p.proowner)
+  loop
+    execute t.text;
+  end loop;
 end $$;
 
 -- What creates the function that calls another one in the schema of the shard that is its first argument. `prefixed`: the other one has

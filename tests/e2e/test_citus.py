@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import psycopg
 import pytest
 from children import search_path
 from psycopg import conninfo
+from roles import script
 
 import fastq
 
@@ -26,6 +28,7 @@ pytestmark = [
     pytest.mark.skipif("FASTQ_TEST_CITUS_DSN" not in os.environ, reason="there is no cluster: FASTQ_TEST_CITUS_DSN"),
 ]
 SHARDS = 8
+ROLES = ("citus_worker", "citus_web", "fastq_worker", "fastq_producer", "fastq_monitor")
 Db = psycopg.Connection[Any]
 
 
@@ -77,11 +80,10 @@ def db(cluster: str) -> Iterator[Db]:
         yield conn
 
 
-@pytest.fixture
-def fleet(cluster: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let two workers be at work."""
-    monkeypatch.setenv("FASTQ_DSN", cluster)
-    env = {**os.environ, "PYTHONPATH": search_path(Path(__file__).parent)}
+@contextmanager
+def at_work(dsn: str) -> Iterator[None]:
+    """Let two workers be at work; they end well, and sign off in each shard."""
+    env = {**os.environ, "PYTHONPATH": search_path(Path(__file__).parent), "FASTQ_DSN": dsn}
     command = [sys.executable, "-m", "fastq", "worker", "citus_app:app", "-p", "2"]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as child:
         assert child.stderr is not None
@@ -97,6 +99,16 @@ def fleet(cluster: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert child.returncode == 0, told
     raised = {line.partition(":")[0] for line in told.splitlines() if line[:1].isupper() and "Error" in line}
     assert raised <= {"ValueError"}, told
+    with psycopg.connect(dsn) as conn:
+        assert count(conn, "fastq.worker") == 0
+
+
+@pytest.fixture
+def fleet(cluster: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let two workers be at work; FASTQ_DSN names their database."""
+    monkeypatch.setenv("FASTQ_DSN", cluster)
+    with at_work(cluster):
+        yield
 
 
 def count(db: Db, what: str) -> int:
@@ -187,6 +199,33 @@ def test_commands(cluster: str, db: Db) -> None:
         done = cli(cluster, *command.split())
         assert done.returncode == 0, f"{command}: {done.stderr}"
     assert count(db, "fastq.scheduled") == 0
+
+
+async def test_roles_of_their_own(cluster: str, db: Db) -> None:
+    """With the grants of docs/roles.md a worker works, and a producer enqueues and can do nothing else."""
+    for role in ROLES:
+        db.execute(f"drop role if exists {role}".encode())
+    db.execute(script().encode())
+    try:
+        db.execute("create role citus_worker login in role fastq_worker")
+        db.execute("create role citus_web login in role fastq_producer")
+        db.execute("grant insert, select on booked, span to fastq_worker")
+        worker, web = (conninfo.make_conninfo(cluster, user=user) for user in ROLES[:2])
+        with at_work(worker), psycopg.connect(web, autocommit=True) as theirs:
+            async with fastq.App(web) as app:
+                for n in range(2 * SHARDS):
+                    await app.enqueue(citus_app.book.job(n=1000 + n))
+                await app.enqueue(citus_app.noop.options(unique_key="theirs").job(n=1))
+                await app.enqueue(citus_app.noop.options(group_key="theirs", ordered=True).job(n=1))
+                await app.enqueue_many(citus_app.noop.job(n=n) for n in range(300))
+            await until(lambda: unfinished(db) == 0 and count(db, "booked where n >= 1000") == 2 * SHARDS)
+            for forbidden in ("delete from fastq.ready", "select * from fastq.lease", "select fastq.pause('x')"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    theirs.execute(forbidden.encode())
+    finally:
+        for role in ROLES:
+            db.execute(f"drop owned by {role}".encode())
+            db.execute(f"drop role {role}".encode())
 
 
 def test_it_can_be_done_again(cluster: str) -> None:

@@ -34,7 +34,7 @@ def by_every_way(db: Db) -> int:
     with handlers.app as app:
         for n in range(GROWN):
             handlers.quick.enqueue_sync(n=n)
-            app.enqueue_many_sync(handlers.quick.job(n=n) for _ in range(300))
+            app.enqueue_many_sync(handlers.quick.job(n=n) for _ in range(20))
             app.enqueue_many_sync(handlers.quick.options(group_key=f"g{n}").job(n=n) for _ in range(2))
             app.enqueue_sync(handlers.quick.options(unique_key=f"k{n}").job(n=n))
             app.enqueue_sync(handlers.quick.options(group_key=f"o{n}", ordered=True).job(n=n))
@@ -43,7 +43,7 @@ def by_every_way(db: Db) -> int:
             with psycopg.connect(db.info.dsn) as theirs:
                 app.enqueue_sync(handlers.quick.job(n=n), conn=theirs)
                 theirs.execute("select fastq.enqueue('handlers.quick', '{\"n\": 1}')")
-    return GROWN * (1 + 300 + 2 + 6)
+    return GROWN * (1 + 20 + 2 + 6)
 
 
 def test_a_fleet_at_work_uses_shards_that_are_added(dsn: str, db: Db) -> None:
