@@ -27,7 +27,8 @@ from fastq.worker.known import Known
 from fastq.worker.lookout import Lookout
 from fastq.worker.main import SETUP
 
-LOOKS_EVERY_S = 20.0
+LOOKS_EVERY_S = 120.0
+"""As those that are not the first idle one of their host."""
 BEATS_EVERY_S = 5.0
 LEASE_S = 30.0
 

@@ -35,6 +35,9 @@ _POLL_FIRST_S = 0.002
 _HEARD = 20
 """So many times rarer a worker looks while its host hears of new jobs."""
 
+_RELIEVED = 6
+"""So many times rarer still, where another idle worker of the host looks for all: that one calls the others."""
+
 _VAIN_S = 0.064
 """Who was woken in vain while its host hears of new jobs looks again after so long, and then four times as long."""
 
@@ -91,6 +94,9 @@ class Claimer:
 
         self.listens: Callable[[], bool] = lambda: False
         """Whether this host hears of new jobs."""
+
+        self.watches: Callable[[], bool] = lambda: True
+        """Whether it is this one of the host's idle workers that looks for jobs of which nobody has heard."""
 
         executor.on_room = self._signal.set
         ledger.on_ready = self.ring
@@ -293,13 +299,21 @@ class Claimer:
         self._signal.clear()
         pause_s = self._limits.pause_s
         self.on_idle(2 if self._executor.quiet else 1)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._poll_s if pause_s is None else min(self._poll_s, pause_s)):
-                await self._signal.wait()
-                self._limits.ended()
-        self.on_idle(0)
         first_s, factor, most_s = _POLL_FIRST_S, 2, self._config.poll_interval_s
         if self.listens():
             first_s, factor, most_s = _VAIN_S, 4, _HEARD * most_s
+        relieved = _RELIEVED if self.listens() and self._poll_s == most_s and pause_s is None else 1
+        while relieved and not await self._woken(self._poll_s if pause_s is None else min(self._poll_s, pause_s)):
+            relieved = 0 if self.watches() else relieved - 1
+        self.on_idle(0)
         self._poll_s = first_s if self.lookout.rung else min(most_s, self._poll_s * factor)
         return True
+
+    async def _woken(self, patience_s: float) -> bool:
+        """Wait for the doorbell, so long at most; tell whether it rang."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._signal.wait()
+                self._limits.ended()
+                return True
+        return False

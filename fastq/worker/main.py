@@ -173,7 +173,7 @@ class WorkerLife:
         claimer.shards_now, claimer.about = self._shards_now, self._told
         claimer.on_joined = partial(self._cell.__setitem__, Word.SHARDS)
         claimer.listens = lambda: bool(board.house[Word.LISTENS]) and not sql.on_cluster()
-        claimer.lookout.speaks = self._speaks
+        claimer.watches, claimer.lookout.speaks = self._watches, self._speaks
         return claimer, executor, ledger
 
     def _fit(self, executor: Executor) -> None:
@@ -189,6 +189,11 @@ class WorkerLife:
         """Whether this worker tells what concerns its host as a whole: the first one that runs does."""
         running = (cell.index for cell in self._child.board.cells if cell.state is CellState.RUNNING)
         return min(running, default=self._cell.index) == self._cell.index
+
+    def _watches(self) -> bool:
+        """Whether this worker looks for all that are idle on its host: the first one of them does."""
+        idle = (cell.index for cell in self._child.board.cells if cell.state is CellState.RUNNING and cell[Word.IDLE])
+        return min(idle, default=self._cell.index) == self._cell.index
 
     def _idle(self, level: int) -> None:
         """Show whether this worker waits for jobs."""

@@ -198,3 +198,25 @@ async def test_a_doorbell_does_not_open_a_paused_queue(rig: Rig, conn: Conn) -> 
     rig.claimer.ring()
     await rig.claimer.step()
     assert (await states(conn))[place] == "ready"
+
+
+@pytest.mark.parametrize("watches", [True, False])
+async def test_who_is_relieved_looks_rarely(rig: Rig, monkeypatch: pytest.MonkeyPatch, *, watches: bool) -> None:
+    """While its host hears of jobs and another worker of it looks, it waits six times as long; a ring ends that."""
+    claimer, waits = rig.claimer, []
+
+    async def woken(patience_s: float) -> bool:
+        waits.append(patience_s)
+        return rung and len(waits) == 3
+
+    monkeypatch.setattr(claimer, "_woken", woken)
+    claimer.listens, claimer.watches, rung = (lambda: True), (lambda: watches), False
+    while not waits or waits[-1] < 0.2:  # 20 polls of 10 ms
+        await claimer.step()
+    waits.clear()
+    await claimer.step()
+    assert waits == [0.2] * (1 if watches else 6)
+    waits.clear()
+    rung = True
+    await claimer.step()
+    assert waits == [0.2] * (1 if watches else 3)
