@@ -86,6 +86,12 @@ def _advice(seen: Survey) -> str:
     return ""
 
 
+def _away(fleet: FleetSurvey) -> Iterator[str]:
+    """Say which shards are not in these numbers."""
+    if fleet.away:
+        yield f"away    shards {', '.join(map(str, fleet.away))}: their node does not answer, their jobs are not counted"
+
+
 def _fleet_lines(fleet: FleetSurvey) -> str:
     sizes = {
         "ready": fleet.ready_bytes,
@@ -97,6 +103,7 @@ def _fleet_lines(fleet: FleetSurvey) -> str:
         [
             f"leader  {safe_line(fleet.leader or 'none')}",
             f"schema  {fleet.schema}, {fleet.shards} shard{'s' * (fleet.shards != 1)}",
+            *_away(fleet),
             "tables  " + ", ".join(f"{name} {size(value)}" for name, value in sizes.items()),
         ]
     )

@@ -17,6 +17,7 @@ from psycopg import Connection
 
 from fastq.postgres import database
 from fastq.protocol.refusal import as_our_errors
+from fastq.schema import migrator
 
 T = TypeVar("T")
 Question = Callable[[Connection[Any]], T]
@@ -99,13 +100,19 @@ class Asker:
                     self._idle.append(conn)
 
     def _connection(self) -> database.Connection:
-        """Return an idle connection that still answers, or a new one."""
+        """Return an idle connection that still answers, or a new one to a schema that suits this code."""
         while self._idle:
             with suppress(IndexError, psycopg.Error):
                 conn = self._idle.pop()
                 conn.execute("select 1")
                 return conn
-        return database.connect(self._dsn(), "fastq dashboard")
+        conn = database.connect(self._dsn(), "fastq dashboard")
+        try:
+            migrator.check_producer(conn)
+        except BaseException:
+            conn.close()
+            raise
+        return conn
 
 
 def _close(idle: deque[database.Connection]) -> None:

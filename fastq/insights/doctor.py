@@ -13,6 +13,7 @@ from fastq.config import CONNECTIONS_MOST
 from fastq.insights.facts import Facts, Holder
 from fastq.insights.survey import WorkerSurvey
 from fastq.protocol.schedules import ScheduleStanding
+from fastq.sql.naming import schema
 
 LATE_S = 600.0
 """A job that is ready for longer than this has been waiting for too long."""
@@ -95,6 +96,10 @@ def _server(facts: Facts) -> Iterator[Finding]:
         why = "workers and applications that connect now are refused"
         what = f"{server.used} of {server.connections} connections are in use"
         yield Finding("F115", Level.WARNING, what, why, "raise max_connections, or use a pooler: docs/pooler.md")
+    if away := facts.survey.fleet.away:
+        what = f"shards {', '.join(map(str, away))} do not answer"
+        why = "their jobs wait, and queues with limits stand still; the other shards go on"
+        yield Finding("F118", Level.ERROR, what, why, "bring their node back, or its standby: docs/citus.md")
     if abs(facts.clock_s) > _CLOCK_MOST_S:
         ahead = "ahead of" if facts.clock_s > 0 else "behind"
         what = f"this host's clock is {abs(facts.clock_s):.0f} s {ahead} the server's"
@@ -115,23 +120,23 @@ def _vacuum(facts: Facts) -> Iterator[Finding]:
     for table in facts.tables:
         if table.autovacuum_off:
             why = "its dead rows are not removed"
-            do = f"alter table fastq.{table.name} reset (autovacuum_enabled)"
-            yield Finding("F121", Level.WARNING, f"autovacuum is off for fastq.{table.name}", why, do)
+            do = f"alter table {schema()}.{table.name} reset (autovacuum_enabled)"
+            yield Finding("F121", Level.WARNING, f"autovacuum is off for {schema()}.{table.name}", why, do)
         elif table.dead > max(_DEAD_MOST, 4 * table.live) and not table.name.startswith(
             ("ready_", "lease_", "packet_")
         ):
             why = "autovacuum does not keep up, or is held up"
-            what = f"fastq.{table.name} has {table.dead:,} dead rows"
-            yield Finding("F122", Level.WARNING, what, why, f"vacuum (verbose) fastq.{table.name}")
+            what = f"{schema()}.{table.name} has {table.dead:,} dead rows"
+            yield Finding("F122", Level.WARNING, what, why, f"vacuum (verbose) {schema()}.{table.name}")
 
 
 def _swollen(facts: Facts) -> Iterator[Finding]:
     for table in facts.tables:
         rows = max(1, table.live + table.dead)
         if table.bytes > _SWOLLEN_BYTES and table.bytes > _ROW_MOST_BYTES * rows and table.name in _UPDATED:
-            what = f"fastq.{table.name} takes {table.bytes / 2**20:,.0f} MB for {rows:,} rows"
+            what = f"{schema()}.{table.name} takes {table.bytes / 2**20:,.0f} MB for {rows:,} rows"
             why = "it was much larger, and keeps the space until it is written anew; looks at it take longer"
-            yield Finding("F123", Level.NOTE, what, why, f"vacuum full fastq.{table.name}; it locks the table")
+            yield Finding("F123", Level.NOTE, what, why, f"vacuum full {schema()}.{table.name}; it locks the table")
 
 
 def _held(holder: Holder) -> str:

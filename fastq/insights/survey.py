@@ -17,7 +17,7 @@ from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
 from fastq.protocol.looks import look_sync
-from fastq.sql import statement
+from fastq.sql import on_cluster, statement
 from fastq.states import JobState
 
 COUNT_MOST = 100_000
@@ -100,15 +100,21 @@ class WorkerSurvey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSurvey:
-    """What there is one of. Sizes are in bytes and include indexes."""
+    """What there is one of. Sizes are in bytes and include indexes; `away` are shards of a cluster that do not answer."""
 
     schema: int
     shards: int
+    away: tuple[int, ...]
     leader: str | None
     ready_bytes: int
     lease_bytes: int
     scheduled_bytes: int
     finished_bytes: int
+
+    @property
+    def there(self) -> list[int]:
+        """The shards that answer."""
+        return [shard for shard in range(self.shards) if shard not in self.away]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +171,12 @@ def survey(conn: Connection[Any], *, count_most: int = COUNT_MOST) -> Survey:
         conn.execute("set transaction isolation level repeatable read, read only")
         conn.execute("set local enable_seqscan = off")  # few failed jobs among millions that are kept: by their index
         fleet = _fleet(conn)
-        return Survey(queues=_queues(conn, fleet.shards, count_most), workers=_workers(conn), fleet=fleet)
+        return Survey(queues=_queues(conn, fleet, count_most), workers=_workers(conn, fleet), fleet=fleet)
 
 
-def _queues(conn: Connection[Any], shards: int, cap: int) -> tuple[QueueSurvey, ...]:
-    tally = _Tally()
-    _ready(conn, tally, shards, cap)
+def _queues(conn: Connection[Any], fleet: FleetSurvey, cap: int) -> tuple[QueueSurvey, ...]:
+    tally, shards = _Tally(), fleet.shards
+    _ready(conn, tally, fleet, cap)
     for queue, jobs in conn.execute(statement("survey_running"), {}):
         tally.add(JobState.RUNNING, queue, Count(jobs))
     capped = {JobState.READY.value}
@@ -187,10 +193,11 @@ def _queues(conn: Connection[Any], shards: int, cap: int) -> tuple[QueueSurvey, 
     return tally.queues()
 
 
-def _ready(conn: Connection[Any], tally: _Tally, shards: int, cap: int) -> None:
+def _ready(conn: Connection[Any], tally: _Tally, fleet: FleetSurvey, cap: int) -> None:
+    shards = fleet.shards
     each = max(cap // shards, min(cap, _COUNT_LEAST))
     params = {"cap": each, "floor": _COUNT_LEAST // shards, "queues": QUEUES_MOST}
-    for _, queue, jobs, capped, oldest_s in look_sync(conn, "survey_ready", params, range(shards), segments=True):
+    for _, queue, jobs, capped, oldest_s in look_sync(conn, "survey_ready", params, fleet.there, segments=True):
         tally.add(JobState.READY, queue, Count(jobs, exact=not capped))
         if oldest_s is not None:
             tally.oldest[queue] = max(oldest_s, tally.oldest.get(queue, 0.0))
@@ -198,11 +205,13 @@ def _ready(conn: Connection[Any], tally: _Tally, shards: int, cap: int) -> None:
 
 def workers(conn: Connection[Any]) -> tuple[tuple[WorkerSurvey, ...], FleetSurvey]:
     """Look at the workers and the fleet alone, which takes no time at all."""
-    return _workers(conn), _fleet(conn)
+    fleet = _fleet(conn)
+    return _workers(conn, fleet), fleet
 
 
-def _workers(conn: Connection[Any]) -> tuple[WorkerSurvey, ...]:
-    rows = conn.execute(statement("survey_workers"), {"limit": _WORKERS_MOST}).fetchall()
+def _workers(conn: Connection[Any], fleet: FleetSurvey) -> tuple[WorkerSurvey, ...]:
+    wanted = {"limit": _WORKERS_MOST, "shard": min(fleet.there, default=0)}
+    rows = conn.execute(statement("survey_workers"), wanted).fetchall()
     return tuple(
         WorkerSurvey(
             id=r[0],
@@ -242,9 +251,11 @@ def _fleet(conn: Connection[Any]) -> FleetSurvey:
     r = conn.execute(statement("survey_fleet"), {}).fetchone()
     if r is None:
         raise AssertionError("survey_fleet always returns one row")
+    there = conn.execute(statement("list_shards_there")).fetchall() if on_cluster() else [(n,) for n in range(r[1])]
     return FleetSurvey(
         schema=r[0],
         shards=r[1],
+        away=tuple(sorted({*range(r[1])} - {shard for (shard,) in there})),
         leader=r[2],
         ready_bytes=r[3],
         lease_bytes=r[4],

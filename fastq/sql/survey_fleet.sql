@@ -1,7 +1,7 @@
 -- What there is one of: schema version, shards, leader, and how many bytes the tables take with their indexes.
 -- Locks: none. Index: none (tiny tables). Caller: insights.survey.
 select (select max(m.version) from fastq.migration m) as schema,
-       (select count(*) from fastq.ring r) as shards,
+       fastq.shards() as shards,
        (select l.holder from fastq.leader l where l.name = 'steward' and l.expires_at > now()) as leader,
        (select sum(pg_total_relation_size(p.inhrelid)) from pg_inherits p
         where p.inhparent = 'fastq.ready'::regclass)::int8 as ready_bytes,

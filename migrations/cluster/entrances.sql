@@ -253,7 +253,28 @@ begin
   return swept;
 end $$;
 
--- What people see: of each shard what it says itself.
+-- Those whose node answers, which is asked for its first one.
+create or replace function fastq.shards_there() returns setof int language plpgsql stable as $$
+declare
+  node record;
+begin
+  for node in
+    select array_agg(s.shard order by s.shard) as shards
+    from fastq.all_shards() as s(shard)
+    join pg_dist_placement p on p.shardid = get_shard_id_for_distribution_column('fastq.worker', s.shard)
+    group by p.groupid
+  loop
+    begin
+      perform * from fastq.at_find(node.shards[1], 0);
+    exception when connection_exception or connection_does_not_exist or connection_failure or admin_shutdown or crash_shutdown
+      or cannot_connect_now or sqlclient_unable_to_establish_sqlconnection then
+      continue;
+    end;
+    return query select unnest(node.shards);
+  end loop;
+end $$;
+
+-- What people see: of each shard that is there what it says itself.
 
 create or replace function fastq.survey_jobs(
   p_states text[], p_queue text, p_task text, p_error text, p_limit int8, p_scan int8
@@ -267,7 +288,7 @@ declare
   wanted int8 := p_limit;
   n      int8;
 begin
-  for s in select * from fastq.all_shards() loop
+  for s in select * from fastq.shards_there() loop
     exit when wanted <= 0;
     return query select * from fastq.at_survey_jobs(s, p_states, p_queue, p_task, p_error, wanted, p_scan);
     get diagnostics n = row_count;
@@ -283,7 +304,7 @@ declare
 begin
   jobs := 0;
   more := false;
-  for s in select * from fastq.all_shards() loop
+  for s in select * from fastq.shards_there() loop
     select * into r from fastq.at_survey_count(s, p_states, p_queue, p_task, p_error, p_cap);
     jobs := jobs + r.jobs;
     more := more or r.more;
@@ -296,7 +317,7 @@ returns table (state text, queue text, jobs int8, capped bool) language plpgsql 
 declare
   s int4;
 begin
-  for s in select * from fastq.all_shards() loop
+  for s in select * from fastq.shards_there() loop
     return query select * from fastq.at_survey_waiting(s, p_cap, p_shards);
   end loop;
 end $$;
@@ -305,7 +326,7 @@ create or replace function fastq.survey_running() returns table (queue text, job
 declare
   s int4;
 begin
-  for s in select * from fastq.all_shards() loop
+  for s in select * from fastq.shards_there() loop
     return query select * from fastq.at_survey_running(s);
   end loop;
 end $$;
@@ -314,7 +335,7 @@ create or replace function fastq.survey_held() returns table (worker int8, since
 declare
   s int4;
 begin
-  for s in select * from fastq.all_shards() loop
+  for s in select * from fastq.shards_there() loop
     return query select * from fastq.at_survey_held(s);
   end loop;
 end $$;
@@ -325,7 +346,7 @@ declare
   n int8;
 begin
   jobs := 0;
-  for s in select * from fastq.all_shards() loop
+  for s in select * from fastq.shards_there() loop
     select x.jobs into n from fastq.at_survey_failures(s, p_cap) x;
     jobs := jobs + n;
   end loop;

@@ -8,6 +8,10 @@ $$ select s.value::text::int from fastq.setting s where s.name = 'shards' $$;
 create or replace function fastq.all_shards() returns setof int language sql stable rows 1 as
 $$ select generate_series(0, fastq.shards() - 1) $$;
 
+-- Those that can be asked: all, but on a cluster.
+create or replace function fastq.shards_there() returns setof int language sql stable rows 1 as
+$$ select * from fastq.all_shards() $$;
+
 -- Over how many shards tied jobs are spread; it follows the number of shards when no job is tied, see fastq.spread_ties.
 create or replace function fastq.keyed_shards() returns int language sql stable as
 $$ select coalesce((select s.value::text::int from fastq.setting s where s.name = 'keyed_shards'), 1) $$;

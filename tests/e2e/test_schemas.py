@@ -113,7 +113,6 @@ def test_each_runs_its_own(running: str) -> None:
     for who in ("shop", "blog"):
         assert len(json.loads(command("status", "--schema", who, "--json"))["workers"]) == 1
         assert "tick" in command("schedules", "list", "--schema", who)
-    assert "no schema" not in command("doctor", "--schema", "shop")
 
 
 def test_commands_name_what_is_missing(both: str) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.unit
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SERVER = Server(180000, True, True, "on", 100, 10, 1, NOW.timestamp(), False, "l")
 WORKER = WorkerSurvey(id=1, host="h", pid=2, name="", age_s=60.0, left_s=10.0, counters=None)
-FLEET = FleetSurvey(schema=1, shards=1, leader="h:1", ready_bytes=0, lease_bytes=0, scheduled_bytes=0, finished_bytes=0)
+FLEET = FleetSurvey(schema=1, shards=1, away=(), leader="h:1", ready_bytes=0, lease_bytes=0, scheduled_bytes=0, finished_bytes=0)
 
 
 def queue(**given: Any) -> QueueSurvey:
@@ -61,6 +61,7 @@ WRONG = {
     "F115": {"server": {"used": 95}},
     "F116": {"clock_s": -30.0},
     "F117": {"server": {"connections": 11, "used": 1}},
+    "F118": {"fleet": replace(FLEET, shards=3, away=(1,))},
     "F120": {"holders": [Holder("session", "77", "psql", "alice", 900.0, "select 1")]},
     "F121": {"tables": [TableFacts("scheduled", 0, 0, 0, True)]},
     "F122": {"tables": [TableFacts("finished", 10, 900_000, 0, False)]},
