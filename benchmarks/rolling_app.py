@@ -87,7 +87,7 @@ async def only(ctx: fastq.Context, job: str) -> None:
     ran(ctx, job, time.monotonic())
 
 
-@app.cron("* * * * * *")
+@app.cron("* * * * * *", catch_up="all")
 @app.task
 async def tick(ctx: fastq.Context) -> None:
     """Be there by the clock, whichever version leads."""
