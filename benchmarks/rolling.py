@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rolling_sides import PATIENCE_S, Running, Side, side
+from rolling_sides import PATIENCE_S, Running, Side, complaints, side
 from rolling_verdict import Phase, Played, by_phase, figures, wrong
 
 from fastq import testing
@@ -145,7 +145,7 @@ def judged(play: Play, folder: Path, rows: list[str], left: int) -> dict[str, An
         schemas={one.name: one.schema for one in play.started},
     )
     phases = by_phase(played)
-    heard = Counter(complaint for one in play.started for complaint in one.complaints())
+    heard = Counter(complaint for one in play.started for complaint in complaints(one.log.read_text("utf-8")))
     texts = {
         level: [f"{n} x {text}" for (of, text), n in heard.items() if of == level] for level in ("error", "warning")
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.rolling_sides import complaints
 from benchmarks.rolling_verdict import Phase, Played, by_phase, figures, wrong
 
 pytestmark = pytest.mark.unit
@@ -167,3 +169,22 @@ def test_who_did_nothing_in_a_phase_is_idle() -> None:
     assert (line["acknowledged"], line["ran"], line["idle"]) == ({"18": 12}, {"18": 12}, 0)
     both = replace(played, phases=[replace(played.phases[0], fleets=(18, 19), producers=(18, 19))])
     assert by_phase(both)[0]["idle"] == 2
+
+
+def test_a_log_complains_of_everything_but_what_fails_on_purpose() -> None:
+    """An error, a traceback of another failure, a warning, and what is no record."""
+    trace = "Traceback (most recent call last): …"
+    records = [
+        {"level": "info", "message": "worker 7 started in seat 0"},
+        {"level": "warning", "message": "job 1 of t failed", "exception": f"{trace}\nRuntimeError: on purpose"},
+        {"level": "warning", "message": "job 2 of t failed", "exception": f"{trace}\nValueError: no"},
+        {"level": "error", "message": "worker 7 died"},
+        {"level": "warning", "message": "slow"},
+    ]
+    log = "\n".join([*map(json.dumps, records), "Segmentation fault"])
+    assert [(level, text.partition(" ")[0]) for level, text in complaints(log)] == [
+        ("error", "job"),
+        ("error", "worker"),
+        ("warning", "slow"),
+        ("error", "Segmentation"),
+    ]
