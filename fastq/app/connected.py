@@ -37,9 +37,10 @@ class Connected:
 
     @asynccontextmanager
     async def serving(self, dsn: str) -> AsyncIterator[Self]:
-        """Open the app inside a worker: the same database, connections only while a handler wants them."""
+        """Open the app inside a worker, which has looked at the schema: connections only while a handler wants them."""
         pool = dataclasses.replace(self.producer.pool, keep=0)
-        before, self._clients = self._clients, Clients(dataclasses.replace(self.producer, pool=pool), lambda: dsn)
+        config = dataclasses.replace(self.producer, pool=pool)
+        before, self._clients = self._clients, Clients(config, lambda: dsn, suits=True)
         try:
             await self._clients.open(connect=False)
             self._clients.open_sync(connect=False)

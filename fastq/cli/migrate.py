@@ -20,9 +20,11 @@ def migrate(dsn: str | None, check: bool, sql: bool, shards: int | None, citus: 
     """Bring the schema up to date. Forward only; safe to run twice, and from two hosts at once."""
     from fastq.cli.steering import apart
     from fastq.config import find_dsn
+    from fastq.errors import SchemaError
     from fastq.postgres import database
     from fastq.schema import cluster, migrator
     from fastq.schema.files import newest
+    from fastq.schema.plan import newer
 
     apart({"--check": check, "--sql": sql, "--shards": shards})
     if sql:
@@ -35,11 +37,22 @@ def migrate(dsn: str | None, check: bool, sql: bool, shards: int | None, citus: 
     with database.connect(database.server(find_dsn(dsn)), "fastq migrate") as conn:
         if check:
             migrator.check_all(conn)
-            say(f"the schema is at {newest()}, as this fastq needs it")
+            found = migrator.ahead(conn)
+            say(f"the schema is at {newest()}, as this fastq needs it" if found is None else _suits(found))
             return
         applied = migrator.migrate(conn, shards=shards, report=say)
+        if (found := migrator.ahead(conn)) is not None:
+            if citus:
+                raise SchemaError(newer(found))
+            say(_suits(found))
+            return
         if citus or (cluster.is_spread(conn) and (applied or shards)):
             cluster.spread(conn, say)
         say(f"the schema is at {newest()}" + ("" if applied else "; nothing to do"))
         if applied and migrator.has_grants(conn):
             say("other roles have rights here: repeat the grants of docs/roles.md for what is new")
+
+
+def _suits(found: int) -> str:
+    """Say that a newer fastq has migrated, and that this one can go on."""
+    return f"the schema is at {found}, of a newer fastq, and suits this one: nothing to do"

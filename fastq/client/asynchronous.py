@@ -42,10 +42,10 @@ Waiting = tuple[Line, "asyncio.Future[int]", float]
 class AsyncClient(Writing):
     """The producer of the event loop that runs when it is made."""
 
-    def __init__(self, dsn: str, config: ProducerConfig) -> None:
+    def __init__(self, dsn: str, config: ProducerConfig, *, suits: bool = False) -> None:
         super().__init__(config)
         self._loop = asyncio.get_running_loop()
-        self._pool = AsyncPool(dsn, config.pool)
+        self._pool = AsyncPool(dsn, config.pool, suits=suits)
         self._waiting: deque[Waiting] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._notifying: asyncio.Task[None] | None = None

@@ -64,12 +64,16 @@ class Clients:
     """Opens and closes the clients of one app. `find` returns the DSN of its database, which may take long.
 
     `opens_itself`: the first call opens it, and nothing closes it but its connections, when nobody wants them.
+    `suits`: the schema has been looked at already.
     """
 
-    def __init__(self, config: ProducerConfig, find: Callable[[], str], *, opens_itself: bool = False) -> None:
+    def __init__(
+        self, config: ProducerConfig, find: Callable[[], str], *, opens_itself: bool = False, suits: bool = False
+    ) -> None:
         self._config = replace(config, pool=replace(config.pool, keep=0)) if opens_itself else config
         self._find = find
         self._opens_itself = opens_itself
+        self._suits = suits
         self._processes = {_forks[0]: _InProcess()}
 
     @property
@@ -115,7 +119,7 @@ class Clients:
 
     def _enter(self, here: _InProcess, loop: asyncio.AbstractEventLoop) -> _InLoop:
         """Give the running loop a client. The loop closes it before it ends, or when nobody else refers to its end."""
-        client = AsyncClient(here.dsn, self._config)
+        client = AsyncClient(here.dsn, self._config, suits=self._suits)
         end = _closing(here, loop, client)
         with suppress(StopIteration):
             end.__anext__().send(None)  # to its yield; from here on the loop knows it
@@ -168,7 +172,7 @@ class Clients:
             self.open_sync(connect=False)
         with here.lock:
             if here.sync_client is None:
-                here.sync_client = SyncClient(here.dsn, self._config)
+                here.sync_client = SyncClient(here.dsn, self._config, suits=self._suits)
             return here.sync_client
 
     def open_sync(self, *, connect: bool = True) -> None:

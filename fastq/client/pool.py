@@ -56,15 +56,15 @@ def _busy(most: int) -> DatabaseUnreachable:
 class AsyncPool:
     """The asynchronous connections of one event loop."""
 
-    def __init__(self, dsn: str, config: PoolConfig) -> None:
+    def __init__(self, dsn: str, config: PoolConfig, *, suits: bool = False) -> None:
         self._dsn = dsn
         self._most = config.most
         self._places = [asyncio.Semaphore(config.most - use) for use in Use]
         self._idle: Idle[database.AsyncConnection] = Idle(config)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._suits = False
-        """Whether the schema has been seen to suit this code: a producer says so before it enqueues."""
+        self._suits = suits
+        """Whether the schema has been seen to suit this code: before the first enqueue, or by a worker at its start."""
         self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -166,7 +166,7 @@ class AsyncPool:
 class SyncPool:
     """Synchronous connections, for any number of threads."""
 
-    def __init__(self, dsn: str, config: PoolConfig) -> None:
+    def __init__(self, dsn: str, config: PoolConfig, *, suits: bool = False) -> None:
         self._dsn = dsn
         self._most = config.most
         self._places = [threading.Semaphore(config.most - use) for use in Use]
@@ -174,7 +174,7 @@ class SyncPool:
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._closed = False
-        self._suits = False
+        self._suits = suits
 
     @contextmanager
     def connection(self, use: Use) -> Iterator[Connection]:

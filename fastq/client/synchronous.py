@@ -36,9 +36,9 @@ T = TypeVar("T")
 class SyncClient(Writing):
     """The producer of a process's threads. Safe to share between them."""
 
-    def __init__(self, dsn: str, config: ProducerConfig) -> None:
+    def __init__(self, dsn: str, config: ProducerConfig, *, suits: bool = False) -> None:
         super().__init__(config)
-        self._pool = SyncPool(dsn, config.pool)
+        self._pool = SyncPool(dsn, config.pool, suits=suits)
         self._rung_at = -inf
         self._unrung: set[int] = set()
         self._ringer: threading.Thread | None = None

@@ -17,6 +17,7 @@ from psycopg import AsyncConnection, Connection
 
 from fastq import sql
 from fastq.errors import SchemaError, UsageError
+from fastq.schema import plan
 from fastq.schema.files import newest
 from fastq.schema.plan import State, differing, newer, steps
 from fastq.sql.naming import DEFAULT, named, schema
@@ -30,6 +31,9 @@ from fastq.migration m
 whether it is spread over a cluster."""
 
 _BOOKS = "select to_regclass('fastq.migration'), to_regclass('fastq.definition')"
+_APPLIED = """
+select m.version, m.checksum, coalesce((to_jsonb(m) ->> 'suits')::int, m.version) from fastq.migration m
+"""
 _DEFINED = "select name, checksum, makes from fastq.definition"
 _SHARDS = "select value::text::int from fastq.setting where name = 'shards'"
 _NEW_RINGS = """
@@ -77,9 +81,11 @@ def script(conn: Connection[Any] | None = None) -> str:
 def migrate(conn: Connection[Any], *, shards: int | None = None, report: Callable[[str], None] = lambda _: None) -> int:
     """Bring the schema up to date; returns how many steps that took. Writes nothing when nothing is missing.
 
+    Nothing is missing, either, in a database that a newer code has migrated and that suits this one.
+
     Raises:
-        SchemaError: the database is newer than this code, or an applied migration is not the one we have, or the
-            server refused, because the role may not or the database is read-only.
+        SchemaError: the database is newer than this code, and does not suit it or is to get shards from it; or an
+            applied migration is not the one we have; or the server refused: the role may not, or it is read-only.
         UsageError: no schema can have this name, or `shards` is less than it was.
 
     """
@@ -89,6 +95,8 @@ def migrate(conn: Connection[Any], *, shards: int | None = None, report: Callabl
         for title in done:
             report(title)
         if shards is not None:
+            if (found := ahead(conn)) is not None:
+                raise SchemaError(newer(found))
             set_shards(conn, shards)
     except psycopg.errors.InsufficientPrivilege as exc:
         raise SchemaError(
@@ -121,15 +129,21 @@ def _state(conn: Connection[Any]) -> State:
     try:
         there = conn.execute(named(_BOOKS)).fetchone()
         versions, definitions = there or (None, None)
-        found = conn.execute(named("select version, checksum from fastq.migration")).fetchall() if versions else []
+        found = conn.execute(named(_APPLIED)).fetchall() if versions else []
         files = conn.execute(named(_DEFINED)).fetchall() if definitions else []
     except psycopg.errors.InsufficientPrivilege as exc:
         raise _no_grants(exc) from None
     return State(
-        versions=dict(found),
+        versions={version: checksum for version, checksum, _ in found},
+        suits={version: suits for version, _, suits in found},
         definitions={name: checksum for name, checksum, _ in files},
         made={name: tuple(makes) for name, _, makes in files},
     )
+
+
+def ahead(conn: Connection[Any]) -> int | None:
+    """Return the version of a database that a newer code has migrated; None: we know all its migrations."""
+    return plan.ahead(_state(conn))
 
 
 def has_grants(conn: Connection[Any]) -> bool:

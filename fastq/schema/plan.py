@@ -20,6 +20,8 @@ class State:
 
     versions: Mapping[int, str] = field(default_factory=dict)
     """The checksum of each applied migration."""
+    suits: Mapping[int, int] = field(default_factory=dict)
+    """The oldest version that each of them suits."""
     definitions: Mapping[str, str] = field(default_factory=dict)
     """The checksum of each file of functions and views."""
     made: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -35,13 +37,15 @@ class Step:
 
 
 def steps(state: State) -> list[Step]:
-    """Return what brings a database up to date, in order.
+    """Return what brings a database up to date, in order; nothing, if it is ahead of us and suits us.
 
     Raises:
         SchemaError: it belongs to a newer fastq, to one that is too old, or to another build.
 
     """
-    _judge(state.versions)
+    _judge(state)
+    if ahead(state) is not None:
+        return []
     found: list[Step] = []
     versions, made = state.versions, state.made
     if adoption.is_schema_7(versions):
@@ -59,15 +63,27 @@ def steps(state: State) -> list[Step]:
     return found
 
 
+def ahead(state: State) -> int | None:
+    """Return the version of a database that a newer code has migrated; None: we know all its migrations."""
+    found = max(state.versions, default=0)
+    return found if found > newest() else None
+
+
 def differing(state: State) -> list[str]:
-    """Return the names of the files of functions and views that a database has otherwise, or lacks, or has too many."""
+    """Return the names of the files of functions and views that a database has otherwise, or lacks, or has too many.
+
+    Those of a database that is ahead of us are not ours to judge.
+    """
+    if ahead(state) is not None:
+        return []
     known = {d.name: d.checksum for d in definitions()}
     return sorted(n for n in known.keys() | state.definitions.keys() if known.get(n) != state.definitions.get(n))
 
 
-def _judge(versions: Mapping[int, str]) -> None:
+def _judge(state: State) -> None:
+    versions = state.versions
     found = max(versions, default=newest())
-    if found > newest():
+    if any(state.suits.get(version, version) > newest() for version in versions if version > newest()):
         raise SchemaError(newer(found))
     if found < adoption.BECOMES and not adoption.is_schema_7(versions):
         raise SchemaError(f"{adoption.refusal(found)}; {_no_way_out()}")

@@ -70,14 +70,3 @@ def test_a_job_of_a_packet_is_cancelled_while_it_runs_and_while_it_waits(dsn: st
         db.execute("insert into gate default values")
         until("the others to end", lambda: states(db) == {"cancelled": 2})
     assert sorted(map(int, told(db, "finished"))) == [0, 2, 3, 5]
-
-
-def test_workers_whose_database_was_migrated_under_them_leave_with_4(dsn: str, db: Db) -> None:
-    """As those of an earlier checkout do: they say why, nothing is lost, and nobody tries again for ever."""
-    with Fleet(dsn, "--lease", "5") as fleet:
-        fleet.ready()
-        db.execute("insert into fastq.migration (version, name, checksum) values (999, 'later', 'x')")
-        db.execute("alter table fastq.ready rename column priority to urgency")
-        assert fleet.process.wait(90) == 4
-    assert any("has been migrated under this worker" in line for line in fleet.lines)
-    assert any("upgrade fastq" in line for line in fleet.lines)
