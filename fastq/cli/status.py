@@ -89,7 +89,7 @@ def _advice(seen: Survey) -> str:
 def _away(fleet: FleetSurvey) -> Iterator[str]:
     """Say which shards are not in these numbers."""
     if fleet.away:
-        yield f"away    shards {', '.join(map(str, fleet.away))}: their node does not answer, their jobs are not counted"
+        yield f"away    shards {', '.join(map(str, fleet.away))}: their node does not answer, their jobs do not count"
 
 
 def _fleet_lines(fleet: FleetSurvey) -> str:

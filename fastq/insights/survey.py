@@ -100,7 +100,7 @@ class WorkerSurvey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSurvey:
-    """What there is one of. Sizes are in bytes and include indexes; `away` are shards of a cluster that do not answer."""
+    """What there is one of. Sizes are in bytes and include indexes; `away` are shards that do not answer."""
 
     schema: int
     shards: int

@@ -20,8 +20,11 @@ import pytest
 from children import search_path
 from psycopg import conninfo
 from roles import script
+from starlette.testclient import TestClient
 
 import fastq
+from fastq.dashboard import asgi
+from fastq.dashboard.pages import PAGES
 
 pytestmark = [
     pytest.mark.e2e,
@@ -226,6 +229,17 @@ async def test_roles_of_their_own(cluster: str, db: Db) -> None:
         for role in ROLES:
             db.execute(f"drop owned by {role}".encode())
             db.execute(f"drop role {role}".encode())
+
+
+@pytest.mark.parametrize("path", sorted(PAGES))
+def test_pages(cluster: str, path: str) -> None:
+    """Each shows what there is in all shards."""
+    with TestClient(asgi(cluster), raise_server_exceptions=True) as client:
+        found = client.get(
+            path, params={"/job": {"id": "1"}, "/queue": {"name": "few"}, "/task": {"name": "t"}}.get(path)
+        )
+    assert found.status_code == (404 if path == "/job" else 200), found.text
+    assert "refused" not in found.text
 
 
 def test_it_can_be_done_again(cluster: str) -> None:

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.unit
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SERVER = Server(180000, True, True, "on", 100, 10, 1, NOW.timestamp(), False, "l")
 WORKER = WorkerSurvey(id=1, host="h", pid=2, name="", age_s=60.0, left_s=10.0, counters=None)
-FLEET = FleetSurvey(schema=1, shards=1, away=(), leader="h:1", ready_bytes=0, lease_bytes=0, scheduled_bytes=0, finished_bytes=0)
+SIZES = dict.fromkeys(("ready_bytes", "lease_bytes", "scheduled_bytes", "finished_bytes"), 0)
+FLEET = FleetSurvey(schema=1, shards=1, away=(), leader="h:1", **SIZES)
 
 
 def queue(**given: Any) -> QueueSurvey:
