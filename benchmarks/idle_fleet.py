@@ -26,6 +26,10 @@ from fastq.schema import migrator
 
 APP = "import fastq\n\napp = fastq.App()\n\n\n@app.task\nasync def idle() -> None: ...\n"
 SETTLES_S = 40.0
+CONNECTIONS = """
+select application_name, count(*) from pg_stat_activity
+where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid() group by 1 order by 1
+"""
 Db = database.Connection
 
 
@@ -133,12 +137,9 @@ def measure(given: argparse.Namespace, conn: Db, fleet: Fleet) -> dict[str, floa
     took = time.monotonic() - began
     figures["transactions_per_s"] = (transactions(conn) - before) / took
     figures["server_cpu_percent"] = 100 * (cpu_s(conn) - cpu) / took
-    row = conn.execute(
-        "select count(*) from pg_stat_activity"
-        " where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()"
-    ).fetchone()
-    assert row is not None
-    figures["connections"] = row[0]
+    kinds = conn.execute(CONNECTIONS).fetchall()
+    print(", ".join(f"{name or 'unnamed'} {count}" for name, count in kinds), file=sys.stderr)
+    figures["connections"] = sum(count for _, count in kinds)
     figures["light_stop_s"], figures["light_restart_s"] = fleet.light("stop"), fleet.light("start")
     fleet.light("stop")
     figures["stop_s"] = fleet.stop()

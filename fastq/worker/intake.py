@@ -50,14 +50,14 @@ class Intake:
         link: Link,
         executor: Executor,
         ledger: Ledger,
-        shards: Shards | None = None,
+        shards: Shards,
     ) -> None:
         self._config = config
         self._worker = worker
         self._link = link
         self._executor = executor
         self._ledger = ledger
-        self._shards = Shards(config.shards) if shards is None else shards
+        self._shards = shards
         self._breaks = link.breaks
         self._adopt_at = monotonic() + _ADOPT_EVERY_S
         self.claimed = 0
