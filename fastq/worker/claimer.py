@@ -138,6 +138,8 @@ class Claimer:
                 return True
             self.lookout.missed()
         rung = self.lookout.rung
+        if picked is None:
+            await asyncio.sleep(0)  # what has just been claimed starts before a look takes its time
         await self.lookout.if_due(picked)
         picked = self._lanes.pick()
         if picked is None:
