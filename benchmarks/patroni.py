@@ -26,7 +26,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 import psycopg
-from patroni_cluster import FAULTS, TIMES, Cluster, Node, Programs, until
+from patroni_cluster import FAULTS, LEAST_TTL_S, Cluster, Node, Programs, until
 
 import fastq
 from fastq.bench import machine, result
@@ -48,20 +48,30 @@ async def runs(n: int) -> None:
     os.write(out, b"%d %f\\n" % (n, time.monotonic()))
 """
 EVERY_S, STEADY_S, RETRY_S, PROCESSES = 0.02, 5.0, 120.0, 2
-Figures = dict[str, object]
+NUMBERS = 10_000_000
+"""So many are a producer's own: a run tells whose job it was."""
+
+Figures = dict[str, float]
+Round = dict[str, object]
 
 
 def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("faults", nargs="*", choices=[*FAULTS, []], help="all, in turn, unless said otherwise")
+    parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"{', '.join(FAULTS)}; none: all, in turn")
     parser.add_argument("--rounds", type=int, default=1, help="of each")
+    parser.add_argument("--ttl", type=int, default=LEAST_TTL_S, help="Patroni's, in seconds; it takes no less than 20")
     parser.add_argument("--patroni", help="the program, with patronictl beside it; else the one of PATH")
     parser.add_argument("--etcd", help="the program; else the one of PATH")
     parser.add_argument("--server-bin", type=Path, help="where initdb and postgres are; else as fastq finds them")
     parser.add_argument("--keep", type=Path, help="do it in this new folder and leave the logs there")
     parser.add_argument("--output", type=Path, help="write <date>-<commit>-patroni-<fault>.json there")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if wrong := set(given.faults) - set(FAULTS):
+        parser.error(f"there is no fault {', '.join(wrong)}; there are {', '.join(FAULTS)}")
+    if given.ttl < LEAST_TTL_S:
+        parser.error(f"--ttl is {LEAST_TTL_S} or more")
+    return given
 
 
 class Witness(threading.Thread):
@@ -96,7 +106,8 @@ class Producer(threading.Thread):
         super().__init__()
         self.app = fastq.App(dsn, enqueue_retry_s=RETRY_S)
         self._task = self.app.task(queue="away", name="away_app.runs")(_runs)
-        self._numbers = iter(range(first, first + 10_000_000))
+        self.first = first
+        self._numbers = iter(range(first, first + NUMBERS))
         self.told: dict[str, list[int]] = {"acknowledged": [], "unknown": [], "errors": []}
         self.answers: list[float] = []
         self.stopping = False
@@ -181,7 +192,7 @@ class Bench:
         self._cluster, self._fleet = cluster, fleet
         self._first = 0
 
-    def round(self, fault: str) -> Figures:
+    def round(self, fault: str) -> Round:
         """Let the leader go and come back while jobs go in; returns what came of it."""
         self._cluster.settle()
         leader = self._cluster.leader
@@ -200,8 +211,7 @@ class Bench:
                 witness.stopping.set()
         until("all jobs to run", lambda: not self._left())
         lines = [line.split() for line in self._fleet.runs.read_text("ascii").splitlines()]
-        since = producers[0].answers[0]
-        ran = [(int(n), float(at)) for n, at in lines if float(at) >= since]
+        ran = [(int(n), float(at)) for n, at in lines if int(n) >= producers[0].first]
         after = self._cluster.leader
         return {
             "leader": f"{leader.name} to {after.name}",
@@ -210,7 +220,7 @@ class Bench:
         }
 
     def _next(self) -> int:
-        self._first += 10_000_000
+        self._first += NUMBERS
         return self._first
 
     def _play(self, fault: str, leader: Node, witnesses: list[Witness]) -> dict[str, float]:
@@ -272,7 +282,7 @@ def longest(moments: list[float]) -> tuple[float, float]:
 
 def measure(given: argparse.Namespace, folder: Path, programs: Programs) -> None:
     """Measure each fault, say it, write its file."""
-    cluster = Cluster(folder, programs)
+    cluster = Cluster(folder, programs, given.ttl)
     try:
         cluster.open()
         with database.connect(cluster.dsn) as conn:
@@ -284,7 +294,7 @@ def measure(given: argparse.Namespace, folder: Path, programs: Programs) -> None
             bench = Bench(cluster, fleet)
             for fault in given.faults or FAULTS:
                 with database.connect(cluster.dsn) as conn:
-                    conditions = machine.describe(conn)
+                    conditions = {**machine.describe(conn), "engine": programs.versions() | cluster.settings}
                 rounds = []
                 for number in range(given.rounds):
                     rounds.append(bench.round(fault))
@@ -296,12 +306,14 @@ def measure(given: argparse.Namespace, folder: Path, programs: Programs) -> None
         cluster.close()
 
 
-def save(given: argparse.Namespace, fault: str, rounds: list[Figures], conditions: dict[str, object]) -> None:
-    """Write one fault's file, if that is wanted."""
+def save(given: argparse.Namespace, fault: str, rounds: list[Round], conditions: Round) -> None:
+    """Write one fault's file, if that is wanted: the worst of its rounds, then each of them."""
     if given.output is None:
         return
-    found = {"scenario": f"patroni-{fault}", "fault": FAULTS[fault], "patroni": TIMES, "rounds": rounds}
-    command = f"python benchmarks/patroni.py {fault} --rounds {given.rounds}"
+    worst = {name: max(float(str(one[name])) for one in rounds) for name in ("lost", "twice", "over_engine_s")}
+    found = {"scenario": f"patroni-{fault}", "fault": FAULTS[fault], **worst, "rounds": rounds}
+    times = f" --ttl {given.ttl}" if given.ttl != LEAST_TTL_S else ""
+    command = f"python benchmarks/patroni.py {fault} --rounds {given.rounds}{times}"
     print(f"wrote {result.save({**found, **conditions, 'command': command}, given.output)}")
 
 

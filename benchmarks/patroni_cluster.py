@@ -31,8 +31,7 @@ SETTINGS = {
     "dynamic_shared_memory_type": "mmap",
     "timezone": "UTC",
 }
-TIMES = {"ttl": 20, "loop_wait": 2, "retry_timeout": 5}
-"""Patroni's, in seconds: 20 is the least ttl that it takes."""
+LEAST_TTL_S, LOOP_WAIT_S, RETRY_TIMEOUT_S = 20, 2, 5
 
 FAULTS = {
     "switchover": "patronictl switchover",
@@ -57,6 +56,13 @@ class Programs:
         for name in ("postgres", "initdb", "pg_basebackup", "pg_rewind"):
             _program(str(self.server / name), "a PostgreSQL server's programs are wanted", "--server-bin")
 
+    def versions(self) -> dict[str, object]:
+        """Return which Patroni and which etcd this is."""
+        return {
+            name: binaries.output_of(path, "--version").partition("\n")[0].split()[-1]
+            for name, path in (("patroni", self.patroni), ("etcd", self.etcd))
+        }
+
     def start(self, log: Path, *command: str) -> subprocess.Popen[bytes]:
         """Start one of them as the user that PostgreSQL runs as, who is not root."""
         how = {"env": environment(), "cwd": "/", "stdin": subprocess.DEVNULL, **self.who.popen}
@@ -71,7 +77,7 @@ def _program(name: str, how: str, option: str) -> str:
     found = shutil.which(name)
     if found is None:
         sys.exit(f"there is no {name}: {how}, or say where it is with {option}")
-    return found
+    return str(Path(found).absolute())
 
 
 def free_port() -> int:
@@ -92,14 +98,14 @@ def until(what: str, check: Callable[[], Any]) -> None:
 class Node:
     """One server and the Patroni that looks after it."""
 
-    def __init__(self, name: str, folder: Path, programs: Programs, etcd: int, secret: str) -> None:
+    def __init__(self, name: str, folder: Path, programs: Programs, cluster: Cluster) -> None:
         self.name, self.data = name, folder / name
         self.port, self.rest = free_port(), free_port()
         self.config, self.log = folder / f"{name}.yml", folder / f"{name}.log"
-        self._programs, self._secret = programs, secret
+        self._programs, self._secret = programs, cluster.secret
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen: list[int] = []
-        self.config.write_text(json.dumps(self._settings(folder, etcd), indent=1))  # which is YAML, too
+        self.config.write_text(json.dumps(self._settings(folder, cluster), indent=1))  # which is YAML, too
 
     def dsn(self, database: str = "postgres") -> str:
         """Return the conninfo of the superuser."""
@@ -107,7 +113,7 @@ class Node:
             f"host=127.0.0.1 port={self.port} user=postgres password={self._secret} dbname={database} connect_timeout=2"
         )
 
-    def _settings(self, folder: Path, etcd: int) -> dict[str, Any]:
+    def _settings(self, folder: Path, cluster: Cluster) -> dict[str, Any]:
         rest, listen = f"127.0.0.1:{self.rest}", f"127.0.0.1:{self.port}"
         users = {"superuser": "postgres", "replication": "replicator", "rewind": "rewinder"}
         shared = {"use_pg_rewind": True, "parameters": SETTINGS}
@@ -115,9 +121,9 @@ class Node:
             "scope": "fastq",
             "name": self.name,
             "restapi": {"listen": rest, "connect_address": rest},
-            "etcd3": {"host": f"127.0.0.1:{etcd}"},
+            "etcd3": {"host": f"127.0.0.1:{cluster.etcd}"},
             "bootstrap": {
-                "dcs": {**TIMES, "synchronous_mode": True, "postgresql": shared},
+                "dcs": {**cluster.settings, "postgresql": shared},
                 "initdb": ["data-checksums", "no-locale", {"encoding": "UTF8"}],
             },
             "postgresql": {
@@ -205,10 +211,16 @@ def _children(pid: int, *, stop: bool) -> list[int]:
 class Cluster:
     """The two of them, one of which leads."""
 
-    def __init__(self, folder: Path, programs: Programs) -> None:
+    def __init__(self, folder: Path, programs: Programs, ttl_s: int) -> None:
         self._folder, self._programs = folder, programs
-        self._secret, self._etcd = secrets.token_hex(8), free_port()
-        self.nodes = [Node(name, folder, programs, self._etcd, self._secret) for name in ("a", "b")]
+        self.secret, self.etcd = secrets.token_hex(8), free_port()
+        self.settings = {
+            "ttl": ttl_s,
+            "loop_wait": LOOP_WAIT_S,
+            "retry_timeout": RETRY_TIMEOUT_S,
+            "synchronous_mode": True,
+        }
+        self.nodes = [Node(name, folder, programs, self) for name in ("a", "b")]
         self._running: subprocess.Popen[bytes] | None = None
         folder.chmod(0o755)
         os.chown(folder, programs.who.uid, programs.who.gid)
@@ -221,7 +233,7 @@ class Cluster:
         """Return the DSN of the application, which names both."""
         ports = ",".join(str(node.port) for node in self.nodes)
         return (
-            f"host=127.0.0.1,127.0.0.1 port={ports} user=app password={self._secret} dbname=app"
+            f"host=127.0.0.1,127.0.0.1 port={ports} user=app password={self.secret} dbname=app"
             " target_session_attrs=read-write"
         )
 
@@ -237,7 +249,7 @@ class Cluster:
 
     def open(self) -> None:
         """Start it all, with a database `app` whose owner is nobody special."""
-        client, peer = (f"http://127.0.0.1:{port}" for port in (self._etcd, free_port()))
+        client, peer = (f"http://127.0.0.1:{port}" for port in (self.etcd, free_port()))
         at = ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
         at += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]
         data = str(self._folder / "etcd")
@@ -246,7 +258,7 @@ class Cluster:
         first.start()
         until("the first node", lambda: first.leads)
         with psycopg.connect(first.dsn(), autocommit=True) as conn:
-            conn.execute(f"create role app login password '{self._secret}'".encode())
+            conn.execute(f"create role app login password '{self.secret}'".encode())
             conn.execute("create database app owner app")
         second.start()
         self.settle()
