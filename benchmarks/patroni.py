@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -311,9 +312,10 @@ def save(given: argparse.Namespace, fault: str, rounds: list[Round], conditions:
     if given.output is None:
         return
     worst = {name: max(float(str(one[name])) for one in rounds) for name in ("lost", "twice", "over_engine_s")}
-    found = {"scenario": f"patroni-{fault}", "fault": FAULTS[fault], **worst, "rounds": rounds}
+    scenario = f"patroni-{fault}" if given.ttl == LEAST_TTL_S else f"patroni-{fault}-ttl-{given.ttl}"
+    found = {"scenario": scenario, "fault": FAULTS[fault], **worst, "rounds": rounds}
     times = f" --ttl {given.ttl}" if given.ttl != LEAST_TTL_S else ""
-    command = f"python benchmarks/patroni.py {fault} --rounds {given.rounds}{times}"
+    command = " ".join(["python benchmarks/patroni.py", *given.faults, f"--rounds {given.rounds}{times}"])
     print(f"wrote {result.save({**found, **conditions, 'command': command}, given.output)}")
 
 
@@ -321,6 +323,7 @@ def main() -> None:
     """Find the programs and a folder, and measure there."""
     given = options()
     programs = Programs(given.patroni, given.etcd, given.server_bin)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # it ends what it has started
     if given.keep is not None:
         given.keep.mkdir()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="fastq-patroni-"))
