@@ -33,11 +33,12 @@ def connect(kind: type[C], hosts: Hosts) -> C:
             if _is_final(exc, hosts):
                 raise
             hosts.note_silence()
+    others = hosts.but_first()  # now: whoever else finds the primary makes that one the first
     slow = _Slow(lambda: kind.connect(**hosts.in_turn(quickly=False), autocommit=True))
     try:
         for pause_s in pauses(0.0):
             with suppress(psycopg.OperationalError):
-                return kind.connect(**hosts.but_first(), autocommit=True)
+                return kind.connect(**others, autocommit=True)
             if (conn := slow.result(pause_s)) is not None:
                 return conn
     finally:
@@ -54,12 +55,13 @@ async def connect_async(kind: type[A], hosts: Hosts) -> A:
             if _is_final(exc, hosts):
                 raise
             hosts.note_silence()
+    others = hosts.but_first()
     slow = asyncio.create_task(_connect(kind, hosts.in_turn(quickly=False)), name="fastq-connect")
     conn: A | None = None
     try:
         for pause_s in pauses(0.0):
             with suppress(psycopg.OperationalError):
-                conn = await _connect(kind, hosts.but_first())
+                conn = await _connect(kind, others)
                 return conn
             await asyncio.wait({slow}, timeout=pause_s)
             if slow.done():
