@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Bar:
 
 
 _S, _MS, _SHARE = " jobs/s", " ms", ".1%"
+FAULTS = ("switchover", "kill", "crash", "freeze")
+"""Those of benchmarks/patroni.py."""
 
 BARS = (
     Bar(scenario="throughput", field="jobs_per_s", what="no-op jobs drained", unit=_S, least=1_000_000),
@@ -116,4 +119,18 @@ BARS = (
     Bar(scenario="scale", field="times_one_process", what="all processes, times one", form=".2f"),
     Bar(scenario="peers", field="least_drain_ratio", what="drain, times the fastest peer", form=".1f"),
     Bar(scenario="peers", field="least_enqueue_ratio", what="enqueue, times the fastest peer", form=".1f"),
+    *chain.from_iterable(
+        (
+            Bar(
+                scenario=f"patroni-{fault}",
+                field="over_engine_s",
+                what=f"Patroni, {fault}: longest pause beyond the engine's",
+                form=".2f",
+                unit=" s",
+                most=2.0,
+            ),
+            Bar(scenario=f"patroni-{fault}", field="lost", what="… jobs lost", most=0),
+        )
+        for fault in FAULTS
+    ),
 )

@@ -162,7 +162,8 @@ def main() -> None:
     if given.output is not None:
         with database.connect(dsn) as conn:
             conditions = machine.describe(conn)
-        found = {"scenario": "shards", "shards": given.shards, "jobs": given.jobs, "ratios": ratios, "rounds": rounds}
+        found = {"scenario": "shards", "shards": given.shards, "jobs": given.jobs, "ratios": ratios}
+        found["rounds"] = [{str(shards): figures for shards, figures in one.items()} for one in rounds]
         command = f"python benchmarks/shards.py --shards {given.shards} --rounds {given.rounds}"
         print(f"wrote {result.save({**found, **conditions, 'command': command}, given.output)}")
 

@@ -17,6 +17,7 @@ from psycopg import conninfo
 
 from fastq.config import Dsn, DsnSource
 from fastq.errors import DatabaseUnreachable, SchemaError, UsageError
+from fastq.postgres import opening
 from fastq.postgres.hosts import LOOK_S, Elsewhere, Hosts, elsewhere, pauses
 from fastq.postgres.session import ENCODING, Session, greeting, session
 from fastq.schema import migrator
@@ -84,7 +85,7 @@ def connect(dsn: str, application: str = "fastq") -> Connection:
     """
     hosts = Hosts(parameters(dsn, application))
     try:
-        conn = _open(hosts)
+        conn = opening.connect(Connection, hosts)
         try:
             _check_encoding(conn)
             conn.elsewhere = elsewhere(hosts, conn)
@@ -101,7 +102,7 @@ async def connect_async(dsn: str, application: str = "fastq") -> AsyncConnection
     """As `connect`, asynchronous."""
     hosts = Hosts(parameters(dsn, application))
     try:
-        conn = await _open_async(hosts)
+        conn = await opening.connect_async(AsyncConnection, hosts)
         try:
             _check_encoding(conn)
             conn.elsewhere = elsewhere(hosts, conn)
@@ -114,29 +115,6 @@ async def connect_async(dsn: str, application: str = "fastq") -> AsyncConnection
     except psycopg.OperationalError as exc:
         raise unreachable(exc) from None
     return conn
-
-
-def _open(hosts: Hosts) -> Connection:
-    try:
-        return Connection.connect(**hosts.in_turn(quickly=True), autocommit=True)
-    except psycopg.OperationalError as exc:
-        if _is_final(exc, hosts):
-            raise
-    return Connection.connect(**hosts.in_turn(quickly=False), autocommit=True)
-
-
-async def _open_async(hosts: Hosts) -> AsyncConnection:
-    try:
-        return await AsyncConnection.connect(**hosts.in_turn(quickly=True), autocommit=True)
-    except psycopg.OperationalError as exc:
-        if _is_final(exc, hosts):
-            raise
-    return await AsyncConnection.connect(**hosts.in_turn(quickly=False), autocommit=True)
-
-
-def _is_final(exc: psycopg.OperationalError, hosts: Hosts) -> bool:
-    """Tell whether more time would not help: there is one host, which had all of it, or each of several said no."""
-    return len(hosts.places) == 1 or "timeout expired" not in str(exc)
 
 
 def _check_encoding(conn: Connection | AsyncConnection) -> None:

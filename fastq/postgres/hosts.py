@@ -1,7 +1,7 @@
 """A DSN may name several hosts, of which one is the primary: which one to try first, which other may have become it.
 
 The host that let somebody in last is tried first. Each has a short time for that, and only then all have a long one: a
-host that is frozen takes connections, and says nothing.
+host that is frozen takes connections, and says nothing. From then on the others are asked while that one is waited for.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _STANDBYS = ("standby", "prefer-standby", "read-only")
 _last: dict[tuple[str, ...], int] = {}
 """Which host let somebody in last, by the lists of hosts."""
 
+_silent: dict[tuple[str, ...], int] = {}
+"""Which of these has said nothing since, not even that it lets nobody in."""
+
 Params = dict[str, Any]
 
 
@@ -46,6 +49,15 @@ class Hosts:
         """The place of the one that let somebody in last."""
         return _last.get(self._key, 0)
 
+    @property
+    def silent(self) -> bool:
+        """Whether the first one said nothing the last time that it was asked."""
+        return _silent.get(self._key) == self.first
+
+    def note_silence(self) -> None:
+        """The first one, or more of them, did not say anything in a short time."""
+        _silent[self._key] = self.first
+
     def in_turn(self, *, quickly: bool) -> Params:
         """Return the parameters to connect with, the most likely host first, or all of them in a short time."""
         if len(self.places) == 1:
@@ -59,8 +71,13 @@ class Hosts:
         for place, name in enumerate(names if len(self.places) > 1 else ()):
             if name == conn.info.host and self._lists.get("port", [port] * len(names))[place] == port:
                 _last[self._key] = place
+                _silent.pop(self._key, None)
                 return place
         return self.first
+
+    def but_first(self) -> Params:
+        """Return the parameters to connect to any of the others with, in a short time."""
+        return self._of([place for place in self.places if place != self.first], connect_timeout=_QUICK_S)
 
     def others(self, place: int) -> Params | None:
         """Return how to ask the hosts but one whether they are the primary; None where that is not the question."""

@@ -10,9 +10,9 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import report
+from benchmarks import patroni_cluster, report
 from benchmarks.__main__ import SCENARIOS as OWN
-from benchmarks.bars import BARS, Bar
+from benchmarks.bars import BARS, FAULTS, Bar
 from fastq.bench.plan import BenchError
 from fastq.bench.scenarios import SCENARIOS
 from fastq.cli.bench import _without_database
@@ -59,7 +59,12 @@ def test_a_bar_is_met_missed_or_not_judged() -> None:
 def test_bars_are_of_scenarios_that_exist() -> None:
     """Or of the programs in benchmarks/."""
     known = {*(scenario.name for scenario in (*SCENARIOS, *OWN)), "yardstick", "peers"}
-    assert {bar.scenario for bar in BARS} <= known
+    assert {bar.scenario for bar in BARS} <= known | {f"patroni-{fault}" for fault in FAULTS}
+
+
+def test_the_faults_are_those_of_the_cluster() -> None:
+    """A fault that is added to the script has its bars."""
+    assert tuple(patroni_cluster.FAULTS) == FAULTS
 
 
 def test_other_files_are_passed_over_and_nothing_is_an_error(tmp_path: Path) -> None:

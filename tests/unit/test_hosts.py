@@ -66,6 +66,20 @@ def test_what_does_not_fit_is_left_to_libpq() -> None:
     assert hosts(dsn).in_turn(quickly=True) == conninfo.conninfo_to_dict(dsn)
 
 
+def test_a_silent_one() -> None:
+    """It is known to be silent until somebody is let in somewhere; the others can be asked without it."""
+    found = hosts("host=mute-a,mute-b,mute-c port=1,2,3 target_session_attrs=primary")
+    assert not found.silent
+    found.let_in(to("mute-b", 2))
+    found.note_silence()
+    assert hosts("host=mute-a,mute-b,mute-c port=1,2,3 target_session_attrs=primary").silent
+    others = found.but_first()
+    assert (others["host"], others["port"], others["connect_timeout"]) == ("mute-a,mute-c", "1,3", 2)
+    assert others["target_session_attrs"] == "primary"
+    found.let_in(to("mute-b", 2))
+    assert not found.silent
+
+
 def test_who_wants_a_standby_asks_for_no_primary() -> None:
     """It is content where it is."""
     assert elsewhere(hosts("host=s-a,s-b target_session_attrs=standby"), to("s-a", 5432)) is None
