@@ -7,8 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from fastq.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastq.host.seats import Seats
 
 DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 4
@@ -27,6 +31,8 @@ MOST_BATCH = 10_000
 CONNECTIONS_LEAST = 3
 CONNECTIONS_MOST = 6
 CONNECTION_IDLE_S = 10.0
+SHARED_IDLE_S = 1.0
+"""So long one stays open that others of the host may want."""
 
 
 class DsnSource(StrEnum):
@@ -64,12 +70,14 @@ def find_dsn(argument: str | None = None, environ: Mapping[str, str] | None = No
 class PoolConfig:
     """The connections of a producer: at most so many at once.
 
-    One that nobody has wanted for `idle_s` is closed, but `keep` stay open.
+    One that nobody has wanted for `idle_s` is closed, but `keep` stay open. With `seats`, all processes of a host share
+    so many.
     """
 
     most: int = CONNECTIONS_MOST
     keep: int = 1
     idle_s: float = CONNECTION_IDLE_S
+    seats: Seats | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one sentence."""

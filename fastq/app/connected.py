@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 from fastq.client import AsyncClient, Clients, SyncClient
-from fastq.config import ProducerConfig, find_dsn
+from fastq.config import SHARED_IDLE_S, ProducerConfig, find_dsn
+from fastq.host.seats import Seats
 from fastq.postgres import database
 
 
@@ -36,9 +37,13 @@ class Connected:
         await self._clients.close()
 
     @asynccontextmanager
-    async def serving(self, dsn: str) -> AsyncIterator[Self]:
-        """Open the app inside a worker, which has looked at the schema: connections only while a handler wants them."""
-        pool = dataclasses.replace(self.producer.pool, keep=0)
+    async def serving(self, dsn: str, seats: Seats | None = None) -> AsyncIterator[Self]:
+        """Open the app inside a worker, which has looked at the schema: connections only while a handler wants them.
+
+        With `seats`, no more than all workers of the host may have together.
+        """
+        idle_s = self.producer.pool.idle_s if seats is None else min(SHARED_IDLE_S, self.producer.pool.idle_s)
+        pool = dataclasses.replace(self.producer.pool, keep=0, idle_s=idle_s, seats=seats)
         config = dataclasses.replace(self.producer, pool=pool)
         before, self._clients = self._clients, Clients(config, lambda: dsn, suits=True)
         try:

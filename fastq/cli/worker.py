@@ -124,6 +124,11 @@ def _weigh(most_bytes: int) -> None:
     show_default=True,
     help="How long a drain waits for running jobs.",
 )
+@click.option(
+    "--connections",
+    type=click.IntRange(3, 10_000),
+    help="So many connections for the handlers of all processes together. Default: each may have its app's.",
+)
 @click.option("--max-jobs-per-child", type=click.IntRange(1), help="Replace a process after this many jobs.")
 @click.option("--max-memory-per-child", type=Bytes(), help="Replace a process that uses more than this, like 512M.")
 @click.option("--burst", is_flag=True, help="Exit when there is nothing left to do.")
@@ -243,6 +248,7 @@ class DryRun:
     supervisor: Any
     worker: Any
     steward: Any
+    connections: int | None
 
     def describe(self, checked: dict[str, Any]) -> str:
         """Return what would run, for people."""
@@ -265,7 +271,11 @@ class DryRun:
         from fastq.host.board import Board
         from fastq.supervisor import Supervisor, cells_for, room_for
 
-        board = Board(cells=cells_for(self.supervisor.processes), running=room_for(self.worker.concurrency))
+        board = Board(
+            cells=cells_for(self.supervisor.processes),
+            running=room_for(self.worker.concurrency),
+            seats=self.connections,
+        )
         workers = _entry("fastq.worker.main:run", self.worker)
         steward = _entry("fastq.steward.main:run", self.steward)
         if self.supervisor.reload:
@@ -301,6 +311,7 @@ def _plan(options: dict[str, Any], checked: dict[str, Any], cpus: tuple[int, ...
     processes = options["processes"] or usable
     pinned = options["pin"] if options["pin"] is not None else bool(options["cpus"]) or pins(processes, len(cpus))
     return DryRun(
+        connections=options["connections"],
         supervisor=SupervisorConfig(
             processes=processes,
             cpus=cpus if pinned else (),

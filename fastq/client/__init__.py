@@ -10,7 +10,7 @@ app ──► clients.py               Clients: one client per event loop, one p
 
 from fastq.client.asynchronous import AsyncClient
 from fastq.client.clients import Clients
-from fastq.client.pool import Use
+from fastq.client.shared import Use
 from fastq.client.synchronous import SyncClient
 
 __all__ = ["AsyncClient", "Clients", "SyncClient", "Use"]

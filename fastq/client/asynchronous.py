@@ -15,7 +15,8 @@ import psycopg
 from fastq import sql
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
-from fastq.client.pool import AsyncPool, Use
+from fastq.client.pool import AsyncPool
+from fastq.client.shared import Use
 from fastq.client.writing import NOTIFY_AT_LAST_S, NOTIFY_EVERY_S, Writing, layout_seen
 from fastq.config import ProducerConfig
 from fastq.errors import DatabaseUnreachable, EnqueueOutcomeUnknown

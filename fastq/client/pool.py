@@ -12,13 +12,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
-from enum import IntEnum
 from math import inf
 
 import psycopg
 
 from fastq.backoff import full_jitter_s
 from fastq.client.idle import Idle, alive, reusable
+from fastq.client.shared import Shared, Use, busy
 from fastq.config import PoolConfig
 from fastq.errors import DatabaseUnreachable
 from fastq.postgres import database
@@ -28,29 +28,15 @@ from fastq.schema import migrator
 BUSY_S = 30.0
 """How long to wait while all connections are in use."""
 
+_SEAT_S = 0.01
+"""So often it is looked whether there is a seat."""
+
 _APPLICATION = "fastq producer"
 _END_TRIES = 20
 
 
-class Use(IntEnum):
-    """What a connection is wanted for, as the number of connections that this use leaves to those before it.
-
-    Whoever holds one while their own code runs may want another one for a statement, and whoever waits for a lock must
-    not keep back those who wait for nobody. As each use leaves something to the ones before it, none waits for ever.
-    """
-
-    BRIEF = 0
-    """One statement that waits for nobody."""
-
-    SLOW = 1
-    """One statement that may have to wait for somebody's lock, or that is about many jobs."""
-
-    HELD = 2
-    """The caller's code runs meanwhile."""
-
-
 def _busy(most: int) -> DatabaseUnreachable:
-    return DatabaseUnreachable(f"all {most} connections of this process were in use for {BUSY_S:.0f} s")
+    return busy(most, "this process", BUSY_S)
 
 
 class AsyncPool:
@@ -61,6 +47,7 @@ class AsyncPool:
         self._most = config.most
         self._places = [asyncio.Semaphore(config.most - use) for use in Use]
         self._idle: Idle[database.AsyncConnection] = Idle(config)
+        self._shared = Shared(config.seats)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._suits = suits
@@ -85,7 +72,7 @@ class AsyncPool:
                         taken.append(place)
             except TimeoutError:
                 raise _busy(self._most) from None
-            conn = await self._take()
+            conn = await self._take(use)
             try:
                 if not self._suits:
                     await self._check(conn)
@@ -96,23 +83,43 @@ class AsyncPool:
             for place in taken:
                 place.release()
 
-    async def _take(self) -> database.AsyncConnection:
-        while (conn := self._idle.take()) is not None:
-            if alive(conn) and not database.left_behind(conn):
-                return conn
-            await conn.close()
-        conn = await database.connect_async(self._dsn, _APPLICATION)
-        conn.patience_s = inf
+    async def _take(self, use: Use) -> database.AsyncConnection:
+        until = time.monotonic() + BUSY_S
+        while True:
+            while (conn := self._idle.take()) is not None:
+                if alive(conn) and not database.left_behind(conn):
+                    return conn
+                await self._let_go(conn)
+            may, seat = self._shared.take(use)
+            if may:
+                return await self._open(seat)
+            if time.monotonic() >= until:
+                raise self._shared.busy(BUSY_S)
+            await asyncio.sleep(_SEAT_S)
+
+    async def _open(self, seat: int | None) -> database.AsyncConnection:
+        try:
+            conn = await database.connect_async(self._dsn, _APPLICATION)
+        except BaseException:
+            self._shared.give(seat)
+            raise
+        conn.patience_s, conn.seat = inf, seat
         return conn
 
     async def _put_back(self, conn: database.AsyncConnection) -> None:
-        if reusable(conn) and not self._closed:
+        if reusable(conn) and not self._closed and self._shared.keeps(conn):
             self._idle.put(conn)
             self._watch()
             return
         if not reusable(conn):
             self._spawn(self._end(conn), "fastq-end-session")
-        await conn.close()
+        await self._let_go(conn)
+
+    async def _let_go(self, conn: database.AsyncConnection) -> None:
+        try:
+            await conn.close()
+        finally:
+            self._shared.give(conn.seat)
 
     async def _end(self, lost: database.AsyncConnection) -> None:
         """See to it that what was cut off in the middle holds no locks on the server, where that can be reached."""
@@ -144,7 +151,7 @@ class AsyncPool:
 
     async def _give_back(self) -> None:
         for conn in self._idle.take_old():
-            await conn.close()
+            await self._let_go(conn)
         self._watch()
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
@@ -160,7 +167,7 @@ class AsyncPool:
         for closing in self._closing:
             closing.cancel()
         for conn in self._idle.take_all():
-            await conn.close()
+            await self._let_go(conn)
 
 
 class SyncPool:
@@ -171,6 +178,7 @@ class SyncPool:
         self._most = config.most
         self._places = [threading.Semaphore(config.most - use) for use in Use]
         self._idle: Idle[Connection] = Idle(config)
+        self._shared = Shared(config.seats)
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._closed = False
@@ -186,7 +194,7 @@ class SyncPool:
         """
         taken = self._acquire(use)
         try:
-            conn = self._take()
+            conn = self._take(use)
             try:
                 if not self._suits:
                     self._check(conn)
@@ -208,14 +216,34 @@ class SyncPool:
             taken.append(place)
         return taken
 
-    def _take(self) -> Connection:
-        while (conn := self._pop()) is not None:
-            if alive(conn) and not database.left_behind(conn):
-                return conn
-            conn.close()
-        conn = database.connect(self._dsn, _APPLICATION)
-        conn.patience_s = inf
+    def _take(self, use: Use) -> Connection:
+        until = time.monotonic() + BUSY_S
+        while True:
+            while (conn := self._pop()) is not None:
+                if alive(conn) and not database.left_behind(conn):
+                    return conn
+                self._let_go(conn)
+            may, seat = self._shared.take(use)
+            if may:
+                return self._open(seat)
+            if time.monotonic() >= until:
+                raise self._shared.busy(BUSY_S)
+            time.sleep(_SEAT_S)
+
+    def _open(self, seat: int | None) -> Connection:
+        try:
+            conn = database.connect(self._dsn, _APPLICATION)
+        except BaseException:
+            self._shared.give(seat)
+            raise
+        conn.patience_s, conn.seat = inf, seat
         return conn
+
+    def _let_go(self, conn: Connection) -> None:
+        try:
+            conn.close()
+        finally:
+            self._shared.give(conn.seat)
 
     def _check(self, conn: Connection) -> None:
         """See whether the schema suits this code."""
@@ -232,11 +260,11 @@ class SyncPool:
 
     def _put_back(self, conn: Connection) -> None:
         with self._lock:
-            if not self._closed and reusable(conn):
+            if not self._closed and reusable(conn) and self._shared.keeps(conn):
                 self._idle.put(conn)
                 self._watch()
                 return
-        conn.close()
+        self._let_go(conn)
 
     def _watch(self) -> None:
         """See to it that what nobody wants any more is closed: by a thread, as there is no event loop."""
@@ -254,7 +282,7 @@ class SyncPool:
             if not self._closed:
                 self._watch()
         for conn in old:
-            conn.close()
+            self._let_go(conn)
 
     def close(self) -> None:
         """Close the connections; those in use are closed when they come back. May be called twice."""
@@ -264,4 +292,4 @@ class SyncPool:
             if self._timer is not None:
                 self._timer.cancel()
         for conn in idle:
-            conn.close()
+            self._let_go(conn)

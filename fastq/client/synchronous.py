@@ -15,7 +15,8 @@ from psycopg import Connection
 from fastq import sql
 from fastq.backoff import full_jitter_s
 from fastq.client import fate
-from fastq.client.pool import SyncPool, Use
+from fastq.client.pool import SyncPool
+from fastq.client.shared import Use
 from fastq.client.writing import NOTIFY_AT_LAST_S, NOTIFY_EVERY_S, Writing, layout_seen_sync
 from fastq.config import ProducerConfig
 from fastq.errors import DatabaseUnreachable

@@ -11,6 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 import fastq
 from fastq.django.databases import dsn_of, with_fresh_connections
+from fastq.host.seats import Seats
 from fastq.job import JobRef, JobSpec
 from fastq.job_ids import JobIds
 from fastq.postgres.connections import AnyConnection
@@ -50,9 +51,9 @@ class App(fastq.App):
         self._given = dsn
 
     @asynccontextmanager
-    async def serving(self, dsn: str) -> AsyncIterator[Self]:
+    async def serving(self, dsn: str, seats: Seats | None = None) -> AsyncIterator[Self]:
         """Open the app inside a worker; in the end close what asynchronous tasks have used of Django's."""
-        async with super().serving(dsn):
+        async with super().serving(dsn, seats):
             try:
                 yield self
             finally:

@@ -20,6 +20,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from enum import IntEnum
 
+from fastq.host.seats import Seats
 from fastq.host.series import TABLE_WORDS
 from fastq.states import CellState
 
@@ -189,7 +190,7 @@ class Board:
     `house` is one cell more, for the steward's own counters: how the jobs ended that dead workers had been running.
     """
 
-    def __init__(self, *, cells: int, running: int) -> None:
+    def __init__(self, *, cells: int, running: int, seats: int | None = None) -> None:
         per_cell = words_of(running)
         own = (cells + 1) * per_cell
         self._memory = mmap.mmap(-1, (own + 2 + SHARDS_MOST) * _WORD)
@@ -202,6 +203,8 @@ class Board:
         )  # never cleared, whichever steward counts: `Totals` tells workers by their pid
         self.doorbells = [Doorbell() for _ in range(cells)]
         self.steward_doorbell = Doorbell()
+        self.seats = None if seats is None else Seats(seats)
+        """The connections that the handlers of all workers share; None: each worker has its own."""
 
     def stir(self, shards: Collection[int] = ()) -> None:
         """Note that there may be new jobs in some shards; none: anywhere. The steward's."""

@@ -150,6 +150,8 @@ class Connection(psycopg.Connection[Any]):
     patience_s: float | None = None
     session = Session()
     elsewhere: Elsewhere | None = None
+    seat: int | None = None
+    """Which of the host's seats it has, where there are some."""
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for the server as psycopg does, if need be with a bound."""
@@ -192,6 +194,7 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
     patience_s: float | None = None
     session = Session()
     elsewhere: Elsewhere | None = None
+    seat: int | None = None
     let_in = (0, 0.0)
     """The server's process, and when it had let us in, by time.monotonic()."""
 

@@ -110,7 +110,7 @@ class WorkerLife:
             link = Link(self._config.dsn, f"fastq worker {self._config.name}".strip(), self._setup)
             stack.push_async_callback(link.close)
             await migrator.check_async(await link.open())
-            await stack.enter_async_context(app.serving(self._config.dsn))
+            await stack.enter_async_context(app.serving(self._config.dsn, self._child.board.seats))
             state = await stack.enter_async_context(app.lifespan(app)) if app.lifespan else None
             loop = asyncio.get_running_loop()
             loop.set_task_factory(task_factory)

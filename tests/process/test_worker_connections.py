@@ -63,6 +63,26 @@ def test_connections_come_with_the_handlers_and_go_with_them(dsn: str, db: Db, t
     assert db.execute("select count(*) from probe").fetchone() == (200,)
 
 
+def test_the_workers_of_a_host_share_a_few(dsn: str, db: Db, tmp_path: Path) -> None:
+    """With --connections, however many workers and threads want one; a worker that is killed keeps none."""
+    (tmp_path / "busy.py").write_text(HANDLERS)
+    with Fleet(dsn, "-X", "of nobody", "--connections", "3", target="busy:app", cwd=tmp_path, processes=3) as fleet:
+        fleet.ready(3)
+        db.execute(
+            "select fastq.enqueue('busy.' || task, json_build_object('n', n))"
+            " from generate_series(1, 60) n, unnest(array['busy', 'busy_in_thread']) task"
+        )
+        until("the handlers to have connections", lambda: sessions(db) > 0)
+        os.kill(fleet.workers(db)[0], signal.SIGKILL)
+        most = sessions(db)
+        while db.execute("select exists (select from fastq.job where task like 'busy.%')").fetchone() == (True,):
+            most = max(most, sessions(db))
+        assert most <= 3
+        until("the connections to be given back", lambda: sessions(db) == 0)
+        assert fleet.stop() == 0
+    assert db.execute("select count(*) from probe").fetchone() == (60,)
+
+
 STEWARDS = """
 select application_name, count(*) from pg_stat_activity
 where application_name in ('fastq heartbeat', 'fastq listener', 'fastq leader', 'fastq ring', 'fastq reaper')

@@ -13,7 +13,8 @@ from scene import Conn, ask
 
 import fastq
 from fastq.client import synchronous
-from fastq.client.pool import AsyncPool, Use
+from fastq.client.pool import AsyncPool
+from fastq.client.shared import Use
 from fastq.config import PoolConfig
 
 pytestmark = pytest.mark.protocol

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from line import Line
 
-from fastq.client.pool import AsyncPool, Use
+from fastq.client.pool import AsyncPool
+from fastq.client.shared import Use
 from fastq.config import PoolConfig
 from fastq.postgres import database
 from fastq.postgres.link import Link

@@ -23,6 +23,7 @@ def test_supervisor_imports_nothing_that_cannot_be_forked() -> None:
         "fastq.host",
         "fastq.host.board",
         "fastq.host.child",
+        "fastq.host.seats",
         "fastq.host.series",
         "fastq.states",
         "fastq.config",
