@@ -78,7 +78,13 @@ class Lookout:
         elif picked is None and self.rung and self._where:
             await self.beyond(RESCAN_MIN_S, self._where)
         elif now >= self._beyond_at or (picked is None and self.rung):
-            await self.beyond(BEYOND_MIN_S if picked is not None and picked[0].group_key else RESCAN_MIN_S)
+            await self.beyond(
+                BEYOND_MIN_S if picked is not None and picked[0].group_key else RESCAN_MIN_S, self._near(picked)
+            )
+
+    def _near(self, picked: tuple[Lane, int] | None) -> set[int] | None:
+        """Return where to look beyond what is known; None: everywhere. Who has work looks there, and where it rang."""
+        return None if picked is None or self._where is None else {*self._where, picked[0].shard}
 
     @property
     def _midway(self) -> bool:
