@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import psycopg
@@ -26,9 +27,12 @@ class Idle(Generic[C]):
         """Add one."""
         self._idle.append((conn, time.monotonic()))
 
-    def take(self) -> C | None:
-        """Return the last one, which the server may have closed meanwhile; None if there is none."""
-        return self._idle.pop()[0] if self._idle else None
+    def take(self, fits: Callable[[C], bool] = lambda _: True) -> C | None:
+        """Return the last one that fits, which the server may have closed meanwhile; None if there is none."""
+        for place in range(len(self._idle) - 1, -1, -1):
+            if fits(self._idle[place][0]):
+                return self._idle.pop(place)[0]
+        return None
 
     def take_old(self) -> list[C]:
         """Return those that nobody has wanted for too long, but leave as many as shall stay."""

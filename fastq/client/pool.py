@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from math import inf
 
@@ -84,9 +84,9 @@ class AsyncPool:
                 place.release()
 
     async def _take(self, use: Use) -> database.AsyncConnection:
-        until = time.monotonic() + BUSY_S
+        until, fits = time.monotonic() + BUSY_S, self._shared.fits(use)
         while True:
-            while (conn := self._idle.take()) is not None:
+            while (conn := self._idle.take(fits)) is not None:
                 if alive(conn) and not database.left_behind(conn):
                     return conn
                 await self._let_go(conn)
@@ -107,7 +107,7 @@ class AsyncPool:
         return conn
 
     async def _put_back(self, conn: database.AsyncConnection) -> None:
-        if reusable(conn) and not self._closed and self._shared.keeps(conn):
+        if reusable(conn) and not self._closed:
             self._idle.put(conn)
             self._watch()
             return
@@ -217,9 +217,9 @@ class SyncPool:
         return taken
 
     def _take(self, use: Use) -> Connection:
-        until = time.monotonic() + BUSY_S
+        until, fits = time.monotonic() + BUSY_S, self._shared.fits(use)
         while True:
-            while (conn := self._pop()) is not None:
+            while (conn := self._pop(fits)) is not None:
                 if alive(conn) and not database.left_behind(conn):
                     return conn
                 self._let_go(conn)
@@ -254,13 +254,13 @@ class SyncPool:
             raise database.unreachable(exc) from None
         self._suits = True
 
-    def _pop(self) -> Connection | None:
+    def _pop(self, fits: Callable[[Connection], bool]) -> Connection | None:
         with self._lock:
-            return self._idle.take()
+            return self._idle.take(fits)
 
     def _put_back(self, conn: Connection) -> None:
         with self._lock:
-            if not self._closed and reusable(conn) and self._shared.keeps(conn):
+            if not self._closed and reusable(conn):
                 self._idle.put(conn)
                 self._watch()
                 return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
+from math import inf
 
 from fastq.errors import DatabaseUnreachable
 from fastq.host.seats import Seats
@@ -34,7 +36,7 @@ def busy(most: int, whose: str, waited_s: float) -> DatabaseUnreachable:
 class Shared:
     """The connections that the processes of a host share: one for each seat; without seats, any number.
 
-    A connection in one of the last seats, which are left to brief uses, does not stay open for its next use.
+    The last seats are left to brief uses.
     """
 
     def __init__(self, seats: Seats | None) -> None:
@@ -47,9 +49,10 @@ class Shared:
         seat = self._seats.take(leave=int(use))
         return seat is not None, seat
 
-    def keeps(self, conn: AsyncConnection | Connection) -> bool:
-        """Tell whether a connection may wait for its next use."""
-        return self._seats is None or (conn.seat is not None and conn.seat < self._seats.count - Use.HELD)
+    def fits(self, use: Use) -> Callable[[AsyncConnection | Connection], bool]:
+        """Return what tells whether a connection that is open is for this use, too."""
+        end = inf if self._seats is None else self._seats.count - use
+        return lambda conn: (conn.seat or 0) < end
 
     def give(self, seat: int | None) -> None:
         """Give back the seat of a connection that is closed."""

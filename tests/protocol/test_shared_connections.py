@@ -55,13 +55,14 @@ async def test_two_pools_have_no_more_than_there_are_seats(dsn: str, conn: Conn)
     try:
         async with one.connection(Use.HELD):
             waiting = asyncio.create_task(hold(one))
-            slow = await asyncio.to_thread(brief, two, Use.SLOW)
-            assert slow == 1
+            assert await asyncio.to_thread(brief, two, Use.SLOW) == 1
             assert await asyncio.to_thread(brief, two, Use.BRIEF) == 1
-            assert await ask(conn, OPEN) == [(1,)]  # those of the last seats are closed at once
+            assert await ask(conn, OPEN) == [(2,)]  # the brief use had the slow one's
             assert not waiting.done()
+            async with one.connection(Use.BRIEF):
+                assert await ask(conn, OPEN) == [(3,)]
         await waiting
-        assert await ask(conn, OPEN) == [(1,)]
+        assert await ask(conn, OPEN) == [(3,)]
     finally:
         await one.close()
         two.close()
@@ -92,6 +93,8 @@ async def test_who_waits_in_vain_is_told(dsn: str, monkeypatch: pytest.MonkeyPat
         await asyncio.to_thread(brief, two, Use.BRIEF)
     seats.give(2)
     assert await asyncio.to_thread(brief, two, Use.BRIEF) == 1
+    assert seats.take() is None
+    two.close()
     assert seats.take() == 2
 
 
