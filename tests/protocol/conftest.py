@@ -17,7 +17,7 @@ truncate fastq.ready_0, fastq.ready_1, fastq.ready_2, fastq.ready_3, fastq.packe
          fastq.finished, fastq.worker, fastq.progress, fastq.unique_key, fastq.committed, fastq.line, fastq.head,
          fastq.queue,
          fastq.cron, fastq.leader, fastq.ring, fastq.cancellation, fastq.allowance, fastq.history, fastq.audit,
-         fastq.task_history, fastq.task, fastq.setting, fastq.migration;
+         fastq.task_history, fastq.task, fastq.setting, fastq.migration, fastq.definition;
 insert into fastq.ring (shard) values (0);
 alter table fastq.ready validate constraint ready_fits;
 alter table fastq.scheduled validate constraint scheduled_fits;
@@ -25,11 +25,13 @@ alter table fastq.line validate constraint line_fits;
 alter table fastq.finished validate constraint finished_fits;
 insert into fastq.setting select * from kept.setting;
 insert into fastq.migration select * from kept.migration;
+insert into fastq.definition select * from kept.definition;
 """
 KEEP = """
 create schema kept;
 create table kept.setting as table fastq.setting;
 create table kept.migration as table fastq.migration;
+create table kept.definition as table fastq.definition;
 """
 
 

@@ -177,7 +177,7 @@ async def test_a_crowd(conn: Conn, dsn: str) -> None:
 
     async def produce(number: int) -> None:
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as mine:
-            for n in range(40):
+            for n in range(20):
                 async with mine.transaction(force_rollback=n % 4 == 3):
                     jobs = [(group, await join(mine, group)) for group in sorted(groups[: 1 + n % 3])]
                 for group, job in jobs if n % 4 != 3 else ():
