@@ -38,6 +38,9 @@ _HEARD = 20
 _RELIEVED = 6
 """So many times rarer still, where another idle worker of the host looks for all: that one calls the others."""
 
+_BURST_S = 0.1
+"""So long at most a burst waits for its last jobs to end before it looks whether it is over."""
+
 _VAIN_S = 0.064
 """Who was woken in vain while its host hears of new jobs looks again after so long, and then four times as long."""
 
@@ -302,9 +305,12 @@ class Claimer:
         pause_s = self._limits.pause_s
         self.on_idle(2 if self._executor.quiet else 1)
         first_s, factor, most_s = _POLL_FIRST_S, 2, self._config.poll_interval_s
-        if self.listens():
+        relieved = 1
+        if self._config.burst:
+            most_s = min(most_s, _BURST_S)
+        elif self.listens():
             first_s, factor, most_s = _VAIN_S, 4, _HEARD * most_s
-        relieved = _RELIEVED if self.listens() and self._poll_s == most_s and pause_s is None else 1
+            relieved = _RELIEVED if self._poll_s == most_s and pause_s is None else 1
         while relieved and not await self._woken(self._poll_s if pause_s is None else min(self._poll_s, pause_s)):
             relieved = 0 if self.watches() else relieved - 1
         self.on_idle(0)

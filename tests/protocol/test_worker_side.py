@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from scene import Conn, ask, put, states, take, until_blocked
@@ -220,3 +221,21 @@ async def test_who_is_relieved_looks_rarely(rig: Rig, monkeypatch: pytest.Monkey
     rung = True
     await claimer.step()
     assert waits == [0.2] * (1 if watches else 3)
+
+
+async def test_a_burst_looks_often_whether_it_is_over(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not its host hears of jobs: what ends rings no bell."""
+    claimer, waits = rig.claimer, []
+
+    async def woken(patience_s: float) -> bool:
+        waits.append(patience_s)
+        return False
+
+    monkeypatch.setattr(claimer, "_woken", woken)
+    claimer._config = replace(claimer._config, burst=True)
+    claimer.listens, rig.hands.quiet = (lambda: True), False
+    for _ in range(12):
+        assert await claimer.step()
+    assert max(waits) == claimer._config.poll_interval_s
+    rig.hands.quiet = True
+    assert not await claimer.step()
