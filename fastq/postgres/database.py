@@ -94,6 +94,7 @@ def connect(dsn: str, application: str = "fastq") -> Connection:
             conn.close()
             raise
     except psycopg.OperationalError as exc:
+        opening.forget(exc)
         raise unreachable(exc) from None
     return conn
 
@@ -113,6 +114,7 @@ async def connect_async(dsn: str, application: str = "fastq") -> AsyncConnection
             await conn.close()
             raise
     except psycopg.OperationalError as exc:
+        opening.forget(exc)
         raise unreachable(exc) from None
     return conn
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -32,12 +33,13 @@ def connect(kind: type[C], hosts: Hosts) -> C:
         except psycopg.OperationalError as exc:
             if _is_final(exc, hosts):
                 raise
+            forget(exc)
             hosts.note_silence()
     others = hosts.but_first()  # now: whoever else finds the primary makes that one the first
     slow = _Slow(lambda: kind.connect(**hosts.in_turn(quickly=False), autocommit=True))
     try:
         for pause_s in pauses(0.0):
-            with suppress(psycopg.OperationalError):
+            with _forgotten():
                 return kind.connect(**others, autocommit=True)
             if (conn := slow.result(pause_s)) is not None:
                 return conn
@@ -54,13 +56,14 @@ async def connect_async(kind: type[A], hosts: Hosts) -> A:
         except psycopg.OperationalError as exc:
             if _is_final(exc, hosts):
                 raise
+            forget(exc)
             hosts.note_silence()
     others = hosts.but_first()
     slow = asyncio.create_task(_connect(kind, hosts.in_turn(quickly=False)), name="fastq-connect")
     conn: A | None = None
     try:
         for pause_s in pauses(0.0):
-            with suppress(psycopg.OperationalError):
+            with _forgotten():
                 conn = await _connect(kind, others)
                 return conn
             await asyncio.wait({slow}, timeout=pause_s)
@@ -83,6 +86,24 @@ async def _give_up(slow: asyncio.Task[A], taken: A | None) -> None:
     with suppress(asyncio.CancelledError, psycopg.Error):  # to look at it frees its socket, too
         if (conn := slow.result()) is not taken:
             await conn.close()
+
+
+def forget(exc: psycopg.Error) -> None:
+    """Free the socket of a connection that was not made.
+
+    psycopg leaves it in a circle of frames and errors. Until a full collection of garbage found it, which may be never,
+    the server would have an idle session of nobody.
+    """
+    traceback.clear_frames(exc.__traceback__)
+
+
+@contextmanager
+def _forgotten() -> Iterator[None]:
+    """Suppress that a connection was not made."""
+    try:
+        yield
+    except psycopg.OperationalError as exc:
+        forget(exc)
 
 
 def _is_final(exc: psycopg.OperationalError, hosts: Hosts) -> bool:

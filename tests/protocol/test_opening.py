@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, closing
@@ -11,6 +12,7 @@ import pytest
 from line import Line
 from psycopg import conninfo
 
+from fastq.errors import DatabaseUnreachable
 from fastq.postgres import database
 from fastq.postgres.database import AsyncConnection, Connection
 
@@ -74,3 +76,22 @@ async def test_an_attempt_that_is_of_no_more_use_is_ended(dsn: str, silent: sock
                 slow.setblocking(False)
                 while await loop.sock_recv(slow, 4096):
                     pass
+
+
+@pytest.mark.parametrize("connect", [database.connect_async, connect_sync], ids=["asynchronous", "synchronous"])
+async def test_what_was_not_made_leaves_no_socket(silent: socket.socket, connect: Connect) -> None:
+    """Not even until garbage is collected: a server that was slow would have a session of nobody."""
+    loop = asyncio.get_running_loop()
+    dsn = f"host=127.0.0.1 port={silent.getsockname()[1]} user=u dbname=d connect_timeout=2"
+    gc.disable()
+    try:
+        failing = asyncio.ensure_future(connect(dsn))
+        theirs, _ = await loop.sock_accept(silent)
+        with closing(theirs):
+            with pytest.raises(DatabaseUnreachable):
+                await failing
+            theirs.setblocking(False)
+            while await loop.sock_recv(theirs, 4096):  # until it has been closed
+                pass
+    finally:
+        gc.enable()
